@@ -1,0 +1,394 @@
+//! The configuration: every outside address, path, bound and time limit, each with a default.
+//!
+//! Nothing else in the crate names a socket, a bus, a folder or a program, so that a test points the real clients at
+//! another place by one value.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+/// Where the configuration is read from when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/podkeeper/podkeeper.toml";
+
+/// Why a configuration was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file isn't the TOML that we know; the text names the line and the key.
+    #[error("`{path}` is not a configuration:\n{source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message, with line and column.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that can't be.
+    #[error("`{path}`: `{key}` {why}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key, as `section.key`.
+        key: &'static str,
+        /// What is wrong with its value.
+        why: &'static str,
+    },
+}
+
+/// The whole configuration. An empty file is a good one.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the agent listens.
+    pub listen: Listen,
+    /// Folders and programs.
+    pub paths: Paths,
+    /// Podman and the service user's systemd manager.
+    pub host: Host,
+    /// Builds.
+    pub builds: Builds,
+    /// Services and their releases.
+    pub services: Services,
+    /// Git: pushes and external repositories.
+    pub git: Git,
+    /// What one request may take.
+    pub limits: Limits,
+}
+
+/// Where the agent listens when systemd hands it no sockets, and how its address reads from outside.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// The address of dashboard, REST interface and git.
+    pub web: SocketAddr,
+    /// The unix socket of the command line.
+    pub local: PathBuf,
+    /// The agent's address as a browser or git on another machine writes it, without a trailing slash.
+    pub public_url: String,
+    /// The address of a service, with `{name}` in the place of its name.
+    pub service_url: String,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            web: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            local: PathBuf::from("/run/podkeeper/agent.sock"),
+            public_url: "http://localhost:7070".into(),
+            service_url: "http://{name}.localhost:8080".into(),
+        }
+    }
+}
+
+/// Folders and programs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Paths {
+    /// The agent's state: store, repositories, build contexts, keys. Also the service user's home.
+    pub state: PathBuf,
+    /// Where Quadlet reads the service user's container files.
+    pub quadlets: PathBuf,
+    /// The proxy's routing table: `HOST/PORT`, an empty file a route.
+    pub routes: PathBuf,
+    /// The service templates.
+    pub templates: PathBuf,
+    /// Git hooks and the askpass helper.
+    pub helpers: PathBuf,
+    /// The git program.
+    pub git: PathBuf,
+    /// The podman program, run by the build units.
+    pub podman: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            state: "/var/lib/podkeeper".into(),
+            quadlets: "/var/lib/podkeeper/.config/containers/systemd".into(),
+            routes: "/var/lib/podkeeper-proxy/routes".into(),
+            templates: "/usr/share/podkeeper/templates".into(),
+            helpers: "/usr/lib/podkeeper".into(),
+            git: "/usr/bin/git".into(),
+            podman: "/usr/bin/podman".into(),
+        }
+    }
+}
+
+impl Paths {
+    /// The SQLite store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.state.join("agent/store.db")
+    }
+    /// The bare repositories, `NAME.git` each.
+    #[must_use]
+    pub fn repositories(&self) -> PathBuf {
+        self.state.join("git")
+    }
+    /// The build contexts, a folder a deployment.
+    #[must_use]
+    pub fn contexts(&self) -> PathBuf {
+        self.state.join("builds")
+    }
+    /// The deploy keys of external repositories.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.state.join("keys")
+    }
+}
+
+/// Podman and the service user's systemd manager. Empty means: under `/run/user/UID` of the agent's own user.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Host {
+    /// Podman's REST socket.
+    pub podman_socket: Option<PathBuf>,
+    /// The bus of the service user's systemd manager.
+    pub bus_socket: Option<PathBuf>,
+}
+
+impl Host {
+    fn runtime(file: &str) -> PathBuf {
+        Path::new("/run/user").join(nix::unistd::getuid().to_string()).join(file)
+    }
+    /// Podman's REST socket.
+    #[must_use]
+    pub fn podman_socket(&self) -> PathBuf {
+        self.podman_socket.clone().unwrap_or_else(|| Self::runtime("podman/podman.sock"))
+    }
+    /// The bus of the service user's systemd manager.
+    #[must_use]
+    pub fn bus_socket(&self) -> PathBuf {
+        self.bus_socket.clone().unwrap_or_else(|| Self::runtime("bus"))
+    }
+}
+
+/// Builds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Builds {
+    /// How many run at once.
+    pub parallel: u32,
+    /// How long one may take.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+    /// Its memory, in MiB.
+    pub memory_mib: u64,
+    /// Disk space that must be free before one starts, in MiB.
+    pub min_free_mib: u64,
+}
+
+impl Default for Builds {
+    fn default() -> Self {
+        Self { parallel: 1, timeout: Duration::from_secs(900), memory_mib: 1024, min_free_mib: 512 }
+    }
+}
+
+/// Services and their releases.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Services {
+    /// The first port that a release may have on 127.0.0.1.
+    pub first_port: u16,
+    /// The last one.
+    pub last_port: u16,
+    /// How many releases of a service are kept.
+    pub keep: u32,
+    /// How long a new release may take until it is healthy.
+    #[serde(deserialize_with = "duration")]
+    pub health_timeout: Duration,
+    /// How long an old release goes on after traffic has moved.
+    #[serde(deserialize_with = "duration")]
+    pub drain: Duration,
+    /// How many services the host takes.
+    pub max: u32,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self {
+            first_port: 20000,
+            last_port: 29999,
+            keep: 5,
+            health_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            max: 500,
+        }
+    }
+}
+
+/// Git: pushes and external repositories.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Git {
+    /// The largest push, in MiB.
+    pub max_push_mib: u64,
+    /// How long fetching an external repository may take.
+    #[serde(deserialize_with = "duration")]
+    pub fetch_timeout: Duration,
+    /// Whether an external repository may lie at a private, loopback or link-local address.
+    pub allow_private: bool,
+}
+
+impl Default for Git {
+    fn default() -> Self {
+        Self { max_push_mib: 1024, fetch_timeout: Duration::from_secs(300), allow_private: false }
+    }
+}
+
+/// What one request may take.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest body of an ordinary request, in KiB.
+    pub body_kib: u64,
+    /// How long a client may take to send a request's head.
+    #[serde(deserialize_with = "duration")]
+    pub head_timeout: Duration,
+    /// How long a client may send nothing in the middle of a body.
+    #[serde(deserialize_with = "duration")]
+    pub body_timeout: Duration,
+    /// How many connections at once.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_kib: 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            connections: 1024,
+        }
+    }
+}
+
+/// A length of time such as `"30s"`, `"15m"`, `"1h"` or `"500ms"`.
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let parsed = number.parse::<u64>().ok().and_then(|n| match unit {
+        "ms" => Some(Duration::from_millis(n)),
+        "s" => Some(Duration::from_secs(n)),
+        "m" => n.checked_mul(60).map(Duration::from_secs),
+        "h" => n.checked_mul(3600).map(Duration::from_secs),
+        _ => None,
+    });
+    parsed.ok_or_else(|| {
+        serde::de::Error::custom("a length of time is a number with its unit, such as \"30s\", \"15m\" or \"500ms\"")
+    })
+}
+
+impl Config {
+    /// Reads the file at `path`. A file that isn't there is an empty one only where `optional` says so.
+    pub fn load(path: &Path, optional: bool) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(source) if optional && source.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Reads a configuration's text; `path` is only for the messages.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        config.check().map_err(|(key, why)| ConfigError::Value { path: path.to_owned(), key, why })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.services.first_port < 1024 || self.services.first_port > self.services.last_port {
+            return Err(("services.first_port", "must be at least 1024 and at most `services.last_port`"));
+        }
+        if !(1..=16).contains(&self.builds.parallel) {
+            return Err(("builds.parallel", "must be from 1 to 16"));
+        }
+        if !(1..=1000).contains(&self.services.max) {
+            return Err(("services.max", "must be from 1 to 1000"));
+        }
+        if !(1..=100).contains(&self.services.keep) {
+            return Err(("services.keep", "must be from 1 to 100"));
+        }
+        if !self.listen.service_url.contains("{name}") {
+            return Err(("listen.service_url", "must hold `{name}`"));
+        }
+        for (key, url) in
+            [("listen.public_url", &self.listen.public_url), ("listen.service_url", &self.listen.service_url)]
+        {
+            let http = url.starts_with("http://") || url.starts_with("https://");
+            if !http || url.ends_with('/') {
+                return Err((key, "must be an http or https address without a slash at its end"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../config/podkeeper.toml");
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("podkeeper.toml"))
+    }
+
+    /// The shipped file with its keys' comment signs taken away: `#key = value` is a key, `# text` is prose.
+    fn uncommented() -> String {
+        let key = |line: &str| line.starts_with('#') && !line.starts_with("# ") && line.contains('=');
+        SHIPPED
+            .lines()
+            .map(|line| if key(line) { &line[1..] } else { line })
+            .fold(String::new(), |all, line| all + line + "\n")
+    }
+
+    #[test]
+    fn the_shipped_file_sets_nothing() {
+        let config = parse(SHIPPED).expect("the shipped file is good");
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn the_shipped_file_names_every_key_with_its_default() {
+        let config = parse(&uncommented()).expect("every commented key is a real one");
+        let shown = |config: &Config| format!("{config:#?}");
+        let host = Host { podman_socket: None, bus_socket: None };
+        assert_eq!(shown(&Config { host: host.clone(), ..config }), shown(&Config { host, ..Config::default() }));
+        let keys = uncommented().lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
+        let fields = format!("{:#?}", Config::default()).matches("\n        ").count();
+        assert!(keys >= 25, "the shipped file names {keys} keys; the configuration has about {fields}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let error = parse("[builds]\nparallel = 1\nparalel = 2\n").expect_err("a typo").to_string();
+        assert!(error.contains("line 3") && error.contains("paralel"), "{error}");
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for text in [
+            "[services]\nfirst_port = 80",
+            "[builds]\nparallel = 0",
+            "[builds]\ntimeout = \"soon\"",
+            "[builds]\ntimeout = 5",
+            "[listen]\nservice_url = \"http://x\"",
+            "[listen]\npublic_url = \"localhost\"",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

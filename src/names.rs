@@ -1,0 +1,380 @@
+//! Names that come from outside, each parsed once, at the edge, into a type that can only hold a good one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::problem::{Code, Problem};
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// A service name that isn't a DNS label in our alphabet.
+    #[error(
+        "`{0}` is not a service name: it takes 1 to 40 of a-z, 0-9 and -, starting with a letter and not ending with -"
+    )]
+    Service(String),
+    /// A service name that the agent keeps for itself.
+    #[error("the name `{0}` is reserved")]
+    Reserved(String),
+    /// A commit id that isn't 40 or 64 lower-case hexadecimal digits.
+    #[error("`{0}` is not a commit id: it takes 40 or 64 hexadecimal digits")]
+    Commit(String),
+    /// A branch name that git would not take, or that could be read as an option.
+    #[error("`{0}` is not a branch name")]
+    Branch(String),
+    /// A template name.
+    #[error("`{0}` is not a template name: it takes 1 to 40 of a-z, 0-9 and -")]
+    Template(String),
+    /// An environment variable's key.
+    #[error("`{0}` is not a variable name: it takes letters, digits and _, and starts with no digit")]
+    EnvKey(String),
+    /// A host name.
+    #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters")]
+    Host(String),
+    /// A volume's name.
+    #[error("`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -")]
+    Volume(String),
+    /// A number (deployment, release) that isn't one.
+    #[error("`{0}` is not a number from 1 on")]
+    Number(String),
+}
+
+impl NameError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let code = match self {
+            Self::Reserved(_) => Code::NameReserved,
+            _ => Code::InvalidName,
+        };
+        Problem::new(code, self.to_string())
+    }
+}
+
+/// At most this much of a refused name is repeated in an error, so that an error stays short.
+fn shown(text: &str) -> String {
+    text.chars().take(60).flat_map(char::escape_default).collect()
+}
+
+fn is_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=40).contains(&bytes.len())
+        && bytes[0].is_ascii_lowercase()
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes[bytes.len() - 1] != b'-'
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_name! {
+    /// A service's name: `^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$`, so that it is a DNS label, an image name and a unit
+    /// prefix at once, and not one that the agent keeps for itself.
+    ServiceName
+}
+
+impl FromStr for ServiceName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const RESERVED: [&str; 9] =
+            ["available", "status", "build", "podkeeper", "podkeeper-proxy", "localhost", "podman", "app", "git"];
+        if !is_label(text) {
+            return Err(NameError::Service(shown(text)));
+        }
+        if RESERVED.contains(&text) || text.starts_with("build-") || text.starts_with("podkeeper-") {
+            return Err(NameError::Reserved(text.to_owned()));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+text_name! {
+    /// A commit id: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
+    CommitId
+}
+
+impl FromStr for CommitId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if hex && (text.len() == 40 || text.len() == 64) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Commit(shown(text)))
+        }
+    }
+}
+
+text_name! {
+    /// A branch's short name (`main`, `feature/x`), by the rules of git-check-ref-format(1), at most 200 bytes.
+    BranchName
+}
+
+impl FromStr for BranchName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let refused = |b: u8| b <= b' ' || b == 0x7f || b"~^:?*[\\".contains(&b);
+        let good = !text.is_empty()
+            && text.len() <= 200
+            && !text.starts_with('-')
+            && text != "@"
+            && !text.bytes().any(refused)
+            && !text.contains("..")
+            && !text.contains("@{")
+            && !text.ends_with('.')
+            && text.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"));
+        if good { Ok(Self(text.to_owned())) } else { Err(NameError::Branch(shown(text))) }
+    }
+}
+
+text_name! {
+    /// A template's name, which is its folder's.
+    TemplateName
+}
+
+impl FromStr for TemplateName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_label(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Template(shown(text))) }
+    }
+}
+
+text_name! {
+    /// A volume's name within its service; Podman knows it as `SERVICE-VOLUME`.
+    VolumeName
+}
+
+impl FromStr for VolumeName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_label(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Volume(shown(text))) }
+    }
+}
+
+text_name! {
+    /// An environment variable's key, `^[A-Za-z_][A-Za-z0-9_]*$` (POSIX), at most 200 bytes.
+    EnvKey
+}
+
+impl FromStr for EnvKey {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let good = text.len() <= 200
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && text.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+        if good { Ok(Self(text.to_owned())) } else { Err(NameError::EnvKey(shown(text))) }
+    }
+}
+
+text_name! {
+    /// A host name that a route may have: lower-case labels with dots, at most 253 bytes. It becomes a folder's name.
+    HostName
+}
+
+impl FromStr for HostName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let label = |l: &str| {
+            (1..=63).contains(&l.len())
+                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Host(shown(text)))
+        }
+    }
+}
+
+macro_rules! number_name {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                // `parse` alone would take "+1", "01" and 0; one number must have one spelling.
+                match text.parse() {
+                    Ok(n) if n > 0 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') => Ok(Self(n)),
+                    _ => Err(NameError::Number(shown(text))),
+                }
+            }
+        }
+    };
+}
+
+number_name! {
+    /// A deployment's number, unique on the host, counted from 1.
+    DeploymentId(i64)
+}
+number_name! {
+    /// A release's number within its service, counted from 1 and never used again.
+    ReleaseNumber(u32)
+}
+
+/// A release of a service; it names the unit, the Quadlet file, the container and the image.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReleaseName {
+    /// The service.
+    pub service: ServiceName,
+    /// The release's number.
+    pub number: ReleaseNumber,
+}
+
+impl ReleaseName {
+    /// The release `number` of `service`.
+    #[must_use]
+    pub fn new(service: &ServiceName, number: ReleaseNumber) -> Self {
+        Self { service: service.clone(), number }
+    }
+    /// `blog@41.service`.
+    #[must_use]
+    pub fn unit(&self) -> String {
+        format!("{}@{}.service", self.service, self.number)
+    }
+    /// `blog@41.container`, the Quadlet file.
+    #[must_use]
+    pub fn quadlet_file(&self) -> String {
+        format!("{}@{}.container", self.service, self.number)
+    }
+    /// `blog-41`, the container.
+    #[must_use]
+    pub fn container(&self) -> String {
+        format!("{}-{}", self.service, self.number)
+    }
+    /// `localhost/podkeeper/blog:41`, the image that was built for it.
+    #[must_use]
+    pub fn image(&self) -> String {
+        format!("localhost/podkeeper/{}:{}", self.service, self.number)
+    }
+}
+
+/// Who asks: it is written beside each deployment, and into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// An API token, by its name, whether it came as a cookie's session or as a header.
+    Token(String),
+    /// A process on the host that spoke over the agent's unix socket, by its user id.
+    Local(u32),
+    /// The agent itself, ending what it found half done.
+    Agent,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(name) => write!(f, "token:{name}"),
+            Self::Local(uid) => write!(f, "local:{uid}"),
+            Self::Agent => f.write_str("agent"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: FromStr>(good: &[&str], bad: &[&str]) {
+        for text in good {
+            assert!(text.parse::<T>().is_ok(), "`{text}` should be taken");
+        }
+        for text in bad {
+            assert!(text.parse::<T>().is_err(), "`{text}` should be refused");
+        }
+    }
+
+    #[test]
+    fn service_names() {
+        let longest = format!("a{}", "b".repeat(39));
+        let too_long = format!("a{}", "b".repeat(40));
+        check::<ServiceName>(
+            &["a", "blog", "a-1", "my-blog2", &longest],
+            &[
+                "",
+                "-a",
+                "a-",
+                "1a",
+                "A",
+                "a_b",
+                "a.b",
+                "a b",
+                "a/b",
+                "..",
+                "é",
+                "a\n",
+                "available",
+                "status",
+                "build-1",
+                "podkeeper",
+                &too_long,
+            ],
+        );
+    }
+
+    #[test]
+    fn commits_branches_hosts_keys_numbers() {
+        let sha = "0123456789abcdef0123456789abcdef01234567";
+        check::<CommitId>(&[sha], &["", "HEAD", "0123", &sha.to_uppercase(), &format!("{sha}0")]);
+        check::<BranchName>(
+            &["main", "feature/x", "v1.2", "a@b"],
+            &["", "-x", "a..b", "a b", "a/", "/a", "a.lock", ".a", "a:b", "@", "a@{1}", "a\u{7f}", "a."],
+        );
+        check::<HostName>(&["blog.localhost", "a.b-c.de"], &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b"]);
+        check::<EnvKey>(&["A", "_x", "PATH_2"], &["", "2A", "A-B", "A B", "A=B", "É"]);
+        check::<ReleaseNumber>(&["1", "41"], &["", "0", "-1", "+1", "01", "4294967296", "x"]);
+    }
+
+    #[test]
+    fn a_refused_name_is_shown_short_and_escaped() {
+        let error = "x\u{1b}[31m".repeat(50).parse::<ServiceName>().expect_err("it is no name");
+        assert!(!error.to_string().contains('\u{1b}'));
+        assert!(error.to_string().len() < 500);
+    }
+}
