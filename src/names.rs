@@ -296,6 +296,25 @@ impl ReleaseName {
     }
 }
 
+/// The 65,536 ids of the user namespace that belong to one service for its life, so that each of its releases can read
+/// the volumes of the one before. Counted in the service user's own mapping, where 0 is that user itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first id.
+    pub base: u32,
+}
+
+impl IdRange {
+    /// How many ids a range has.
+    pub const SIZE: u32 = 65_536;
+
+    /// The range of the slot `slot`, counted from 0.
+    #[must_use]
+    pub fn of_slot(slot: u32) -> Self {
+        Self { base: 1 + slot * Self::SIZE }
+    }
+}
+
 /// Who asks: it is written beside each deployment, and into the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {

@@ -1,0 +1,411 @@
+//! The deployments: one row each, a step written down before the next begins.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use super::services::{self, Desired, find_kept};
+use super::{EnvSecrets, Store, StoreError, env, micros, parse, time};
+use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceName};
+use crate::problem::{Code, Problem};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word of the interface and of the store.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            fn from_word(word: &str, what: &'static str) -> Result<Self, StoreError> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(StoreError::Corrupt { what }) }
+            }
+        }
+    };
+}
+
+words! {
+    /// Why a deployment was asked for.
+    Cause {
+        /// Somebody pushed to the hosted repository.
+        Push = "push",
+        /// A forge said that somebody pushed there.
+        Hook = "hook",
+        /// Somebody started the service.
+        Start = "start",
+        /// Somebody restarted the service.
+        Restart = "restart",
+        /// Its environment changed.
+        Env = "env",
+        /// Somebody went back to an older release.
+        Rollback = "rollback",
+    }
+}
+
+words! {
+    /// How far a deployment is.
+    State {
+        /// It waits for its turn.
+        Queued = "queued",
+        /// The commit is being fetched.
+        Fetching = "fetching",
+        /// The image is being built.
+        Building = "building",
+        /// The new release is being started beside the old one.
+        Starting = "starting",
+        /// The new release is being found healthy, and given the traffic.
+        Checking = "checking",
+        /// The new release has the traffic.
+        Live = "live",
+        /// It failed; what ran before goes on.
+        Failed = "failed",
+        /// Somebody cancelled it.
+        Cancelled = "cancelled",
+        /// A newer one took its place before it began.
+        Superseded = "superseded",
+    }
+}
+
+impl State {
+    /// Whether nothing more will happen to a deployment in this state.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Live | Self::Failed | Self::Cancelled | Self::Superseded)
+    }
+
+    /// The column that holds the time of this step.
+    fn column(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Fetching => "fetching",
+            Self::Building => "building",
+            Self::Starting => "starting",
+            Self::Checking => "checking",
+            Self::Live | Self::Failed | Self::Cancelled | Self::Superseded => "finished",
+        }
+    }
+}
+
+/// A deployment, as its row tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its number.
+    pub id: DeploymentId,
+    /// The service's row.
+    pub service_id: i64,
+    /// The service.
+    pub service: ServiceName,
+    /// Why it was asked for.
+    pub cause: Cause,
+    /// Who asked, as [`Actor`] is shown.
+    pub actor: String,
+    /// How far it is.
+    pub state: State,
+    /// The commit, once it is known.
+    pub commit: Option<CommitId>,
+    /// The release whose image is used again; none: the commit is built.
+    pub from_release: Option<ReleaseNumber>,
+    /// The release that it makes, once it has a number.
+    pub release: Option<ReleaseNumber>,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+    /// The last lines of the failed build or unit.
+    pub tail: Option<String>,
+    /// When each step began, in order; the last is when it ended.
+    pub steps: Vec<(State, Timestamp)>,
+}
+
+/// What makes a deployment.
+#[derive(Debug, Clone)]
+pub struct NewDeployment {
+    /// The service.
+    pub service: ServiceName,
+    /// Why.
+    pub cause: Cause,
+    /// Who asks.
+    pub actor: Actor,
+    /// The commit, where the cause names one.
+    pub commit: Option<CommitId>,
+    /// The release whose image is used again.
+    pub from_release: Option<ReleaseNumber>,
+    /// The environment that the service gets at the same moment.
+    pub env: Option<EnvSecrets>,
+}
+
+/// Some deployments, newest first, and where the next page begins.
+#[derive(Debug, Clone)]
+pub struct DeploymentPage {
+    /// The deployments.
+    pub deployments: Vec<Deployment>,
+    /// The page after this one holds those below this number.
+    pub next: Option<DeploymentId>,
+}
+
+const SELECT: &str = "SELECT d.id, d.service, s.name, d.cause, d.actor, d.state, d.commit_id, d.from_release, d.release, \
+     d.problem, d.detail, d.hint, d.tail, d.queued, d.fetching, d.building, d.starting, d.checking, d.finished \
+     FROM deployments d JOIN services s ON s.id = d.service";
+
+fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
+    let state = State::from_word(&row.get::<_, String>(5)?, "state")?;
+    let problem = match row.get::<_, Option<String>>(9)? {
+        None => None,
+        Some(word) => Some(Problem {
+            code: Code::from_word(&word).ok_or(StoreError::Corrupt { what: "problem" })?,
+            detail: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+            hint: row.get(11)?,
+        }),
+    };
+    let began = [State::Queued, State::Fetching, State::Building, State::Starting, State::Checking, state];
+    let mut steps = Vec::new();
+    for (index, step) in began.into_iter().enumerate() {
+        if let Some(at) = row.get::<_, Option<i64>>(13 + index)? {
+            steps.push((step, time(at, "step")?));
+        }
+    }
+    Ok(Deployment {
+        id: DeploymentId(row.get(0)?),
+        service_id: row.get(1)?,
+        service: parse(&row.get::<_, String>(2)?, "name")?,
+        cause: Cause::from_word(&row.get::<_, String>(3)?, "cause")?,
+        actor: row.get(4)?,
+        state,
+        commit: row.get::<_, Option<String>>(6)?.map(|text| parse(&text, "commit")).transpose()?,
+        from_release: row.get::<_, Option<u32>>(7)?.map(ReleaseNumber),
+        release: row.get::<_, Option<u32>>(8)?.map(ReleaseNumber),
+        problem,
+        tail: row.get(12)?,
+        steps,
+    })
+}
+
+fn find(connection: &Connection, id: DeploymentId) -> Result<Deployment, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE d.id = ?1"))?;
+    let found = statement.query_row([id.0], |row| Ok(read_row(row))).optional()?;
+    found.unwrap_or(Err(StoreError::NoDeployment(id.0)))
+}
+
+fn select(connection: &Connection, rest: &str, args: impl rusqlite::Params) -> Result<Vec<Deployment>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} {rest}"))?;
+    let mut rows = statement.query(args)?;
+    let mut deployments = Vec::new();
+    while let Some(row) = rows.next()? {
+        deployments.push(read_row(row)?);
+    }
+    Ok(deployments)
+}
+
+fn set_state(
+    transaction: &Transaction<'_>,
+    id: DeploymentId,
+    state: State,
+    problem: Option<&Problem>,
+    tail: Option<&str>,
+) -> Result<Deployment, StoreError> {
+    let changed = transaction.execute(
+        &format!(
+            "UPDATE deployments SET state = ?2, {} = ?3, problem = ?4, detail = ?5, hint = ?6, tail = ?7 \
+             WHERE id = ?1 AND finished IS NULL",
+            state.column()
+        ),
+        params![
+            id.0,
+            state.as_str(),
+            micros(Timestamp::now()),
+            problem.map(|problem| problem.code.as_str()),
+            problem.map(|problem| problem.detail.as_str()),
+            problem.and_then(|problem| problem.hint.as_deref()),
+            tail
+        ],
+    )?;
+    let deployment = find(transaction, id)?;
+    if changed == 0 { Err(StoreError::Ended(id.0)) } else { Ok(deployment) }
+}
+
+/// Ends the service's waiting deployments as `state`, and tells which they were.
+fn end_waiting(transaction: &Transaction<'_>, service: i64, state: State) -> Result<Vec<DeploymentId>, StoreError> {
+    let mut waiting = Vec::new();
+    {
+        let mut statement = transaction.prepare_cached(
+            "SELECT id FROM deployments WHERE service = ?1 AND state = 'queued' AND finished IS NULL",
+        )?;
+        let mut rows = statement.query([service])?;
+        while let Some(row) = rows.next()? {
+            waiting.push(DeploymentId(row.get(0)?));
+        }
+    }
+    for id in &waiting {
+        set_state(transaction, *id, state, None, None)?;
+    }
+    Ok(waiting)
+}
+
+impl Store {
+    /// Queues a deployment. In the same transaction the service is wanted running, its environment is replaced where
+    /// the new one brings it, and what waited before is superseded. The answer names those, too.
+    pub async fn request_deployment(&self, new: NewDeployment) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
+        self.write(move |transaction| {
+            let service = find_kept(transaction, &new.service)?;
+            if let Some(secrets) = &new.env {
+                env::replace(transaction, service.id, secrets)?;
+            }
+            services::set_desired(transaction, service.id, Desired::Running)?;
+            let superseded = end_waiting(transaction, service.id, State::Superseded)?;
+            transaction.execute(
+                "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued) \
+                 VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6)",
+                params![
+                    service.id,
+                    new.cause.as_str(),
+                    new.actor.to_string(),
+                    new.commit.as_ref().map(CommitId::as_str),
+                    new.from_release.map(|release| release.0),
+                    micros(Timestamp::now())
+                ],
+            )?;
+            let deployment = find(transaction, DeploymentId(transaction.last_insert_rowid()))?;
+            Ok((deployment, superseded))
+        })
+        .await
+    }
+
+    /// Cancels what waits of a service, and writes down that it shall not run, or shall be removed.
+    pub async fn end_service(
+        &self,
+        name: &ServiceName,
+        desired: Desired,
+    ) -> Result<(services::Service, Vec<DeploymentId>), StoreError> {
+        let name = name.clone();
+        self.write(move |transaction| {
+            let service = find_kept(transaction, &name)?;
+            services::set_desired(transaction, service.id, desired)?;
+            let cancelled = end_waiting(transaction, service.id, State::Cancelled)?;
+            Ok((services::Service { desired, ..service }, cancelled))
+        })
+        .await
+    }
+
+    /// Writes down that a deployment begins a step. `commit` is kept where it is given.
+    pub async fn step(
+        &self,
+        id: DeploymentId,
+        state: State,
+        commit: Option<CommitId>,
+    ) -> Result<Deployment, StoreError> {
+        self.write(move |transaction| {
+            if let Some(commit) = commit {
+                transaction
+                    .execute("UPDATE deployments SET commit_id = ?2 WHERE id = ?1", params![id.0, commit.as_str()])?;
+            }
+            set_state(transaction, id, state, None, None)
+        })
+        .await
+    }
+
+    /// Gives a deployment the number of the release that it makes; the same one again where it has it already.
+    pub async fn number_release(&self, id: DeploymentId) -> Result<ReleaseNumber, StoreError> {
+        self.write(move |transaction| {
+            let deployment = find(transaction, id)?;
+            if let Some(release) = deployment.release {
+                return Ok(release);
+            }
+            let number: u32 = transaction.query_row(
+                "UPDATE services SET next_release = next_release + 1 WHERE id = ?1 RETURNING next_release - 1",
+                [deployment.service_id],
+                |row| row.get(0),
+            )?;
+            transaction.execute("UPDATE deployments SET release = ?2 WHERE id = ?1", params![id.0, number])?;
+            Ok(ReleaseNumber(number))
+        })
+        .await
+    }
+
+    /// Ends a deployment.
+    pub async fn finish(
+        &self,
+        id: DeploymentId,
+        state: State,
+        problem: Option<Problem>,
+        tail: Option<String>,
+    ) -> Result<Deployment, StoreError> {
+        self.write(move |transaction| set_state(transaction, id, state, problem.as_ref(), tail.as_deref())).await
+    }
+
+    /// The deployment `id`.
+    pub async fn deployment(&self, id: DeploymentId) -> Result<Deployment, StoreError> {
+        self.read(move |connection| find(connection, id)).await
+    }
+
+    /// What of a service has not ended, oldest first: at most one that is under way, and one that waits.
+    pub async fn unfinished(&self, name: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| {
+            select(connection, "WHERE s.name = ?1 AND d.finished IS NULL ORDER BY d.id LIMIT 100", [name.as_str()])
+        })
+        .await
+    }
+
+    /// How many deployments of all services haven't ended.
+    pub async fn unfinished_count(&self) -> Result<u32, StoreError> {
+        self.read(|connection| {
+            Ok(connection.query_row("SELECT count(*) FROM deployments WHERE finished IS NULL", [], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// A service's deployments, newest first, at most `limit`, from below `before` on.
+    pub async fn deployments(
+        &self,
+        name: &ServiceName,
+        before: Option<DeploymentId>,
+        limit: u32,
+    ) -> Result<DeploymentPage, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| {
+            let service = find_kept(connection, &name)?;
+            let before = before.map_or(i64::MAX, |id| id.0);
+            let mut deployments = select(
+                connection,
+                "WHERE d.service = ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3",
+                params![service.id, before, i64::from(limit) + 1],
+            )?;
+            let more = deployments.len() > limit as usize;
+            deployments.truncate(limit as usize);
+            let next = more.then(|| deployments.last().map(|last| last.id)).flatten();
+            Ok(DeploymentPage { deployments, next })
+        })
+        .await
+    }
+
+    /// The last deployment of each service, by the service's row; the newest that built from a commit decides what
+    /// the agent still owes to a pushed branch.
+    pub async fn last_deployments(&self) -> Result<std::collections::HashMap<i64, Deployment>, StoreError> {
+        self.read(|connection| {
+            let last = select(connection, "WHERE d.id IN (SELECT max(id) FROM deployments GROUP BY service)", [])?;
+            Ok(last.into_iter().map(|deployment| (deployment.service_id, deployment)).collect())
+        })
+        .await
+    }
+
+    /// The commit that a service's newest deployment from its source was to build.
+    pub async fn last_commit(&self, service: i64) -> Result<Option<CommitId>, StoreError> {
+        self.read(move |connection| {
+            let text: Option<String> = connection
+                .query_row(
+                    "SELECT commit_id FROM deployments WHERE service = ?1 AND from_release IS NULL \
+                     AND commit_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+                    [service],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            text.map(|text| parse(&text, "commit")).transpose()
+        })
+        .await
+    }
+}

@@ -1,0 +1,304 @@
+//! The agent's state in SQLite: the only module that holds SQL. One file a table family.
+//!
+//! What is written here is the truth, and it is on the disk (`synchronous=FULL`) before anybody is told of it.
+
+mod deployments;
+mod env;
+mod lane;
+mod releases;
+mod services;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction};
+use thiserror::Error;
+
+pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
+pub use env::EnvSecrets;
+pub use releases::{NewRelease, Release};
+pub use services::{Desired, NewService, Service, Settings, Source};
+
+use crate::problem::{Code, Problem};
+use lane::Lane;
+
+/// The schema's steps, in order; `user_version` counts how many were taken.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/001.sql")];
+
+/// Why the store refused.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database can't be opened.
+    #[error("can't open the store `{path}`")]
+    Open {
+        /// The database's file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The folder of the database can't be made.
+    #[error("can't make the store's folder `{path}`")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A newer agent wrote this database.
+    #[error("the store has schema {found}, and this agent knows up to {known}; install the newer agent again")]
+    Newer {
+        /// The database's schema.
+        found: u32,
+        /// The newest that this program knows.
+        known: usize,
+    },
+    /// A statement failed.
+    #[error("the store failed")]
+    Sql(#[source] rusqlite::Error),
+    /// A row that can't be read back.
+    #[error("the store holds a bad `{what}`")]
+    Corrupt {
+        /// The column.
+        what: &'static str,
+    },
+    /// The store's thread is gone.
+    #[error("the store is closed")]
+    Closed,
+    /// A service of this name exists already.
+    #[error("a service named `{0}` exists already")]
+    NameTaken(String),
+    /// No such service.
+    #[error("there is no service `{0}`")]
+    NoService(String),
+    /// No such deployment.
+    #[error("there is no deployment {0}")]
+    NoDeployment(i64),
+    /// The deployment has ended.
+    #[error("deployment {0} has ended already")]
+    Ended(i64),
+    /// No such release.
+    #[error("the service has no release {0}")]
+    NoRelease(u32),
+    /// All services that the configuration allows exist.
+    #[error("this host has all the services that it takes")]
+    Full,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(source: rusqlite::Error) -> Self {
+        Self::Sql(source)
+    }
+}
+
+impl StoreError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let code = match self {
+            Self::NameTaken(_) => Code::NameTaken,
+            Self::NoService(_) | Self::NoDeployment(_) => Code::NotFound,
+            Self::NoRelease(_) => Code::ReleaseGone,
+            Self::Ended(_) => Code::Conflict,
+            Self::Full => Code::Exhausted,
+            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DiskFull => {
+                return Problem::new(Code::DiskFull, "no space is left on the host's disk")
+                    .with_hint("free some space, then try again");
+            }
+            _ => return Problem::new(Code::StoreUnavailable, "the agent's store can't be used at the moment"),
+        };
+        Problem::new(code, self.to_string())
+    }
+}
+
+/// The store. A clone is another handle on the same database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: Lane,
+    reader: Lane,
+}
+
+impl Store {
+    /// Opens the database at `path`, makes it where there is none, and brings its schema up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        }
+        let open = |flags| {
+            Connection::open_with_flags(path, flags)
+                .and_then(|connection| {
+                    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+                    connection.pragma_update(None, "foreign_keys", true)?;
+                    // 1 MiB of pages a connection is plenty for these tables.
+                    connection.pragma_update(None, "cache_size", -1024)?;
+                    Ok(connection)
+                })
+                .map_err(|source| StoreError::Open { path: path.to_owned(), source })
+        };
+        let writing =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = open(writing)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        migrate(&mut connection)?;
+        // Not opened read-only: SQLite must be able to make the WAL's shared-memory file.
+        let reader = open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        reader.pragma_update(None, "query_only", true)?;
+        Ok(Self { writer: Lane::start("store-write", connection), reader: Lane::start("store-read", reader) })
+    }
+
+    /// One transaction that writes: all of it, or nothing.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer
+            .run(move |connection| {
+                let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+                let value = work(&transaction)?;
+                transaction.commit()?;
+                Ok(value)
+            })
+            .await
+    }
+
+    /// Reads, beside the writer.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.reader.run(move |connection| work(connection)).await
+    }
+
+    /// Whether the store answers, for `/readyz`.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?)).await
+    }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found as usize > MIGRATIONS.len() {
+        return Err(StoreError::Newer { found, known: MIGRATIONS.len() });
+    }
+    for (version, sql) in (1_u32..).zip(MIGRATIONS).skip(found as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn micros(time: Timestamp) -> i64 {
+    time.as_microsecond()
+}
+
+fn time(micros: i64, what: &'static str) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::Corrupt { what })
+}
+
+fn parse<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { what })
+}
+
+fn json<T: serde::de::DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt { what })
+}
+
+fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| StoreError::Corrupt { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Actor, ReleaseNumber, ServiceName};
+    use crate::problem::Code;
+
+    fn new_service(name: &str) -> NewService {
+        NewService {
+            name: name.parse().unwrap(),
+            source: Source::Template("static".parse().unwrap()),
+            branch: "main".parse().unwrap(),
+            hook_key: "key".into(),
+            settings: Settings::default(),
+            max: 3,
+        }
+    }
+
+    fn start(name: &str) -> NewDeployment {
+        NewDeployment {
+            service: name.parse().unwrap(),
+            cause: Cause::Start,
+            actor: Actor::Agent,
+            commit: None,
+            from_release: None,
+            env: None,
+        }
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("agent/store.db")).unwrap();
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn a_service_has_ids_of_its_own_that_are_given_again_only_after_it_is_gone() {
+        let (_folder, store) = store();
+        let first = store.create_service(new_service("a")).await.unwrap();
+        let second = store.create_service(new_service("b")).await.unwrap();
+        assert_eq!((first.ids.base, second.ids.base), (1, 65_537));
+        assert!(matches!(store.create_service(new_service("a")).await, Err(StoreError::NameTaken(_))));
+        store.create_service(new_service("c")).await.unwrap();
+        assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::Full)));
+        store.forget_service(first.id).await.unwrap();
+        assert_eq!(store.create_service(new_service("d")).await.unwrap().ids, first.ids);
+    }
+
+    #[tokio::test]
+    async fn a_newer_deployment_supersedes_the_one_that_waits_and_not_the_one_under_way() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let (first, _) = store.request_deployment(start("a")).await.unwrap();
+        store.step(first.id, State::Fetching, None).await.unwrap();
+        let (second, superseded) = store.request_deployment(start("a")).await.unwrap();
+        assert!(superseded.is_empty());
+        let (third, superseded) = store.request_deployment(start("a")).await.unwrap();
+        assert_eq!(superseded, [second.id]);
+        assert_eq!(store.deployment(second.id).await.unwrap().state, State::Superseded);
+        let unfinished: Vec<_> = store.unfinished(&service.name).await.unwrap().iter().map(|d| d.id).collect();
+        assert_eq!(unfinished, [first.id, third.id]);
+        assert!(matches!(store.step(second.id, State::Fetching, None).await, Err(StoreError::Ended(_))));
+        let page = store.deployments(&service.name, None, 2).await.unwrap();
+        assert_eq!((page.deployments[0].id, page.next), (third.id, Some(second.id)));
+    }
+
+    #[tokio::test]
+    async fn a_failed_deployment_keeps_its_problem_and_its_number_is_given_once() {
+        let (_folder, store) = store();
+        store.create_service(new_service("a")).await.unwrap();
+        let (deployment, _) = store.request_deployment(start("a")).await.unwrap();
+        assert_eq!(store.number_release(deployment.id).await.unwrap(), ReleaseNumber(1));
+        assert_eq!(store.number_release(deployment.id).await.unwrap(), ReleaseNumber(1));
+        let problem = Problem::new(Code::BuildFailed, "it failed").with_hint("read the log");
+        let ended = store.finish(deployment.id, State::Failed, Some(problem.clone()), Some("last line".into())).await;
+        let ended = ended.unwrap();
+        assert_eq!((ended.problem, ended.tail.as_deref()), (Some(problem), Some("last line")));
+        assert_eq!(ended.steps.last().map(|(state, _)| *state), Some(State::Failed));
+    }
+
+    #[tokio::test]
+    async fn a_store_opens_again_as_it_was_and_a_newer_one_is_refused() {
+        let (folder, store) = store();
+        store.create_service(new_service("a")).await.unwrap();
+        let path = folder.path().join("agent/store.db");
+        let again = Store::open(&path).unwrap();
+        let name: ServiceName = "a".parse().unwrap();
+        assert_eq!(again.service(&name).await.unwrap().name, name);
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Newer { found: 99, .. })));
+    }
+}

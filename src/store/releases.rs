@@ -1,0 +1,152 @@
+//! The releases: what each was made of, so that it can be written again to the letter and gone back to.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{EnvSecrets, Settings, Store, StoreError, json, micros, parse, time, to_json};
+use crate::names::{CommitId, DeploymentId, ReleaseNumber, VolumeName};
+
+/// A release. It never changes once it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Its number within the service.
+    pub number: ReleaseNumber,
+    /// The deployment that made it.
+    pub deployment: DeploymentId,
+    /// The commit of its image.
+    pub commit: Option<CommitId>,
+    /// Its image's reference.
+    pub image: String,
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    /// The port that it listens on in the container.
+    pub container_port: u16,
+    /// Whether its image has a health check.
+    pub healthcheck: bool,
+    /// Its variables: key → Podman secret.
+    pub env: EnvSecrets,
+    /// Its volumes: name → path in the container.
+    pub volumes: BTreeMap<VolumeName, String>,
+    /// The settings that it was released with.
+    pub settings: Settings,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A release that is to be written down.
+pub type NewRelease = Release;
+
+const COLUMNS: &str =
+    "number, deployment, commit_id, image, port, container_port, healthcheck, env, volumes, settings, created";
+
+fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
+    Ok(Release {
+        number: ReleaseNumber(row.get(0)?),
+        deployment: DeploymentId(row.get(1)?),
+        commit: row.get::<_, Option<String>>(2)?.map(|text| parse(&text, "commit")).transpose()?,
+        image: row.get(3)?,
+        port: row.get(4)?,
+        container_port: row.get(5)?,
+        healthcheck: row.get(6)?,
+        env: json(&row.get::<_, String>(7)?, "env")?,
+        volumes: json(&row.get::<_, String>(8)?, "volumes")?,
+        settings: json(&row.get::<_, String>(9)?, "settings")?,
+        created: time(row.get(10)?, "created")?,
+    })
+}
+
+fn find(connection: &Connection, service: i64, number: ReleaseNumber) -> Result<Release, StoreError> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM releases WHERE service = ?1 AND number = ?2"))?;
+    let found = statement.query_row(params![service, number.0], |row| Ok(read_row(row))).optional()?;
+    found.unwrap_or(Err(StoreError::NoRelease(number.0)))
+}
+
+impl Store {
+    /// Writes a release down; false where its port was taken in the meantime.
+    pub async fn create_release(&self, service: i64, new: NewRelease) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
+            let taken: bool = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM releases WHERE port = ?1 AND NOT (service = ?2 AND number = ?3))",
+                params![new.port, service, new.number.0],
+                |row| row.get(0),
+            )?;
+            if taken {
+                return Ok(false);
+            }
+            transaction.execute(
+                "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, image, port, container_port, \
+                 healthcheck, env, volumes, settings, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                params![
+                    service,
+                    new.number.0,
+                    new.deployment.0,
+                    new.commit.as_ref().map(CommitId::as_str),
+                    new.image,
+                    new.port,
+                    new.container_port,
+                    new.healthcheck,
+                    to_json(&new.env, "env")?,
+                    to_json(&new.volumes, "volumes")?,
+                    to_json(&new.settings, "settings")?,
+                    micros(new.created)
+                ],
+            )?;
+            Ok(true)
+        })
+        .await
+    }
+
+    /// One release of a service.
+    pub async fn release(&self, service: i64, number: ReleaseNumber) -> Result<Release, StoreError> {
+        self.read(move |connection| find(connection, service, number)).await
+    }
+
+    /// A service's releases, oldest first.
+    pub async fn releases(&self, service: i64) -> Result<Vec<Release>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM releases WHERE service = ?1 ORDER BY number"))?;
+            let mut rows = statement.query([service])?;
+            let mut releases = Vec::new();
+            while let Some(row) = rows.next()? {
+                releases.push(read_row(row)?);
+            }
+            Ok(releases)
+        })
+        .await
+    }
+
+    /// Every port that a release has.
+    pub async fn ports(&self) -> Result<Vec<u16>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT port FROM releases")?;
+            let ports = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(ports)
+        })
+        .await
+    }
+
+    /// From this moment on the traffic belongs to `number`: whoever ends a switch that was cut off reads it here.
+    pub async fn make_current(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            find(transaction, service, number)?;
+            transaction
+                .execute("UPDATE services SET current_release = ?2 WHERE id = ?1", params![service, number.0])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Forgets a release whose file, container and image are gone.
+    pub async fn forget_release(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            transaction
+                .execute("DELETE FROM releases WHERE service = ?1 AND number = ?2", params![service, number.0])?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,258 @@
+//! The services: what each is made from, how it is set, and what somebody wants of it.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, json, micros, parse, time, to_json};
+use crate::names::{BranchName, HostName, IdRange, ReleaseNumber, ServiceName, TemplateName, VolumeName};
+
+/// Where a service's code comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A repository on this host, begun from a template.
+    Template(TemplateName),
+    /// A repository elsewhere.
+    External {
+        /// Its address, without a password.
+        uri: String,
+        /// The Podman secret that holds the address's password.
+        secret: Option<String>,
+    },
+}
+
+/// What somebody wants of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Desired {
+    /// It was made and never started.
+    Created,
+    /// It shall run, over reboots too.
+    Running,
+    /// It shall not run, over reboots too.
+    Stopped,
+    /// It is being removed; a removal that was cut off is ended at the agent's start.
+    Deleted,
+}
+
+impl Desired {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A service's settings; a release keeps a copy of those that it was released with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// The port that the program listens on in its container; else the image's first EXPOSE, else 8080.
+    pub container_port: Option<u16>,
+    /// A path that must answer 2xx or 3xx before traffic moves; else any answer does.
+    pub health_path: Option<String>,
+    /// How many seconds a new release may take until it is healthy; else the host's setting.
+    pub health_timeout: Option<u32>,
+    /// The service speaks no HTTP: a connection that stays open is enough.
+    pub tcp: bool,
+    /// Memory limit in MiB.
+    pub memory_mib: Option<u64>,
+    /// CPU limit in percent of one core.
+    pub cpu_percent: Option<u32>,
+    /// Host names beside `NAME.localhost`.
+    pub domains: Vec<HostName>,
+    /// Named volumes and where they are mounted.
+    pub volumes: std::collections::BTreeMap<VolumeName, String>,
+    /// How many releases are kept; else the host's setting.
+    pub keep: Option<u32>,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its row; a service that is made anew under the same name has another.
+    pub id: i64,
+    /// Its name.
+    pub name: ServiceName,
+    /// When it was made; what the journal holds from before belongs to another of the same name.
+    pub created: Timestamp,
+    /// Where its code comes from.
+    pub source: Source,
+    /// The branch that is deployed.
+    pub branch: BranchName,
+    /// The key that authorises its hook.
+    pub hook_key: String,
+    /// What somebody wants of it.
+    pub desired: Desired,
+    /// Its ids in the user namespace.
+    pub ids: IdRange,
+    /// The release that has the traffic, or had it when the service was stopped.
+    pub current: Option<ReleaseNumber>,
+    /// Its settings, for the next release.
+    pub settings: Settings,
+}
+
+/// What makes a service.
+#[derive(Debug, Clone)]
+pub struct NewService {
+    /// Its name.
+    pub name: ServiceName,
+    /// Where its code comes from.
+    pub source: Source,
+    /// The branch to deploy.
+    pub branch: BranchName,
+    /// The key that authorises its hook.
+    pub hook_key: String,
+    /// Its settings.
+    pub settings: Settings,
+    /// How many services this host takes.
+    pub max: u32,
+}
+
+const COLUMNS: &str = "id, name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
+     current_release, settings";
+
+fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
+    let template: Option<String> = row.get(3)?;
+    let uri: Option<String> = row.get(4)?;
+    let source = match (template, uri) {
+        (Some(template), _) => Source::Template(parse(&template, "template")?),
+        (None, Some(uri)) => Source::External { uri, secret: row.get(5)? },
+        (None, None) => return Err(StoreError::Corrupt { what: "source" }),
+    };
+    let desired = match row.get::<_, String>(8)?.as_str() {
+        "created" => Desired::Created,
+        "running" => Desired::Running,
+        "stopped" => Desired::Stopped,
+        "deleted" => Desired::Deleted,
+        _ => return Err(StoreError::Corrupt { what: "desired" }),
+    };
+    Ok(Service {
+        id: row.get(0)?,
+        name: parse(&row.get::<_, String>(1)?, "name")?,
+        created: time(row.get(2)?, "created")?,
+        source,
+        branch: parse(&row.get::<_, String>(6)?, "branch")?,
+        hook_key: row.get(7)?,
+        desired,
+        ids: IdRange::of_slot(row.get(9)?),
+        current: row.get::<_, Option<u32>>(10)?.map(ReleaseNumber),
+        settings: json(&row.get::<_, String>(11)?, "settings")?,
+    })
+}
+
+/// The service named `name`, whatever is wanted of it, inside a transaction.
+pub(super) fn find(connection: &rusqlite::Connection, name: &ServiceName) -> Result<Option<Service>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM services WHERE name = ?1"))?;
+    statement.query_row([name.as_str()], |row| Ok(read_row(row))).optional()?.transpose()
+}
+
+/// The same, where a service that is being removed counts as gone.
+pub(super) fn find_kept(connection: &rusqlite::Connection, name: &ServiceName) -> Result<Service, StoreError> {
+    find(connection, name)?
+        .filter(|service| service.desired != Desired::Deleted)
+        .ok_or_else(|| StoreError::NoService(name.to_string()))
+}
+
+pub(super) fn set_desired(transaction: &Transaction<'_>, id: i64, desired: Desired) -> Result<(), StoreError> {
+    transaction.execute("UPDATE services SET desired = ?2 WHERE id = ?1", params![id, desired.as_str()])?;
+    Ok(())
+}
+
+impl Store {
+    /// Makes a service and allots its ids; nothing of it runs yet.
+    pub async fn create_service(&self, new: NewService) -> Result<Service, StoreError> {
+        self.write(move |transaction| {
+            if find(transaction, &new.name)?.is_some() {
+                return Err(StoreError::NameTaken(new.name.to_string()));
+            }
+            let slots: Vec<u32> = transaction
+                .prepare("SELECT id_slot FROM services ORDER BY id_slot")?
+                .query_map([], |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            let slot = (0..new.max).find(|slot| slots.binary_search(slot).is_err()).ok_or(StoreError::Full)?;
+            let (template, uri, secret) = match &new.source {
+                Source::Template(template) => (Some(template.as_str()), None, None),
+                Source::External { uri, secret } => (None, Some(uri.as_str()), secret.as_deref()),
+            };
+            transaction.execute(
+                "INSERT INTO services (name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
+                 settings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'created', ?8, ?9)",
+                params![
+                    new.name.as_str(),
+                    micros(Timestamp::now()),
+                    template,
+                    uri,
+                    secret,
+                    new.branch.as_str(),
+                    new.hook_key,
+                    slot,
+                    to_json(&new.settings, "settings")?
+                ],
+            )?;
+            find_kept(transaction, &new.name)
+        })
+        .await
+    }
+
+    /// The service named `name`. One that is being removed counts as gone.
+    pub async fn service(&self, name: &ServiceName) -> Result<Service, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| find_kept(connection, &name)).await
+    }
+
+    /// All services by name, those that are being removed too.
+    pub async fn services(&self) -> Result<Vec<Service>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM services ORDER BY name"))?;
+            let mut rows = statement.query([])?;
+            let mut services = Vec::new();
+            while let Some(row) = rows.next()? {
+                services.push(read_row(row)?);
+            }
+            Ok(services)
+        })
+        .await
+    }
+
+    /// Writes down what somebody wants of a service.
+    pub async fn set_desired(&self, name: &ServiceName, desired: Desired) -> Result<Service, StoreError> {
+        let name = name.clone();
+        self.write(move |transaction| {
+            let service = find_kept(transaction, &name)?;
+            set_desired(transaction, service.id, desired)?;
+            Ok(Service { desired, ..service })
+        })
+        .await
+    }
+
+    /// Changes a service's branch and settings, for the next release.
+    pub async fn set_settings(
+        &self,
+        name: &ServiceName,
+        branch: BranchName,
+        settings: Settings,
+    ) -> Result<Service, StoreError> {
+        let name = name.clone();
+        self.write(move |transaction| {
+            let service = find_kept(transaction, &name)?;
+            transaction.execute(
+                "UPDATE services SET branch = ?2, settings = ?3 WHERE id = ?1",
+                params![service.id, branch.as_str(), to_json(&settings, "settings")?],
+            )?;
+            Ok(Service { branch, settings, ..service })
+        })
+        .await
+    }
+
+    /// Forgets a service and all that belongs to it; the last step of its removal.
+    pub async fn forget_service(&self, id: i64) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM services WHERE id = ?1", [id])?;
+            Ok(())
+        })
+        .await
+    }
+}
