@@ -1,0 +1,138 @@
+//! conmon splits long lines into several entries, each but the last marked as partial. Here they are one line again.
+
+use std::collections::HashMap;
+
+use super::{Entry, MAX_LINE};
+
+/// One journal entry.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) entry: Entry,
+    /// The container, where it is one; the pieces of different containers, and of its two outputs, interleave.
+    pub(super) container: Option<String>,
+    /// More of this line follows.
+    pub(super) partial: bool,
+}
+
+impl Piece {
+    fn key(&self) -> (Option<String>, u8) {
+        (self.container.clone(), self.entry.priority)
+    }
+}
+
+/// How many unfinished lines are held; containers that vanish leave theirs.
+const UNFINISHED: usize = 64;
+
+/// Joins pieces that come oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Forward {
+    unfinished: HashMap<(Option<String>, u8), Vec<u8>>,
+}
+
+impl Forward {
+    /// The line that `piece` ends, if it does.
+    pub(super) fn push(&mut self, mut piece: Piece) -> Option<Entry> {
+        if !piece.partial && self.unfinished.is_empty() {
+            return Some(piece.entry);
+        }
+        let key = piece.key();
+        let mut line = self.unfinished.remove(&key).unwrap_or_default();
+        line.append(&mut piece.entry.message);
+        if piece.partial && line.len() < MAX_LINE {
+            if self.unfinished.len() >= UNFINISHED {
+                self.unfinished.clear();
+            }
+            self.unfinished.insert(key, line);
+            return None;
+        }
+        piece.entry.message = line;
+        Some(piece.entry)
+    }
+}
+
+/// Joins pieces that come newest first.
+#[derive(Debug, Default)]
+pub(super) struct Backward {
+    lines: Vec<Entry>,
+    /// Which line takes the pieces that come before it.
+    open: HashMap<(Option<String>, u8), usize>,
+}
+
+impl Backward {
+    /// Takes a piece; the beginning of a line whose end wasn't seen is left out. The number of lines so far is returned.
+    pub(super) fn push(&mut self, piece: Piece) -> usize {
+        let key = piece.key();
+        if !piece.partial {
+            self.open.insert(key, self.lines.len());
+            self.lines.push(piece.entry);
+        } else if let Some(line) = self.open.get(&key).and_then(|index| self.lines.get_mut(*index))
+            && line.message.len() < MAX_LINE
+        {
+            let mut message = piece.entry.message;
+            message.append(&mut line.message);
+            line.message = message;
+        }
+        self.lines.len()
+    }
+
+    /// The lines, newest first.
+    pub(super) fn lines(self) -> Vec<Entry> {
+        self.lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(number: u64, container: &str, text: &str, partial: bool) -> Piece {
+        let entry = Entry {
+            cursor: number.to_string(),
+            time: number,
+            priority: 6,
+            unit: None,
+            identifier: None,
+            message: text.as_bytes().to_vec(),
+        };
+        Piece { entry, container: Some(container.into()), partial }
+    }
+
+    fn pieces() -> Vec<Piece> {
+        vec![
+            piece(1, "a", "one", false),
+            piece(2, "a", "long ", true),
+            piece(3, "b", "other ", true),
+            piece(4, "a", "line", false),
+            piece(5, "b", "line", false),
+            piece(6, "a", "unfinished", true),
+        ]
+    }
+
+    fn shown(entries: &[Entry]) -> Vec<(String, String)> {
+        entries.iter().map(|e| (e.cursor.clone(), String::from_utf8(e.message.clone()).unwrap())).collect()
+    }
+
+    #[test]
+    fn both_ways_give_the_same_lines() {
+        let mut forward = Forward::default();
+        let lines: Vec<Entry> = pieces().into_iter().filter_map(|piece| forward.push(piece)).collect();
+        let wanted = [("1", "one"), ("4", "long line"), ("5", "other line")];
+        assert_eq!(shown(&lines), wanted.map(|(cursor, text)| (cursor.to_owned(), text.to_owned())));
+        let mut backward = Backward::default();
+        for piece in pieces().into_iter().rev() {
+            backward.push(piece);
+        }
+        let mut back = backward.lines();
+        back.reverse();
+        assert_eq!(back, lines);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let mut forward = Forward::default();
+        let long = "x".repeat(16 * 1024);
+        let lines = (0..100).filter_map(|n| forward.push(piece(n, "a", &long, true))).collect::<Vec<_>>();
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].message.len() >= MAX_LINE);
+    }
+}

@@ -1,0 +1,187 @@
+//! journald: history and following of a service's, a release's or a deployment's lines, by cursor.
+//!
+//! Each reader is a thread of its own with a bounded channel: libsystemd blocks, and a slow listener must stop the reader
+//! instead of filling the memory. When nobody listens there is no reader.
+
+mod join;
+mod reader;
+
+use std::path::PathBuf;
+
+use futures_util::Stream;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::names::{DeploymentId, ReleaseName, ServiceName};
+use crate::problem::{Code, Problem};
+use reader::Reader;
+
+/// The longest line that is joined of pieces; what is longer comes in several.
+pub const MAX_LINE: usize = 1024 * 1024;
+
+/// How many lines wait for a slow listener.
+const WINDOW: usize = 256;
+
+/// Why the journal can't be read.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// libsystemd.
+    #[error("the journal can't be read")]
+    Read(#[source] std::io::Error),
+    /// A cursor that isn't one.
+    #[error("that is no cursor of this journal")]
+    Cursor,
+    /// A pattern that isn't a regular expression.
+    #[error("the pattern is no regular expression")]
+    Pattern(#[source] Box<regex::Error>),
+    /// The reading thread ended.
+    #[error("the journal's reader ended")]
+    Ended,
+}
+
+impl JournalError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Cursor | Self::Pattern(_) => Problem::new(Code::BadRequest, crate::problem::chain(self)),
+            Self::Read(_) | Self::Ended => Problem::new(Code::JournalUnavailable, self.to_string())
+                .with_hint("`podkeeper doctor` on the host tells what is wrong"),
+        }
+    }
+}
+
+/// Whose lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Select {
+    /// Those of all releases of a service, and of these of its builds.
+    Service(ServiceName, Vec<DeploymentId>),
+    /// Those of one release.
+    Release(ReleaseName),
+    /// Those of one release, and what Podman itself says of starting it.
+    Unit(ReleaseName),
+    /// The whole story of a deployment: the agent's steps and the build's lines.
+    Deployment(DeploymentId),
+    /// The build's lines alone.
+    Build(DeploymentId),
+}
+
+/// Which way a page goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// From the start, or behind the cursor, on.
+    Forward,
+    /// From the end, or before the cursor, back.
+    #[default]
+    Backward,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// Whose lines.
+    pub select: Select,
+    /// Not before this moment, in microseconds since 1970.
+    pub since: Option<u64>,
+    /// Not after this moment.
+    pub until: Option<u64>,
+    /// Beyond this line, in the query's direction.
+    pub cursor: Option<String>,
+    /// Which way.
+    pub direction: Direction,
+    /// How many lines at most.
+    pub lines: usize,
+    /// Only lines that this regular expression finds something in.
+    pub grep: Option<String>,
+    /// Only lines of this syslog priority or a graver one.
+    pub priority: Option<u8>,
+}
+
+impl Query {
+    /// The newest 200 lines of `select`.
+    #[must_use]
+    pub fn newest(select: Select) -> Self {
+        Self {
+            select,
+            since: None,
+            until: None,
+            cursor: None,
+            direction: Direction::Backward,
+            lines: 200,
+            grep: None,
+            priority: None,
+        }
+    }
+}
+
+/// A line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it lies.
+    pub cursor: String,
+    /// When it was written, in microseconds since 1970.
+    pub time: u64,
+    /// Its syslog priority; 6 for what a program prints, 3 for what it prints as an error.
+    pub priority: u8,
+    /// The unit that it came from.
+    pub unit: Option<String>,
+    /// The program that it came from, as syslog names it.
+    pub identifier: Option<String>,
+    /// Its bytes, as they were written, without the line's end.
+    pub message: Vec<u8>,
+}
+
+/// Some lines, oldest first.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// The lines.
+    pub entries: Vec<Entry>,
+    /// Where the next page in the same direction goes on; none at the end.
+    pub next: Option<String>,
+}
+
+/// The journal.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    /// Journal files elsewhere than the system's.
+    folder: Option<PathBuf>,
+}
+
+impl Journal {
+    /// The system's journal, or the files in `folder`.
+    #[must_use]
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder }
+    }
+
+    /// One page.
+    pub async fn query(&self, query: Query) -> Result<Page, JournalError> {
+        let folder = self.folder.clone();
+        tokio::task::spawn_blocking(move || Reader::open(folder.as_deref(), &query)?.page(&query))
+            .await
+            .map_err(|_| JournalError::Ended)?
+    }
+
+    /// The lines from the query's page on, as they come, until the stream is dropped. With a cursor the first line is the
+    /// one behind it, without a gap.
+    pub fn follow(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + use<> {
+        let folder = self.folder.clone();
+        let (lines, receiver) = mpsc::channel(WINDOW);
+        let spawned = std::thread::Builder::new().name("journal".into()).spawn({
+            let lines = lines.clone();
+            move || {
+                let followed = Reader::open(folder.as_deref(), &query).and_then(|mut reader| {
+                    reader.follow(&query, |entry| lines.blocking_send(Ok(entry)).is_ok(), || !lines.is_closed())
+                });
+                if let Err(error) = followed {
+                    let _ = lines.blocking_send(Err(error));
+                }
+            }
+        });
+        if let Err(error) = spawned {
+            let _ = lines.try_send(Err(JournalError::Read(error)));
+        }
+        ReceiverStream::new(receiver)
+    }
+}

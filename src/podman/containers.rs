@@ -1,0 +1,120 @@
+//! Containers: how they are, and their removal.
+
+use http::Method;
+use serde::Deserialize;
+
+use super::raw::{Body, segment};
+use super::{Podman, PodmanError};
+
+/// What a container's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It has not passed yet.
+    Starting,
+    /// It passes.
+    Healthy,
+    /// It fails.
+    Unhealthy,
+}
+
+/// How a container is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// Its id.
+    pub id: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// What its health check says; none where it has none.
+    pub health: Option<Health>,
+}
+
+/// A working container that a build left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalContainer {
+    /// Its id.
+    pub id: String,
+    /// Its name, such as `hello-working-container`.
+    pub name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspect {
+    id: String,
+    state: State,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    #[serde(default)]
+    running: bool,
+    #[serde(default, alias = "Healthcheck")]
+    health: Option<HealthState>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthState {
+    #[serde(default)]
+    status: String,
+}
+
+impl Podman {
+    /// How the container `name` is; none where there is no such container.
+    pub async fn container(&self, name: &str) -> Result<Option<ContainerFacts>, PodmanError> {
+        let what = "inspect the container";
+        let path = format!("/libpod/containers/{}/json", segment(name));
+        let body = match self.raw(what, Method::GET, &path, Body::None).await {
+            Ok(body) => body,
+            Err(PodmanError::Refused { status: 404, .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let inspect: Inspect = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
+        let health = inspect.state.health.and_then(|health| match health.status.as_str() {
+            "healthy" => Some(Health::Healthy),
+            "unhealthy" => Some(Health::Unhealthy),
+            "starting" => Some(Health::Starting),
+            _ => None,
+        });
+        Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, health }))
+    }
+
+    /// The names of all containers that begin with `prefix`, whether they run or not.
+    pub async fn containers(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
+        let containers = self.typed.containers();
+        let options = podman_api::opts::ContainerListOpts::builder().all(true).build();
+        let all = self.read("list the containers", containers.list(&options)).await?;
+        let names = all.into_iter().flat_map(|container| container.names.unwrap_or_default());
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    /// Removes a container, and ends it where it runs.
+    pub async fn remove_container(&self, name: &str) -> Result<(), PodmanError> {
+        self.delete("remove the container", &format!("/libpod/containers/{}?force=true&timeout=5", segment(name))).await
+    }
+
+    /// The containers in Podman's storage that builds made and Podman itself doesn't know.
+    pub async fn external_containers(&self) -> Result<Vec<ExternalContainer>, PodmanError> {
+        let what = "list the builds' containers";
+        let body = self.raw(what, Method::GET, "/libpod/containers/json?all=true&external=true", Body::None).await?;
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Listed {
+            id: String,
+            #[serde(default)]
+            names: Option<Vec<String>>,
+            #[serde(default)]
+            state: String,
+        }
+        let listed: Vec<Listed> =
+            serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
+        let external = listed.into_iter().filter(|container| container.state == "storage");
+        Ok(external
+            .map(|container| ExternalContainer {
+                id: container.id,
+                name: container.names.unwrap_or_default().into_iter().next().unwrap_or_default(),
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,158 @@
+//! Images: what they say of themselves, their names, and their copies in a service's ids.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::raw::{Body, segment};
+use super::{Podman, PodmanError};
+use crate::names::{IdRange, ReleaseName, ServiceName};
+
+/// What an image says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Its id.
+    pub id: String,
+    /// Whether it has a HEALTHCHECK that isn't NONE.
+    pub has_healthcheck: bool,
+    /// The TCP ports that it EXPOSEs, ascending.
+    pub ports: Vec<u16>,
+    /// The paths that it declares with VOLUME.
+    pub volumes: Vec<String>,
+    /// Its environment.
+    pub env: Vec<(String, String)>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspect {
+    id: String,
+    #[serde(default)]
+    config: Option<InspectConfig>,
+    #[serde(default)]
+    healthcheck: Option<Healthcheck>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct InspectConfig {
+    exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    env: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    healthcheck: Option<Healthcheck>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Healthcheck {
+    #[serde(default)]
+    test: Vec<String>,
+}
+
+impl Inspect {
+    fn facts(self) -> ImageFacts {
+        let config = self.config.unwrap_or_default();
+        let check = self.healthcheck.or(config.healthcheck);
+        let mut ports: Vec<u16> = config
+            .exposed_ports
+            .unwrap_or_default()
+            .keys()
+            .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok())
+            .collect();
+        ports.sort_unstable();
+        let pair = |line: &String| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        ImageFacts {
+            id: self.id,
+            has_healthcheck: check.is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE")),
+            ports,
+            volumes: config.volumes.unwrap_or_default().into_keys().collect(),
+            env: config.env.unwrap_or_default().iter().filter_map(pair).collect(),
+            labels: config.labels.unwrap_or_default(),
+        }
+    }
+}
+
+impl Podman {
+    /// What the image `reference` says of itself; none where there is no such image.
+    pub async fn image(&self, reference: &str) -> Result<Option<ImageFacts>, PodmanError> {
+        let what = "inspect the image";
+        let path = format!("/libpod/images/{}/json", segment(reference));
+        match self.raw(what, Method::GET, &path, Body::None).await {
+            Ok(body) => {
+                let inspect: Inspect =
+                    serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
+                Ok(Some(inspect.facts()))
+            }
+            Err(PodmanError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The references of a service's images, `localhost/podkeeper/NAME:RELEASE` each.
+    pub async fn images(&self, service: &ServiceName) -> Result<Vec<String>, PodmanError> {
+        let what = "list the images";
+        let body = self.raw(what, Method::GET, "/libpod/images/json", Body::None).await?;
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Listed {
+            #[serde(default)]
+            names: Option<Vec<String>>,
+        }
+        let listed: Vec<Listed> =
+            serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
+        let prefix = format!("localhost/podkeeper/{service}:");
+        let names = listed.into_iter().flat_map(|image| image.names.unwrap_or_default());
+        Ok(names.filter(|name| name.starts_with(&prefix)).collect())
+    }
+
+    /// Takes the name `reference` from its image, and removes the image with its last name.
+    pub async fn remove_image(&self, reference: &str) -> Result<(), PodmanError> {
+        self.delete("remove the image", &format!("/libpod/images/{}", segment(reference))).await
+    }
+
+    /// Gives the image `from` the name of `release`, too.
+    pub async fn tag(&self, from: &str, release: &ReleaseName) -> Result<(), PodmanError> {
+        let repository = format!("localhost/podkeeper/{}", release.service);
+        let path = format!("/libpod/images/{}/tag?repo={}&tag={}", segment(from), segment(&repository), release.number);
+        self.raw("name the image", Method::POST, &path, Body::None).await.map(drop)
+    }
+
+    /// Copies the image into `ids` now. Podman does it when the first container under that mapping is made, which would
+    /// else fall into the release's start. The container is named after the release, and removed at once.
+    pub async fn shift_image(&self, release: &ReleaseName, image: &str, ids: IdRange) -> Result<(), PodmanError> {
+        let name = format!("{}-prepare", release.container());
+        self.remove_container(&name).await?;
+        let map = json!([{ "container_id": 0, "host_id": ids.base, "size": IdRange::SIZE }]);
+        let spec = json!({
+            "name": name,
+            "image": image,
+            "userns": { "nsmode": "private" },
+            "idmappings": { "HostUIDMapping": false, "HostGIDMapping": false, "UIDMap": map, "GIDMap": map },
+        });
+        self.raw("prepare the image", Method::POST, "/libpod/containers/create", Body::Json(&spec)).await?;
+        self.remove_container(&name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inspection_is_read_as_podman_writes_it() {
+        let text = r#"{"Id":"abc","Config":{"ExposedPorts":{"8080/tcp":{},"53/udp":{},"80/tcp":{}},
+            "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data":{}},"Labels":{"x":"y"}},
+            "HealthCheck":null,"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000}}"#;
+        let facts = serde_json::from_str::<Inspect>(text).unwrap().facts();
+        assert_eq!((facts.ports, facts.has_healthcheck), (vec![80, 8080], true));
+        assert_eq!(facts.env[0], ("A".into(), "b=c".into()));
+        assert_eq!(facts.volumes, ["/data"]);
+        let none = r#"{"Id":"abc","Config":null,"Healthcheck":{"Test":["NONE"]}}"#;
+        assert!(!serde_json::from_str::<Inspect>(none).unwrap().facts().has_healthcheck);
+    }
+}

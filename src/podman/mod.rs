@@ -1,0 +1,133 @@
+//! Podman's REST socket: images, containers, secrets, volumes. The only module that names podman-api's types.
+//!
+//! podman-api makes the typed reads. What it does wrong (it quotes secrets, it holds whole archives in memory), or lacks,
+//! goes through [`raw`], a small client on the same socket.
+
+mod containers;
+mod images;
+mod raw;
+mod secrets;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+pub use containers::{ContainerFacts, ExternalContainer, Health};
+pub use images::ImageFacts;
+
+use crate::problem::{Code, Problem, chain};
+
+/// How long a call may take. Copying a large image into another range of ids is the longest.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Why Podman refused.
+#[derive(Debug, Error)]
+pub enum PodmanError {
+    /// Nobody answers on the socket.
+    #[error("Podman does not answer on its socket")]
+    Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// Podman answered with an error.
+    #[error("Podman refused to {what}: {message}")]
+    Refused {
+        /// What was asked, as in "remove the image".
+        what: &'static str,
+        /// The HTTP status.
+        status: u16,
+        /// Podman's own words.
+        message: String,
+    },
+    /// An answer that can't be read.
+    #[error("Podman's answer to {what} can't be read")]
+    Answer {
+        /// What was asked.
+        what: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl PodmanError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Unavailable(_) => Problem::new(Code::PodmanUnavailable, self.to_string())
+                .with_hint("`podkeeper doctor` on the host tells what is wrong"),
+            Self::Refused { message, .. } if message.contains("no space left on device") => {
+                Problem::new(Code::DiskFull, "no space is left on the host's disk")
+                    .with_hint("free some space, then try again")
+            }
+            Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
+                .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
+            Self::Answer { .. } => Problem::new(Code::Internal, self.to_string()),
+        }
+    }
+}
+
+/// Podman.
+#[derive(Clone)]
+pub struct Podman {
+    typed: podman_api::Podman,
+    socket: Arc<PathBuf>,
+}
+
+impl std::fmt::Debug for Podman {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Podman").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+impl Podman {
+    /// Podman behind the REST socket at `socket`.
+    #[must_use]
+    pub fn new(socket: PathBuf) -> Self {
+        Self { typed: podman_api::Podman::unix(&socket), socket: Arc::new(socket) }
+    }
+
+    /// A typed read, bounded in time.
+    async fn read<T>(
+        &self,
+        what: &'static str,
+        call: impl Future<Output = Result<T, podman_api::Error>>,
+    ) -> Result<T, PodmanError> {
+        match tokio::time::timeout(LIMIT, call).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(podman_api::Error::Fault { code, message })) => {
+                Err(PodmanError::Refused { what, status: code.as_u16(), message })
+            }
+            // The text is kept and not the error itself, whose `clone` never ends.
+            Ok(Err(error)) => Err(PodmanError::Unavailable(Some(chain(&error).into()))),
+            Err(_) => Err(PodmanError::Unavailable(None)),
+        }
+    }
+
+    /// Podman's version, as in `5.4.2`.
+    pub async fn version(&self) -> Result<String, PodmanError> {
+        let report = self.read("tell its version", self.typed.version()).await?;
+        Ok(report.version.unwrap_or_default())
+    }
+
+    /// The volumes whose names begin with `prefix`.
+    pub async fn volumes(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
+        let volumes = self.typed.volumes();
+        let options = podman_api::opts::VolumeListOpts::default();
+        let all = self.read("list the volumes", volumes.list(&options)).await?;
+        Ok(all.into_iter().map(|volume| volume.name).filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    /// Removes a volume with its content.
+    pub async fn remove_volume(&self, name: &str) -> Result<(), PodmanError> {
+        self.delete("remove the volume", &format!("/libpod/volumes/{}", raw::segment(name))).await
+    }
+
+    /// Deletes what `path` names. What isn't there is fine.
+    async fn delete(&self, what: &'static str, path: &str) -> Result<(), PodmanError> {
+        match self.raw(what, http::Method::DELETE, path, raw::Body::None).await {
+            Err(PodmanError::Refused { status: 404, .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A build as a transient unit, `build-ID.service` in `build-ID.slice` of the service user's manager.
+//!
+//! The RUN steps live in a scope beside the service, in the same slice. To end a build, that scope is killed first: if
+//! it were asked to stop, a shell that ignores SIGTERM would go on and Podman would tag a half-built image as good.
+
+use std::num::NonZero;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use nix::sys::signal::Signal;
+use tokio::time::timeout;
+use zbus::{MatchRule, MessageStream, OwnedVariant, Variant};
+
+use super::bus::UnitFacts;
+use super::{UnitsError, UserManager};
+use crate::names::DeploymentId;
+
+/// How long the end of a build may take; its own stop is given 3 s.
+const END: Duration = Duration::from_secs(15);
+/// A signal that was missed delays the news by this much.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a build's unit is made of.
+#[derive(Debug, Clone)]
+pub struct BuildUnit {
+    /// The deployment; it names the unit.
+    pub deployment: DeploymentId,
+    /// The program, by its path, and its arguments.
+    pub argv: Vec<String>,
+    /// Where the build keeps its temporary files.
+    pub temporary: std::path::PathBuf,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How much memory all of it may use, in MiB.
+    pub memory_mib: u64,
+    /// What `systemctl status` says of it.
+    pub description: String,
+}
+
+/// How a build stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildOutcome {
+    /// It goes on.
+    Running,
+    /// It made its image.
+    Succeeded,
+    /// It ended with this status.
+    Failed {
+        /// The exit status.
+        status: i32,
+    },
+    /// It took too long.
+    TimedOut,
+}
+
+fn service(id: DeploymentId) -> String {
+    format!("build-{id}.service")
+}
+
+fn slice(id: DeploymentId) -> String {
+    format!("build-{id}.slice")
+}
+
+/// The scope that crun makes for the RUN steps below the slice.
+fn scope(id: DeploymentId) -> String {
+    format!("build-{id}.slice.scope")
+}
+
+fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
+    Ok(OwnedVariant::try_from(value)?)
+}
+
+type Exec = (String, Vec<String>, bool);
+
+fn exec(argv: &[String], may_fail: bool) -> Exec {
+    (argv.first().cloned().unwrap_or_default(), argv.to_vec(), may_fail)
+}
+
+fn words(argv: &[&str]) -> Vec<String> {
+    argv.iter().map(|word| (*word).to_owned()).collect()
+}
+
+impl BuildUnit {
+    fn properties(&self) -> zbus::Result<Vec<(String, OwnedVariant)>> {
+        let id = self.deployment;
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        // A pattern, which may match nothing without a complaint in the build's log: no RUN step, no scope.
+        let scope = scope(id).replace(".scope", ".scop?");
+        let kill = words(&["/usr/bin/systemctl", "--user", "kill", "-s", "KILL", &scope]);
+        let environment = vec![format!("TMPDIR={}", self.temporary.display())];
+        let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
+        [
+            property("Description", Variant::from(self.description.as_str())),
+            property("Type", Variant::from("exec")),
+            // So the result is kept until the agent has read it, also one that was away when the build ended.
+            property("RemainAfterExit", Variant::from(true)),
+            property("Delegate", Variant::from(true)),
+            property("Slice", Variant::from(slice(id))),
+            property("RuntimeMaxUSec", Variant::from(micros(self.timeout))),
+            property("TimeoutStopUSec", Variant::from(micros(Duration::from_secs(3)))),
+            // ExecStop has ended the RUN step. Podman now fails that step by itself and removes what it had begun, for
+            // which it has until the time limit; SIGTERM would make it leave all that behind.
+            property("KillSignal", Variant::from(Signal::SIGCONT as i32)),
+            property("CPUWeight", Variant::from(20_u64)),
+            property("IOWeight", Variant::from(20_u64)),
+            property("OOMScoreAdjust", Variant::from(500_i32)),
+            property("SyslogIdentifier", Variant::from(format!("build-{id}"))),
+            property("Environment", Variant::from(environment)),
+            property("ExecStart", Variant::from(vec![exec(&self.argv, false)])),
+            property("ExecStop", Variant::from(vec![exec(&kill, true)])),
+        ]
+        .into_iter()
+        .collect()
+    }
+}
+
+fn outcome(facts: &UnitFacts) -> BuildOutcome {
+    match (facts.active.as_str(), facts.sub.as_str(), facts.result.as_str()) {
+        ("active", "exited", "success") => BuildOutcome::Succeeded,
+        ("failed" | "inactive", _, "timeout") => BuildOutcome::TimedOut,
+        ("failed" | "inactive", _, _) => BuildOutcome::Failed { status: facts.exit_status },
+        _ => BuildOutcome::Running,
+    }
+}
+
+impl UserManager {
+    /// Starts a build and returns once its program runs.
+    pub async fn start_build(&self, build: &BuildUnit) -> Result<(), UnitsError> {
+        let id = build.deployment;
+        self.job("StartTransientUnit", &service(id), END, |manager| async move {
+            manager.start_transient_unit(service(id), "fail".into(), build.properties()?, Vec::new()).await
+        })
+        .await?;
+        // The limit is the slice's: it holds for podman and for the RUN steps together.
+        let bytes = build.memory_mib.saturating_mul(1024 * 1024);
+        self.call("SetUnitProperties", END, |manager| async move {
+            let limit = vec![("MemoryMax".to_owned(), owned(Variant::from(bytes))?)];
+            manager.set_unit_properties(slice(id), true, limit).await
+        })
+        .await
+    }
+
+    /// How the build stands; none: there is no such unit.
+    pub async fn build_result(&self, id: DeploymentId) -> Result<Option<BuildOutcome>, UnitsError> {
+        Ok(self.unit(&service(id)).await?.filter(|facts| facts.load != "not-found").map(|facts| outcome(&facts)))
+    }
+
+    /// Waits for the end of the build; none: its unit vanished, as it does when the manager is restarted.
+    pub async fn wait_build(&self, id: DeploymentId) -> Result<Option<BuildOutcome>, UnitsError> {
+        loop {
+            // Listening begins before the look, so that no end falls between the two.
+            let connection = self.connection().await;
+            let mut signals = match &connection {
+                Ok(connection) => {
+                    let rule = MatchRule::builder()
+                        .msg_type(zbus::message::Type::Signal)
+                        .interface("org.freedesktop.DBus.Properties")
+                        .path(format!("/org/freedesktop/systemd1/unit/build_2d{id}_2eservice"))
+                        .build();
+                    match rule {
+                        Ok(rule) => MessageStream::for_match_rule(rule, connection, NonZero::new(64)).await.ok(),
+                        Err(_) => None,
+                    }
+                }
+                Err(_) => None,
+            };
+            loop {
+                match self.build_result(id).await {
+                    Ok(Some(BuildOutcome::Running)) => {}
+                    // The manager is restarting: the next look tells.
+                    Err(UnitsError::Unavailable(_)) => {
+                        tokio::time::sleep(LOOK).await;
+                        break;
+                    }
+                    other => return other,
+                }
+                match &mut signals {
+                    Some(signals) => {
+                        if let Ok(None | Some(Err(_))) = timeout(LOOK, signals.next()).await {
+                            break;
+                        }
+                    }
+                    None => {
+                        tokio::time::sleep(LOOK).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the build at once. Nothing of it runs on afterwards.
+    pub async fn cancel_build(&self, id: DeploymentId) -> Result<(), UnitsError> {
+        self.kill(&scope(id), Signal::SIGKILL as i32).await?;
+        self.stop(&service(id), END).await?;
+        self.clear_build(id).await
+    }
+
+    /// Lets the manager forget the ended build.
+    pub async fn clear_build(&self, id: DeploymentId) -> Result<(), UnitsError> {
+        self.stop(&service(id), END).await?;
+        self.stop(&slice(id), END).await?;
+        self.reset_failed(&service(id)).await
+    }
+
+    /// The builds that have a unit, running or ended.
+    pub async fn builds(&self) -> Result<Vec<DeploymentId>, UnitsError> {
+        let units = self.units(&["build-*.service".to_owned()]).await?;
+        let id = |name: &str| name.strip_prefix("build-")?.strip_suffix(".service")?.parse().ok();
+        Ok(units.iter().filter_map(|unit| id(&unit.name)).collect())
+    }
+}

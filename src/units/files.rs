@@ -1,0 +1,141 @@
+//! The Quadlet files on the disk: written whole or not at all.
+
+use std::path::{Path, PathBuf};
+
+use tokio::io::AsyncWriteExt;
+
+use super::{UnitsError, quadlet};
+use crate::names::ReleaseName;
+
+/// A Quadlet file that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuadletFile {
+    /// Its release.
+    pub release: ReleaseName,
+    /// Whether the drop-in is there that lets it start at boot.
+    pub live: bool,
+}
+
+/// The folder of the Quadlet files.
+#[derive(Debug, Clone)]
+pub struct Quadlets {
+    folder: PathBuf,
+}
+
+fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> UnitsError + 'a {
+    move |source| UnitsError::File { what, path: path.to_owned(), source }
+}
+
+fn absent_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+impl Quadlets {
+    /// The files below `folder`.
+    #[must_use]
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    fn file(&self, release: &ReleaseName) -> PathBuf {
+        self.folder.join(release.quadlet_file())
+    }
+
+    fn drop_in(&self, release: &ReleaseName) -> PathBuf {
+        self.folder.join(format!("{}.d", release.quadlet_file())).join("live.conf")
+    }
+
+    /// Writes the release's file.
+    pub async fn write(&self, release: &ReleaseName, text: &str) -> Result<(), UnitsError> {
+        write_whole(&self.file(release), text).await
+    }
+
+    /// Removes the release's file and drop-in.
+    pub async fn remove(&self, release: &ReleaseName) -> Result<(), UnitsError> {
+        self.set_live(release, false).await?;
+        let file = self.file(release);
+        absent_is_fine(tokio::fs::remove_file(&file).await).map_err(failed("remove", &file))?;
+        sync_folder(&self.folder).await
+    }
+
+    /// Lets the release start at boot, or no longer.
+    pub async fn set_live(&self, release: &ReleaseName, live: bool) -> Result<(), UnitsError> {
+        let file = self.drop_in(release);
+        if live {
+            return write_whole(&file, quadlet::LIVE).await;
+        }
+        absent_is_fine(tokio::fs::remove_file(&file).await).map_err(failed("remove", &file))?;
+        if let Some(folder) = file.parent() {
+            absent_is_fine(tokio::fs::remove_dir(folder).await).map_err(failed("remove", folder))?;
+        }
+        Ok(())
+    }
+
+    /// All releases that have a file or a drop-in.
+    pub async fn list(&self) -> Result<Vec<QuadletFile>, UnitsError> {
+        let mut files = Vec::new();
+        let mut entries = match tokio::fs::read_dir(&self.folder).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
+            Err(error) => return Err(failed("list", &self.folder)(error)),
+        };
+        while let Some(entry) = entries.next_entry().await.map_err(failed("list", &self.folder))? {
+            let name = entry.file_name();
+            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".container")) else { continue };
+            if let Some(release) = super::release_of(&format!("{stem}.service")) {
+                let live = tokio::fs::try_exists(self.drop_in(&release)).await.unwrap_or(false);
+                files.push(QuadletFile { release, live });
+            }
+        }
+        Ok(files)
+    }
+}
+
+async fn write_whole(path: &Path, text: &str) -> Result<(), UnitsError> {
+    let folder = path.parent().unwrap_or(path);
+    tokio::fs::create_dir_all(folder).await.map_err(failed("make", folder))?;
+    // Quadlet reads no file whose name ends so.
+    let part = path.with_extension("part");
+    let write = async {
+        let mut file = tokio::fs::File::create(&part).await?;
+        file.write_all(text.as_bytes()).await?;
+        file.sync_all().await?;
+        tokio::fs::rename(&part, path).await
+    };
+    if let Err(error) = write.await {
+        let _ = tokio::fs::remove_file(&part).await;
+        return Err(failed("write", path)(error));
+    }
+    sync_folder(folder).await
+}
+
+async fn sync_folder(folder: &Path) -> Result<(), UnitsError> {
+    let sync = async { tokio::fs::File::open(folder).await?.sync_all().await };
+    sync.await.map_err(failed("sync", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ReleaseNumber;
+
+    #[tokio::test]
+    async fn a_file_comes_and_goes_with_its_drop_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let quadlets = Quadlets::new(folder.path().join("systemd"));
+        assert_eq!(quadlets.list().await.unwrap(), []);
+        let release = ReleaseName::new(&"blog".parse().unwrap(), ReleaseNumber(2));
+        quadlets.write(&release, "text").await.unwrap();
+        quadlets.set_live(&release, true).await.unwrap();
+        assert_eq!(quadlets.list().await.unwrap(), [QuadletFile { release: release.clone(), live: true }]);
+        quadlets.set_live(&release, false).await.unwrap();
+        quadlets.set_live(&release, false).await.unwrap();
+        assert_eq!(quadlets.list().await.unwrap(), [QuadletFile { release: release.clone(), live: false }]);
+        quadlets.remove(&release).await.unwrap();
+        quadlets.remove(&release).await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path().join("systemd")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,73 @@
+//! systemd: the service user's manager over D-Bus, and the Quadlet files that its generator reads. The only module that
+//! names zbus's types.
+
+mod build;
+mod bus;
+mod files;
+mod names;
+pub mod quadlet;
+mod watch;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use build::{BuildOutcome, BuildUnit};
+pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
+pub use files::{QuadletFile, Quadlets};
+pub use names::{escape, release_of};
+pub use quadlet::ContainerSpec;
+pub use watch::UnitChange;
+
+use crate::problem::{Code, Problem};
+
+/// Why systemd or a unit file refused.
+#[derive(Debug, Error)]
+pub enum UnitsError {
+    /// The manager's bus isn't there.
+    #[error("the service user's systemd manager does not answer")]
+    Unavailable(#[source] Option<Box<zbus::Error>>),
+    /// The manager refused a call.
+    #[error("systemd refused `{call}`")]
+    Refused {
+        /// The method.
+        call: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<zbus::Error>,
+    },
+    /// A job didn't end in its time.
+    #[error("the job of `{unit}` did not end in its time")]
+    Slow {
+        /// The unit.
+        unit: String,
+    },
+    /// A unit's file.
+    #[error("can't {what} `{path}`")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl UnitsError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Unavailable(_) => Problem::new(Code::SystemdUnavailable, self.to_string())
+                .with_hint("`podkeeper doctor` on the host tells what is wrong"),
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Problem::new(Code::DiskFull, "no space is left on the host's disk")
+                    .with_hint("free some space, then try again")
+            }
+            Self::File { .. } => Problem::new(Code::Internal, "a unit's file could not be written"),
+            Self::Refused { .. } | Self::Slow { .. } => Problem::new(Code::SystemdUnavailable, self.to_string()),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! How systemd writes unit names: on the bus, and in the names of slices.
+
+use crate::names::ReleaseName;
+
+/// The release that a unit such as `blog@41.service` belongs to.
+#[must_use]
+pub fn release_of(unit: &str) -> Option<ReleaseName> {
+    let (service, number) = unit.strip_suffix(".service")?.split_once('@')?;
+    Some(ReleaseName { service: service.parse().ok()?, number: number.parse().ok()? })
+}
+
+/// A service's name as systemd writes it within a slice's name, where `-` would make another level: systemd.unit(5),
+/// "String escaping for inclusion in unit names".
+#[must_use]
+pub fn escape(name: &str) -> String {
+    name.replace('-', "\\x2d")
+}
+
+/// The unit of an object path such as `/org/freedesktop/systemd1/unit/blog_4041_2eservice`: every byte that isn't a
+/// letter or a digit is written as `_` and two hexadecimal digits (systemd's bus_label_escape).
+pub(super) fn unit_of_path(path: &str) -> Option<String> {
+    let label = path.strip_prefix("/org/freedesktop/systemd1/unit/")?.as_bytes();
+    let mut name = Vec::with_capacity(label.len());
+    let mut at = 0;
+    while at < label.len() {
+        if label[at] == b'_' {
+            let digits = std::str::from_utf8(label.get(at + 1..at + 3)?).ok()?;
+            name.push(u8::from_str_radix(digits, 16).ok()?);
+            at += 3;
+        } else {
+            name.push(label[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_there_and_back() {
+        let release = release_of("my-blog@41.service").unwrap();
+        assert_eq!(release.unit(), "my-blog@41.service");
+        for other in ["blog.service", "blog@.service", "blog@x.service", "blog@1.socket", "-.slice", "Blog@1.service"] {
+            assert!(release_of(other).is_none(), "{other}");
+        }
+        let path = "/org/freedesktop/systemd1/unit/my_2dblog_4041_2eservice";
+        assert_eq!(unit_of_path(path).as_deref(), Some("my-blog@41.service"));
+        assert_eq!(unit_of_path("/org/freedesktop/systemd1/unit/a_4"), None);
+        assert_eq!(unit_of_path("/elsewhere"), None);
+    }
+}

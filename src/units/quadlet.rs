@@ -1,0 +1,175 @@
+//! A release's Quadlet file (podman-systemd.unit(5)): a pure function from what it shall be to its text.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::names::{EnvKey, IdRange, ReleaseName, VolumeName};
+
+/// What a release's file is rendered from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// The release; it names unit and container.
+    pub release: ReleaseName,
+    /// The image's reference.
+    pub image: String,
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// The port in the container, which it also finds in `PORT`.
+    pub container_port: u16,
+    /// Its ids in the user namespace.
+    pub ids: IdRange,
+    /// Its variables: key and Podman secret.
+    pub secrets: Vec<(EnvKey, String)>,
+    /// Its volumes and where they are mounted.
+    pub volumes: Vec<(VolumeName, String)>,
+    /// Whether the image has a health check, which then decides when the unit is started.
+    pub healthcheck: bool,
+    /// How long it may take until it is healthy.
+    pub health_timeout: Duration,
+    /// Memory limit in MiB.
+    pub memory_mib: Option<u64>,
+    /// CPU limit in percent of one core.
+    pub cpu_percent: Option<u32>,
+}
+
+impl ContainerSpec {
+    /// The Podman volume behind one of a service's names for it. The dot, which no service's name holds, keeps `blog`'s
+    /// `api-data` and `blog-api`'s `data` apart.
+    #[must_use]
+    pub fn volume(&self, name: &VolumeName) -> String {
+        format!("{}.{name}", self.release.service)
+    }
+}
+
+/// The text of the file. What makes it start at boot lies in a drop-in beside it, so that this text never changes.
+#[must_use]
+pub fn render(spec: &ContainerSpec) -> String {
+    let mut text = String::new();
+    unit(spec, &mut text);
+    container(spec, &mut text);
+    service(spec, &mut text);
+    // Otherwise each user unit waits up to 90 s at boot for a network-online.target that nothing may want.
+    text.push_str("\n[Quadlet]\nDefaultDependencies=false\n");
+    text
+}
+
+/// The drop-in that lets a release start at boot.
+pub(super) const LIVE: &str =
+    "# This release has the traffic, and starts at boot.\n[Install]\nWantedBy=default.target\n";
+
+/// `value` with nothing in it that systemd would expand.
+fn literal(value: &str) -> String {
+    value.replace('%', "%%")
+}
+
+fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "{key}={value}");
+}
+
+fn unit(spec: &ContainerSpec, text: &mut String) {
+    text.push_str("# Written by Podkeeper once, and never changed: the next deployment is another file.\n[Unit]\n");
+    line(text, "Description", format_args!("{}, release {}", spec.release.service, spec.release.number));
+    // With systemd's defaults a service that crashes five times in 15 s stays dead.
+    line(text, "StartLimitIntervalSec", 0);
+}
+
+fn container(spec: &ContainerSpec, text: &mut String) {
+    text.push_str("\n[Container]\n");
+    line(text, "ContainerName", spec.release.container());
+    line(text, "Image", &spec.image);
+    line(text, "Pull", "never");
+    line(text, "PublishPort", format_args!("127.0.0.1:{}:{}", spec.port, spec.container_port));
+    line(text, "Environment", format_args!("PORT={}", spec.container_port));
+    line(text, "UIDMap", format_args!("0:{}:{}", spec.ids.base, IdRange::SIZE));
+    line(text, "GIDMap", format_args!("0:{}:{}", spec.ids.base, IdRange::SIZE));
+    line(text, "NoNewPrivileges", true);
+    line(text, "LogDriver", "journald");
+    line(text, "LogOpt", format_args!("tag={}", spec.release.service));
+    line(text, "Label", format_args!("podkeeper.service={}", spec.release.service));
+    for (key, secret) in &spec.secrets {
+        line(text, "Secret", format_args!("{secret},type=env,target={key}"));
+    }
+    for (name, path) in &spec.volumes {
+        line(text, "Volume", format_args!("{}:{}", spec.volume(name), literal(path)));
+    }
+    if spec.healthcheck {
+        // The image's own check decides when the unit is started. The startup check asks each second, so that a
+        // release is found healthy at once and not after the image's own interval, which may be minutes.
+        line(text, "Notify", "healthy");
+    }
+}
+
+fn service(spec: &ContainerSpec, text: &mut String) {
+    text.push_str("\n[Service]\n");
+    line(text, "Restart", "always");
+    line(text, "RestartSec", 1);
+    line(text, "RestartSteps", 6);
+    line(text, "RestartMaxDelaySec", 60);
+    line(text, "TimeoutStartSec", spec.health_timeout.as_secs() + 10);
+    // A start that is never healthy would else wait for the stop's time, too: `podman run` ignores SIGTERM.
+    line(text, "TimeoutStartFailureMode", "kill");
+    line(text, "TimeoutStopSec", 20);
+    // How a program ends that is told to.
+    line(text, "SuccessExitStatus", "143 137");
+    if let Some(memory) = spec.memory_mib {
+        line(text, "MemoryMax", format_args!("{memory}M"));
+        line(text, "MemorySwapMax", 0);
+    }
+    if let Some(cpu) = spec.cpu_percent {
+        line(text, "CPUQuota", format_args!("{cpu}%"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ReleaseNumber;
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            release: ReleaseName::new(&"blog".parse().unwrap(), ReleaseNumber(41)),
+            image: "localhost/podkeeper/blog:41".into(),
+            port: 20_041,
+            container_port: 8080,
+            ids: IdRange::of_slot(1),
+            secrets: vec![("KEY".parse().unwrap(), "podkeeper-blog-KEY-abc".into())],
+            volumes: vec![("data".parse().unwrap(), "/da%ta".into())],
+            healthcheck: true,
+            health_timeout: Duration::from_secs(30),
+            memory_mib: Some(256),
+            cpu_percent: Some(50),
+        }
+    }
+
+    #[test]
+    fn a_release_reads_as_designed() {
+        let text = render(&spec());
+        for line in [
+            "ContainerName=blog-41",
+            "Image=localhost/podkeeper/blog:41",
+            "PublishPort=127.0.0.1:20041:8080",
+            "UIDMap=0:65537:65536",
+            "GIDMap=0:65537:65536",
+            "Secret=podkeeper-blog-KEY-abc,type=env,target=KEY",
+            "Volume=blog.data:/da%%ta",
+            "Notify=healthy",
+            "TimeoutStartSec=40",
+            "MemoryMax=256M",
+            "CPUQuota=50%",
+            "StartLimitIntervalSec=0",
+            "DefaultDependencies=false",
+        ] {
+            assert!(text.lines().any(|have| have == line), "`{line}` is missing from\n{text}");
+        }
+        assert!(!text.contains("[Install]"), "only the drop-in lets it start at boot");
+    }
+
+    #[test]
+    fn what_is_not_set_is_not_there() {
+        let text = render(&ContainerSpec { healthcheck: false, memory_mib: None, cpu_percent: None, ..spec() });
+        for key in ["Notify", "MemoryMax", "CPUQuota"] {
+            assert!(!text.contains(key), "{key} in\n{text}");
+        }
+    }
+}
