@@ -1,0 +1,229 @@
+//! Smart HTTP (gitprotocol-http(5)) by `git http-backend`, streamed both ways: neither a push nor a clone is ever held
+//! in memory.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdout};
+
+use super::command::settings;
+use super::{GitError, Repositories};
+use crate::names::ServiceName;
+
+/// The longest head of an answer.
+const HEAD: usize = 16 * 1024;
+
+/// A request below `/git/NAME.git/`.
+pub struct GitRequest {
+    /// The service.
+    pub service: ServiceName,
+    /// The path below the repository, such as `info/refs`.
+    pub path: String,
+    /// The query, without its `?`.
+    pub query: String,
+    /// Whether it is a POST.
+    pub post: bool,
+    /// The Content-Type header.
+    pub content_type: Option<String>,
+    /// The Content-Encoding header.
+    pub content_encoding: Option<String>,
+    /// The Content-Length header.
+    pub content_length: Option<u64>,
+    /// The Git-Protocol header.
+    pub protocol: Option<String>,
+    /// Who asks, for the hook's log.
+    pub actor: String,
+    /// The body.
+    pub body: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+/// Its answer.
+pub struct GitResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that git set.
+    pub headers: Vec<(String, String)>,
+    /// The body, which ends with the program; dropping it ends the program.
+    pub body: Box<dyn AsyncRead + Send + Sync + Unpin>,
+}
+
+/// Whether git's smart HTTP has this request; everything else, and the whole of dumb HTTP, is refused.
+fn is_smart(post: bool, path: &str, query: &str) -> bool {
+    match (post, path) {
+        (false, "info/refs") => matches!(query, "service=git-upload-pack" | "service=git-receive-pack"),
+        (true, "git-upload-pack" | "git-receive-pack") => query.is_empty(),
+        _ => false,
+    }
+}
+
+impl Repositories {
+    /// Answers a request of git's. The answer begins as soon as git begins it.
+    pub async fn smart_http(&self, request: GitRequest) -> Result<GitResponse, GitError> {
+        if !is_smart(request.post, &request.path, &request.query) || !self.exists(&request.service).await {
+            return Err(GitError::NotSmart);
+        }
+        let mut command = self.git();
+        command
+            .arg("http-backend")
+            .env("GIT_PROJECT_ROOT", self.config.get().paths.repositories())
+            .env("GIT_HTTP_EXPORT_ALL", "1")
+            .env("PATH_INFO", format!("/{}.git/{}", request.service, request.path))
+            .env("QUERY_STRING", &request.query)
+            .env("REQUEST_METHOD", if request.post { "POST" } else { "GET" })
+            .env("REMOTE_USER", &request.actor)
+            .env("PODKEEPER_SOCKET", &self.config.get().listen.local)
+            .env("PODKEEPER_SERVICE", request.service.as_str())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        for (key, value) in [
+            ("CONTENT_TYPE", request.content_type),
+            ("HTTP_CONTENT_ENCODING", request.content_encoding),
+            ("CONTENT_LENGTH", request.content_length.map(|length| length.to_string())),
+            ("GIT_PROTOCOL", request.protocol),
+        ] {
+            if let Some(value) = value {
+                command.env(key, value);
+            }
+        }
+        let mib = self.config.get().git.max_push_mib.saturating_mul(1024 * 1024);
+        settings(
+            &mut command,
+            &[
+                ("core.hooksPath", self.config.get().paths.helpers.join("git-hooks").display().to_string()),
+                ("http.receivepack", "true".into()),
+                ("http.uploadpack", "true".into()),
+                ("transfer.fsckObjects", "true".into()),
+                ("receive.maxInputSize", mib.to_string()),
+                // The service's branch may be pushed whatever it holds: a new history is a new release.
+                ("receive.denyCurrentBranch", "ignore".into()),
+                ("receive.denyDeleteCurrent", "refuse".into()),
+                // Objects stay packed as they came, however few, and git's own memory stays within a small server's.
+                ("receive.unpackLimit", "1000".into()),
+                ("receive.autogc", "false".into()),
+                ("pack.threads", "1".into()),
+                ("pack.windowMemory", "32m".into()),
+                ("core.bigFileThreshold", "16m".into()),
+                ("core.packedGitLimit", "64m".into()),
+                ("core.packedGitWindowSize", "16m".into()),
+                ("uploadpack.allowFilter", "true".into()),
+                ("safe.directory", "*".into()),
+            ],
+        );
+        let mut child = command.spawn().map_err(GitError::Run)?;
+        let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(GitError::Answer);
+        };
+        let mut body = request.body;
+        let feed = tokio::spawn(async move {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match body.read(&mut buffer).await {
+                    Ok(0) => break true,
+                    Ok(n) => {
+                        if input.write_all(&buffer[..n]).await.is_err() {
+                            break true;
+                        }
+                    }
+                    // The client went away in the middle: git must not take what came for the whole.
+                    Err(_) => break false,
+                }
+            }
+        });
+        let (status, headers, rest) = read_head(&mut output).await?;
+        let group = child.id();
+        let running = Running { _child: child, group, feed };
+        Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, running }) })
+    }
+}
+
+/// The program, ended with all its children when the answer is dropped or the client went away.
+struct Running {
+    _child: Child,
+    group: Option<u32>,
+    feed: tokio::task::JoinHandle<bool>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.feed.abort();
+        super::command::end_group(self.group);
+    }
+}
+
+/// The answer's body: what came with its head, then the program's output.
+struct Output {
+    rest: Vec<u8>,
+    at: usize,
+    output: ChildStdout,
+    running: Running,
+}
+
+impl AsyncRead for Output {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        if self.at < self.rest.len() {
+            let n = buffer.remaining().min(self.rest.len() - self.at);
+            buffer.put_slice(&self.rest[self.at..self.at + n]);
+            self.at += n;
+            return std::task::Poll::Ready(Ok(()));
+        }
+        if !self.running.feed.is_finished() || buffer.remaining() > 0 {
+            return std::pin::Pin::new(&mut self.output).poll_read(context, buffer);
+        }
+        std::task::Poll::Ready(Ok(()))
+    }
+}
+
+type Head = (u16, Vec<(String, String)>, Vec<u8>);
+
+/// Reads a CGI head (RFC 3875, section 6): lines up to an empty one. What was read beyond it belongs to the body.
+async fn read_head(output: &mut ChildStdout) -> Result<Head, GitError> {
+    let mut bytes = Vec::with_capacity(4096);
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end;
+        }
+        if bytes.len() > HEAD || output.read_buf(&mut bytes).await.map_err(GitError::Run)? == 0 {
+            return Err(GitError::Answer);
+        }
+    };
+    let rest = bytes.split_off(end + 4);
+    let mut status = 200;
+    let mut headers = Vec::new();
+    for line in String::from_utf8_lossy(&bytes[..end]).split("\r\n") {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let value = value.trim();
+        if name.eq_ignore_ascii_case("status") {
+            status = value.split(' ').next().and_then(|code| code.parse().ok()).ok_or(GitError::Answer)?;
+        } else {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    Ok((status, headers, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_smart_requests() {
+        assert!(is_smart(false, "info/refs", "service=git-upload-pack"));
+        assert!(is_smart(true, "git-receive-pack", ""));
+        for (post, path, query) in [
+            (false, "info/refs", ""),
+            (false, "HEAD", ""),
+            (false, "objects/info/packs", ""),
+            (true, "info/refs", "service=git-upload-pack"),
+            (true, "git-upload-archive", ""),
+            (false, "info/refs", "service=git-upload-archive"),
+            (false, "config", ""),
+        ] {
+            assert!(!is_smart(post, path, query), "{path}?{query}");
+        }
+    }
+}

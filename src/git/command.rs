@@ -1,0 +1,103 @@
+//! Git's program, run with nothing of our own environment and nothing of the host's configuration.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+
+use super::GitError;
+
+/// The longest output that is kept.
+const OUTPUT: u64 = 256 * 1024;
+
+/// What git is run with, whatever it does.
+pub(super) fn git(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", home)
+        .env("LANG", "C.UTF-8")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        // Its children (ssh, index-pack) end with it.
+        .process_group(0);
+    command
+}
+
+/// Settings, given in the environment: GIT_CONFIG_COUNT of git(1).
+pub(super) fn settings(command: &mut Command, settings: &[(&str, String)]) {
+    command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+    for (index, (key, value)) in settings.iter().enumerate() {
+        command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
+    }
+}
+
+/// Runs to its end, at most for `limit`, and gives what it printed.
+pub(super) async fn run(mut command: Command, what: &'static str, limit: Duration) -> Result<Vec<u8>, GitError> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(GitError::Run)?;
+    let group = child.id();
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let ended = async { tokio::join!(read(out), read(err), child.wait()) };
+    let Ok((out, err, status)) = tokio::time::timeout(limit, ended).await else {
+        end_group(group);
+        return Err(GitError::Slow { what, seconds: limit.as_secs() });
+    };
+    if status.map_err(GitError::Run)?.success() {
+        Ok(out)
+    } else {
+        Err(GitError::Failed { what, message: last_lines(&err) })
+    }
+}
+
+/// Ends the process group that `git` made.
+pub(super) fn end_group(leader: Option<u32>) {
+    if let Some(pid) = leader.and_then(|pid| i32::try_from(pid).ok()) {
+        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+async fn read(output: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    if let Some(mut output) = output {
+        let _ = (&mut output).take(OUTPUT).read_to_end(&mut kept).await;
+        // What is more is read all the same, so that the program doesn't wait for ever.
+        let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
+    }
+    kept
+}
+
+/// Git's last words on one line, without what they tell of the host's folders and of users in addresses.
+fn last_lines(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let last = lines.iter().rev().take(3).rev();
+    let words = last.flat_map(|line| line.split_whitespace()).map(|word| {
+        let bare = word.trim_matches(|c| "'\"`:,.()".contains(c));
+        if bare.starts_with('/') && bare.len() > 1 { "…" } else { word }
+    });
+    let mut line = words.collect::<Vec<_>>().join(" ");
+    line.retain(|c| !c.is_control());
+    line.chars().take(400).collect()
+}
+
+/// A file's or folder's error.
+pub(super) fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> GitError + 'a {
+    move |source| GitError::File { what, path: PathBuf::from(path), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_tell_nothing_of_the_host() {
+        let shown = last_lines(b"one\ntwo\nfatal: '/var/lib/x/y.git' does not\x1b[31m exist\nthree\n");
+        assert_eq!(shown, "two fatal: … does not[31m exist three");
+    }
+}

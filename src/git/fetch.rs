@@ -1,0 +1,227 @@
+//! Fetching an external repository: one branch, its newest commit, from an address that was looked at before.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::AsyncWriteExt;
+
+use super::command::{failed, run, settings};
+use super::repositories::LOCAL;
+use super::uri::Transport;
+use super::{GitError, RepoUri, Repositories};
+use crate::names::{BranchName, CommitId, ServiceName};
+
+/// Where the newest fetched commit is kept.
+const FETCHED: &str = "refs/podkeeper/fetched";
+
+/// Whether an address belongs to the public internet (the IANA special-purpose registries, RFC 6890).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => is_public_v4(v4),
+            None => {
+                let first = v6.segments()[0];
+                // 64:ff9b::/96 and 2002::/16 carry IPv4 addresses within.
+                !(v6.is_loopback()
+                    || v6.is_unspecified()
+                    || v6.is_multicast()
+                    || first & 0xfe00 == 0xfc00
+                    || first & 0xffc0 == 0xfe80
+                    || first == 0x2002
+                    || (first == 0x64 && v6.segments()[1] == 0xff9b)
+                    || v6 == Ipv6Addr::UNSPECIFIED)
+            }
+        },
+    }
+}
+
+fn is_public_v4(v4: Ipv4Addr) -> bool {
+    let [a, b, ..] = v4.octets();
+    !(v4.is_private()
+        || v4.is_loopback()
+        || v4.is_link_local()
+        || v4.is_multicast()
+        || v4.is_broadcast()
+        || v4.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 198 && (18..20).contains(&b))
+        || (a == 192 && b == 0 && v4.octets()[2] == 0))
+}
+
+impl Repositories {
+    /// The address that git will connect to. It is looked up once and given to git, so that a second look-up can't lead
+    /// elsewhere.
+    async fn address(&self, uri: &RepoUri) -> Result<IpAddr, GitError> {
+        let host = uri.host();
+        let unknown = |_| GitError::UnknownHost(host.clone());
+        let found = tokio::time::timeout(Duration::from_secs(20), tokio::net::lookup_host((host.as_str(), uri.port())))
+            .await
+            .map_err(|_| GitError::UnknownHost(host.clone()))?
+            .map_err(unknown)?;
+        let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        if !self.config.get().git.allow_private
+            && let Some(address) = addresses.iter().copied().find(|address| !is_public(*address))
+        {
+            return Err(GitError::PrivateAddress { host, address });
+        }
+        addresses.first().copied().ok_or(GitError::UnknownHost(host))
+    }
+
+    /// Fetches the newest commit of `branch`.
+    pub async fn fetch(
+        &self,
+        service: &ServiceName,
+        uri: &RepoUri,
+        branch: &BranchName,
+        password: Option<&SecretString>,
+    ) -> Result<CommitId, GitError> {
+        if !self.exists(service).await {
+            self.create(service, None, branch).await?;
+        }
+        let address = self.address(uri).await?;
+        let folder = self.folder(service);
+        let mut command = self.git();
+        command.env("GIT_DIR", &folder).env("GIT_PROTOCOL_FROM_USER", "0");
+        let mut target = uri.to_string();
+        let mut config = vec![
+            ("transfer.fsckObjects", "true".to_owned()),
+            ("core.hooksPath", "/dev/null".to_owned()),
+            ("credential.helper", String::new()),
+            ("gc.auto", "0".to_owned()),
+        ];
+        match uri.transport() {
+            Transport::Http => {
+                command.env("GIT_ALLOW_PROTOCOL", "https:http");
+                // A redirect could lead to an address that nobody looked at.
+                config.push(("http.followRedirects", "false".to_owned()));
+                let bracketed = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+                config.push(("http.curloptResolve", format!("{}:{}:{bracketed}", uri.host(), uri.port())));
+            }
+            Transport::Ssh => {
+                command.env("GIT_ALLOW_PROTOCOL", "ssh").env("GIT_SSH_VARIANT", "ssh");
+                command.env("GIT_SSH", self.config.get().paths.helpers.join("ssh"));
+                let (key, _) = self.key_pair(service);
+                command.env("PODKEEPER_SSH_KEY", key);
+                command.env("PODKEEPER_SSH_HOSTS", self.config.get().paths.keys().join(format!("{service}.hosts")));
+                command.env("PODKEEPER_SSH_ADDRESS", address.to_string());
+                command.env("PODKEEPER_SSH_HOST", uri.host());
+                self.deploy_key(service).await?;
+            }
+            Transport::Git => {
+                command.env("GIT_ALLOW_PROTOCOL", "git");
+                target = uri.at(address).ok_or(GitError::UnknownHost(uri.host()))?;
+            }
+        }
+        settings(&mut command, &config);
+        let _secret = match password {
+            Some(password) => {
+                let file = self.write_secret(password).await?;
+                command.env("GIT_ASKPASS", self.config.get().paths.helpers.join("askpass"));
+                command.env("PODKEEPER_PASSWORD_FILE", file.path());
+                Some(file)
+            }
+            None => {
+                command.env("GIT_ASKPASS", "/bin/false");
+                None
+            }
+        };
+        command.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--no-write-fetch-head", "--"]);
+        command.arg(&target).arg(format!("refs/heads/{branch}:{FETCHED}"));
+        match run(command, "fetch the repository", self.config.get().git.fetch_timeout).await {
+            Ok(_) => {}
+            Err(GitError::Failed { message, .. }) if message.contains("couldn't find remote ref") => {
+                return Err(GitError::NoCommits(branch.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+        let mut parse = self.git();
+        parse.env("GIT_DIR", &folder).args(["rev-parse", "--verify", "--quiet", &format!("{FETCHED}^{{commit}}")]);
+        let output = run(parse, "read the fetched commit", LOCAL).await?;
+        String::from_utf8_lossy(&output).trim().parse().map_err(|_| GitError::NoCommits(branch.to_string()))
+    }
+
+    /// A file of ours that only we can read, gone as soon as it is dropped. An environment or an argument would show the
+    /// password to whoever lists processes.
+    async fn write_secret(&self, password: &SecretString) -> Result<tempfile::NamedTempFile, GitError> {
+        let folder = self.config.get().paths.keys();
+        tokio::fs::create_dir_all(&folder).await.map_err(failed("make", &folder))?;
+        let file =
+            tempfile::Builder::new().prefix(".password-").tempfile_in(&folder).map_err(failed("write", &folder))?;
+        let mut open = tokio::fs::File::from_std(file.reopen().map_err(failed("write", &folder))?);
+        open.write_all(password.expose_secret().as_bytes()).await.map_err(failed("write", &folder))?;
+        open.flush().await.map_err(failed("write", &folder))?;
+        Ok(file)
+    }
+
+    fn key_pair(&self, service: &ServiceName) -> (PathBuf, PathBuf) {
+        let key = self.config.get().paths.keys().join(service.as_str());
+        let public = key.with_extension("pub");
+        (key, public)
+    }
+
+    pub(super) fn key_files(&self, service: &ServiceName) -> [PathBuf; 3] {
+        let (key, public) = self.key_pair(service);
+        [key, public, self.config.get().paths.keys().join(format!("{service}.hosts"))]
+    }
+
+    /// The public half of the service's deploy key, made at the first call, as a line for the forge's settings.
+    pub async fn deploy_key(&self, service: &ServiceName) -> Result<String, GitError> {
+        let (key, public) = self.key_pair(service);
+        if !tokio::fs::try_exists(&public).await.unwrap_or(false) {
+            let folder = self.config.get().paths.keys();
+            tokio::fs::create_dir_all(&folder).await.map_err(failed("make", &folder))?;
+            // A private half without a public one is what a cut-off call left.
+            let _ = tokio::fs::remove_file(&key).await;
+            let mut keygen = tokio::process::Command::new("/usr/bin/ssh-keygen");
+            keygen.env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true).process_group(0);
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-C"]).arg(format!("podkeeper-{service}"));
+            keygen.arg("-f").arg(&key);
+            run(keygen, "make a deploy key", LOCAL).await?;
+        }
+        let line = tokio::fs::read_to_string(&public).await.map_err(failed("read", &public))?;
+        Ok(line.trim().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_public_addresses_are_public() {
+        for text in ["1.1.1.1", "93.184.216.34", "2606:4700::1111"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in [
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "192.0.0.1",
+            "240.0.0.1",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! `podkeeper hook post-receive`: git runs it when a push has moved refs. It tells the agent, and prints what the agent
+//! tells of the deployment, which the person who pushes reads as `remote:` lines.
+//!
+//! Whatever becomes of it, the push stands: the agent compares branches with deployments when it starts.
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+/// The most refs of one push that are looked at.
+const REFS: usize = 1000;
+
+/// Reads the moved refs from standard input and follows the deployment they make.
+pub fn run() -> io::Result<()> {
+    let moved = read_moved(io::stdin().lock());
+    let variable = |name| std::env::var(name).map_err(|_| io::Error::other(format!("{name} is not set")));
+    let socket = PathBuf::from(variable("PODKEEPER_SOCKET")?);
+    let service = variable("PODKEEPER_SERVICE")?;
+    let actor = std::env::var("REMOTE_USER").unwrap_or_default();
+    let body = serde_json::json!({ "actor": actor, "refs": moved });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if runtime.block_on(follow(&socket, &service, body.to_string())).is_err() {
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "The agent is not there at the moment. The push is kept, and is deployed as soon as it is back."
+        )?;
+    }
+    Ok(())
+}
+
+fn read_moved(input: impl BufRead) -> Vec<serde_json::Value> {
+    let lines = input.lines().take(REFS).map_while(Result::ok);
+    lines
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (old, new, name) = (words.next()?, words.next()?, words.next()?);
+            Some(serde_json::json!({ "old": old, "new": new, "ref": name }))
+        })
+        .collect()
+}
+
+async fn follow(socket: &std::path::Path, service: &str, body: String) -> io::Result<()> {
+    let stream = UnixStream::connect(socket).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let driver = tokio::spawn(connection);
+    let request = Request::post(format!("/internal/push/{service}"))
+        .header(header::HOST, "localhost")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(io::Error::other)?;
+    let mut answer = sender.send_request(request).await.map_err(io::Error::other)?.into_body();
+    while let Some(frame) = answer.frame().await {
+        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+        let mut out = io::stdout().lock();
+        out.write_all(&data)?;
+        out.flush()?;
+    }
+    driver.abort();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moved_refs_are_read_as_git_writes_them() {
+        let moved = read_moved(&b"aaa bbb refs/heads/main\nbad line\n"[..]);
+        assert_eq!(moved.len(), 1);
+        assert_eq!(moved[0]["ref"], "refs/heads/main");
+    }
+}

@@ -1,0 +1,98 @@
+//! Git, by its own program: the repositories that people push to, smart HTTP, and what is fetched from elsewhere.
+
+mod askpass;
+mod backend;
+mod command;
+mod fetch;
+pub mod hook;
+mod repositories;
+mod uri;
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+pub use askpass::run as askpass;
+pub use backend::{GitRequest, GitResponse};
+pub use repositories::Repositories;
+pub use uri::{RepoUri, UriError};
+
+use crate::problem::{Code, Problem};
+
+/// Why git refused.
+#[derive(Debug, Error)]
+pub enum GitError {
+    /// The program can't be run.
+    #[error("can't run git")]
+    Run(#[source] std::io::Error),
+    /// It ended with an error; its own words follow, without paths and secrets.
+    #[error("git could not {what}: {message}")]
+    Failed {
+        /// What was tried, as in "fetch the repository".
+        what: &'static str,
+        /// Git's last lines.
+        message: String,
+    },
+    /// It took too long.
+    #[error("git took longer than {seconds} s to {what}")]
+    Slow {
+        /// What was tried.
+        what: &'static str,
+        /// How long it was given.
+        seconds: u64,
+    },
+    /// A file or folder of ours.
+    #[error("can't {what} `{path}`")]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The branch isn't there, or nothing is on it.
+    #[error("the repository has no commit on the branch `{0}`")]
+    NoCommits(String),
+    /// The repository lies at an address that isn't allowed.
+    #[error("`{host}` leads to {address}, which is not a public address")]
+    PrivateAddress {
+        /// The host.
+        host: String,
+        /// The address.
+        address: std::net::IpAddr,
+    },
+    /// The host's name leads nowhere.
+    #[error("the host `{0}` can't be found")]
+    UnknownHost(String),
+    /// A request that isn't one of git's.
+    #[error("this is not a request of git's smart HTTP")]
+    NotSmart,
+    /// The backend's answer can't be read.
+    #[error("git's answer can't be read")]
+    Answer,
+}
+
+impl GitError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::NoCommits(branch) => Problem::new(Code::NoCommits, self.to_string())
+                .with_hint(format!("push a commit to `{branch}`, or set the service's branch to another")),
+            Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
+                Problem::new(Code::FetchFailed, self.to_string())
+                    .with_hint("check the repository's address, and that its password or deploy key is good")
+            }
+            Self::PrivateAddress { .. } => Problem::new(Code::FetchFailed, self.to_string())
+                .with_hint("set `git.allow_private` in the configuration to allow it"),
+            Self::NotSmart => Problem::new(Code::NotFound, self.to_string()),
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Problem::new(Code::DiskFull, "no space is left on the host's disk")
+                    .with_hint("free some space, then try again")
+            }
+            Self::Run(_) | Self::File { .. } | Self::Answer => Problem::new(Code::Internal, "git can't be used"),
+        }
+    }
+}

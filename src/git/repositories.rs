@@ -1,0 +1,152 @@
+//! The bare repositories: made, looked at, checked out.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::GitError;
+use super::command::{failed, git, run};
+use crate::config::LiveConfig;
+use crate::names::{BranchName, CommitId, ServiceName};
+
+/// How long a look at a repository of ours may take.
+pub(super) const LOCAL: Duration = Duration::from_secs(60);
+
+/// All repositories of this host.
+#[derive(Debug, Clone)]
+pub struct Repositories {
+    pub(super) config: LiveConfig,
+}
+
+impl Repositories {
+    /// The repositories below the configuration's state folder.
+    #[must_use]
+    pub fn new(config: LiveConfig) -> Self {
+        Self { config }
+    }
+
+    pub(super) fn folder(&self, service: &ServiceName) -> PathBuf {
+        self.config.get().paths.repositories().join(format!("{service}.git"))
+    }
+
+    pub(super) fn git(&self) -> Command {
+        git(&self.config.get().paths.git, &self.config.get().paths.repositories())
+    }
+
+    /// Whether the service's repository is there.
+    pub async fn exists(&self, service: &ServiceName) -> bool {
+        tokio::fs::try_exists(self.folder(service).join("HEAD")).await.unwrap_or(false)
+    }
+
+    /// Makes the service's repository, with the files in `starter` as its first commit. It is made beside its place and
+    /// moved there, so that it is there whole or not at all.
+    pub async fn create(
+        &self,
+        service: &ServiceName,
+        starter: Option<&Path>,
+        branch: &BranchName,
+    ) -> Result<(), GitError> {
+        let folder = self.folder(service);
+        let part = folder.with_extension("part");
+        remove_folder(&part).await?;
+        tokio::fs::create_dir_all(&part).await.map_err(failed("make", &part))?;
+        let mut init = self.git();
+        init.args(["init", "--quiet", "--bare"]).arg(format!("--initial-branch={branch}")).arg("--").arg(&part);
+        run(init, "make a repository", LOCAL).await?;
+        if let Some(starter) = starter {
+            self.commit_folder(&part, starter, branch).await?;
+        }
+        tokio::fs::rename(&part, &folder).await.map_err(failed("make", &folder))
+    }
+
+    async fn commit_folder(&self, repository: &Path, files: &Path, branch: &BranchName) -> Result<(), GitError> {
+        let what = "commit the template's files";
+        let index = repository.join("starter.index");
+        let inside = || {
+            let mut command = self.git();
+            command.env("GIT_DIR", repository).env("GIT_WORK_TREE", files).env("GIT_INDEX_FILE", &index);
+            for role in ["AUTHOR", "COMMITTER"] {
+                command.env(format!("GIT_{role}_NAME"), "Podkeeper");
+                command.env(format!("GIT_{role}_EMAIL"), "podkeeper@localhost");
+            }
+            command.current_dir(files);
+            command
+        };
+        let mut add = inside();
+        add.args(["-c", "core.autocrlf=false", "add", "--force", "--all", "--", "."]);
+        run(add, what, LOCAL).await?;
+        let mut commit = inside();
+        commit.args(["commit", "--quiet", "--no-verify", "--no-gpg-sign", "--message=Start from the template"]);
+        run(commit, what, LOCAL).await?;
+        tokio::fs::remove_file(&index).await.map_err(failed("remove", &index))?;
+        let mut head = self.git();
+        head.env("GIT_DIR", repository).args(["symbolic-ref", "HEAD"]).arg(format!("refs/heads/{branch}"));
+        run(head, what, LOCAL).await.map(drop)
+    }
+
+    /// Removes the service's repository and its deploy key.
+    pub async fn remove(&self, service: &ServiceName) -> Result<(), GitError> {
+        remove_folder(&self.folder(service)).await?;
+        remove_folder(&self.folder(service).with_extension("part")).await?;
+        for file in self.key_files(service) {
+            match tokio::fs::remove_file(&file).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed("remove", &file)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest commit of a branch; none where there is none.
+    pub async fn head(&self, service: &ServiceName, branch: &BranchName) -> Result<Option<CommitId>, GitError> {
+        if !self.exists(service).await {
+            return Ok(None);
+        }
+        let mut command = self.git();
+        command.env("GIT_DIR", self.folder(service)).args(["for-each-ref", "--format=%(refname) %(objectname)", "--"]);
+        command.arg(format!("refs/heads/{branch}"));
+        let output = run(command, "look at the branch", LOCAL).await?;
+        let wanted = format!("refs/heads/{branch} ");
+        let text = String::from_utf8_lossy(&output);
+        // A pattern also matches the names below it.
+        Ok(text.lines().find_map(|line| line.strip_prefix(&wanted)).and_then(|id| id.trim().parse().ok()))
+    }
+
+    /// Whether the repository holds the commit.
+    pub async fn has(&self, service: &ServiceName, commit: &CommitId) -> bool {
+        let mut command = self.git();
+        command.env("GIT_DIR", self.folder(service)).arg("cat-file").arg("-e").arg(format!("{commit}^{{commit}}"));
+        run(command, "look for the commit", LOCAL).await.is_ok()
+    }
+
+    /// Writes the files of a commit below `into`, which must be there and empty: plain files, and nothing of git.
+    ///
+    /// Not `git archive`, which would leave out what `.gitattributes` marks as `export-ignore`.
+    pub async fn checkout(&self, service: &ServiceName, commit: &CommitId, into: &Path) -> Result<(), GitError> {
+        let limit = Duration::from_secs(300);
+        let index = into.with_extension("index");
+        let inside = || {
+            let mut command = self.git();
+            command.env("GIT_DIR", self.folder(service)).env("GIT_WORK_TREE", into).env("GIT_INDEX_FILE", &index);
+            command.current_dir(into);
+            command
+        };
+        let mut read = inside();
+        read.arg("read-tree").arg(commit.as_str());
+        run(read, "read the commit", limit).await?;
+        let mut write = inside();
+        write.args(["checkout-index", "--all", "--force", "--quiet"]);
+        run(write, "write the commit's files", limit).await?;
+        tokio::fs::remove_file(&index).await.map_err(failed("remove", &index))
+    }
+}
+
+async fn remove_folder(folder: &Path) -> Result<(), GitError> {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", folder)(error)),
+        _ => Ok(()),
+    }
+}
