@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
@@ -270,6 +271,31 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             connections: 1024,
         }
+    }
+}
+
+/// The configuration as it is now; a reload puts another in its place. A clone is another handle on the same one.
+#[derive(Debug, Clone)]
+pub struct LiveConfig {
+    current: Arc<RwLock<Arc<Config>>>,
+}
+
+impl LiveConfig {
+    /// Begins with `config`.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { current: Arc::new(RwLock::new(Arc::new(config))) }
+    }
+
+    /// The configuration at this moment.
+    #[must_use]
+    pub fn get(&self) -> Arc<Config> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts `config` in its place. Addresses, paths and sockets are read at the agent's start only.
+    pub fn replace(&self, config: Config) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 }
 

@@ -326,6 +326,19 @@ pub enum Actor {
     Agent,
 }
 
+impl FromStr for Actor {
+    type Err = NameError;
+    /// The inverse of `Display`.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.split_once(':') {
+            Some(("token", name)) => Ok(Self::Token(name.to_owned())),
+            Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| NameError::Number(shown(uid))),
+            _ if text == "agent" => Ok(Self::Agent),
+            _ => Err(NameError::Number(shown(text))),
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -228,6 +228,11 @@ fn set_state(
     if changed == 0 { Err(StoreError::Ended(id.0)) } else { Ok(deployment) }
 }
 
+fn see(transaction: &Transaction<'_>, service: i64, commit: &CommitId) -> Result<(), StoreError> {
+    transaction.execute("UPDATE services SET seen_commit = ?2 WHERE id = ?1", params![service, commit.as_str()])?;
+    Ok(())
+}
+
 /// Ends the service's waiting deployments as `state`, and tells which they were.
 fn end_waiting(transaction: &Transaction<'_>, service: i64, state: State) -> Result<Vec<DeploymentId>, StoreError> {
     let mut waiting = Vec::new();
@@ -270,6 +275,9 @@ impl Store {
                 ],
             )?;
             let deployment = find(transaction, DeploymentId(transaction.last_insert_rowid()))?;
+            if let Some(commit) = &deployment.commit {
+                see(transaction, service.id, commit)?;
+            }
             Ok((deployment, superseded))
         })
         .await
@@ -299,11 +307,15 @@ impl Store {
         commit: Option<CommitId>,
     ) -> Result<Deployment, StoreError> {
         self.write(move |transaction| {
-            if let Some(commit) = commit {
+            if let Some(commit) = &commit {
                 transaction
                     .execute("UPDATE deployments SET commit_id = ?2 WHERE id = ?1", params![id.0, commit.as_str()])?;
             }
-            set_state(transaction, id, state, None, None)
+            let deployment = set_state(transaction, id, state, None, None)?;
+            if let Some(commit) = &commit {
+                see(transaction, deployment.service_id, commit)?;
+            }
+            Ok(deployment)
         })
         .await
     }
@@ -393,19 +405,18 @@ impl Store {
         .await
     }
 
-    /// The commit that a service's newest deployment from its source was to build.
-    pub async fn last_commit(&self, service: i64) -> Result<Option<CommitId>, StoreError> {
+    /// The newest commit of the service's branch that the agent has seen to; none where its repository was just made.
+    pub async fn seen_commit(&self, service: i64) -> Result<Option<CommitId>, StoreError> {
         self.read(move |connection| {
-            let text: Option<String> = connection
-                .query_row(
-                    "SELECT commit_id FROM deployments WHERE service = ?1 AND from_release IS NULL \
-                     AND commit_id IS NOT NULL ORDER BY id DESC LIMIT 1",
-                    [service],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            text.map(|text| parse(&text, "commit")).transpose()
+            let text: Option<String> =
+                connection.query_row("SELECT seen_commit FROM services WHERE id = ?1", [service], |row| row.get(0))?;
+            text.map(|text| parse(&text, "seen_commit")).transpose()
         })
         .await
+    }
+
+    /// Writes down that nothing is owed for `commit`.
+    pub async fn set_seen_commit(&self, service: i64, commit: CommitId) -> Result<(), StoreError> {
+        self.write(move |transaction| see(transaction, service, &commit)).await
     }
 }

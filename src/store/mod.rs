@@ -2,6 +2,7 @@
 //!
 //! What is written here is the truth, and it is on the disk (`synchronous=FULL`) before anybody is told of it.
 
+mod auth;
 mod deployments;
 mod env;
 mod lane;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use thiserror::Error;
 
+pub use auth::{SecretHash, Session, Token};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
 pub use releases::{NewRelease, Release};
@@ -81,6 +83,9 @@ pub enum StoreError {
     /// No such release.
     #[error("the service has no release {0}")]
     NoRelease(u32),
+    /// A token of this name exists already.
+    #[error("a token named `{0}` exists already")]
+    TokenTaken(String),
     /// All services that the configuration allows exist.
     #[error("this host has all the services that it takes")]
     Full,
@@ -100,7 +105,7 @@ impl StoreError {
             Self::NameTaken(_) => Code::NameTaken,
             Self::NoService(_) | Self::NoDeployment(_) => Code::NotFound,
             Self::NoRelease(_) => Code::ReleaseGone,
-            Self::Ended(_) => Code::Conflict,
+            Self::Ended(_) | Self::TokenTaken(_) => Code::Conflict,
             Self::Full => Code::Exhausted,
             Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DiskFull => {
                 return Problem::new(Code::DiskFull, "no space is left on the host's disk")

@@ -119,6 +119,36 @@ impl Store {
         .await
     }
 
+    /// The commit of each service's current release, by the service's row.
+    pub async fn current_commits(&self) -> Result<std::collections::HashMap<i64, CommitId>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT s.id, r.commit_id FROM services s JOIN releases r ON r.service = s.id \
+                 AND r.number = s.current_release WHERE r.commit_id IS NOT NULL",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut commits = std::collections::HashMap::new();
+            while let Some(row) = rows.next()? {
+                commits.insert(row.get(0)?, parse(&row.get::<_, String>(1)?, "commit")?);
+            }
+            Ok(commits)
+        })
+        .await
+    }
+
+    /// The releases of deployments that came to nothing.
+    pub async fn failed_releases(&self, service: i64) -> Result<Vec<ReleaseNumber>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT r.number FROM releases r JOIN deployments d ON d.id = r.deployment \
+                 WHERE r.service = ?1 AND d.state IN ('failed', 'cancelled', 'superseded')",
+            )?;
+            let numbers = statement.query_map([service], |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
+            Ok(numbers.into_iter().map(ReleaseNumber).collect())
+        })
+        .await
+    }
+
     /// Every port that a release has.
     pub async fn ports(&self) -> Result<Vec<u16>, StoreError> {
         self.read(|connection| {

@@ -203,6 +203,13 @@ impl Store {
         self.read(move |connection| find_kept(connection, &name)).await
     }
 
+    /// The same, one that is being removed too.
+    pub async fn find_service(&self, name: &ServiceName) -> Result<Service, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| find(connection, &name)?.ok_or_else(|| StoreError::NoService(name.to_string())))
+            .await
+    }
+
     /// All services by name, those that are being removed too.
     pub async fn services(&self) -> Result<Vec<Service>, StoreError> {
         self.read(|connection| {

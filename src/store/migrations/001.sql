@@ -9,6 +9,7 @@ CREATE TABLE services (
     uri             TEXT,
     uri_secret      TEXT,                       -- the Podman secret that holds the URI's password
     branch          TEXT    NOT NULL,
+    seen_commit     TEXT,                       -- the branch's newest commit that a deployment was asked for, or the starter's
     hook_key        TEXT    NOT NULL,
     desired         TEXT    NOT NULL CHECK (desired IN ('created', 'running', 'stopped', 'deleted')),
     id_slot         INTEGER NOT NULL UNIQUE,    -- which 65,536 ids of the user namespace are its own

@@ -1,0 +1,135 @@
+//! Whether a new release answers, asked over the port that the traffic will take.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait before asking again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a connection without HTTP must stay open: pasta accepts on its own and closes at once when nobody listens
+/// in the container.
+const HOLD: Duration = Duration::from_millis(500);
+
+/// What counts as an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect<'a> {
+    /// Any HTTP answer.
+    Http,
+    /// 2xx or 3xx at this path.
+    Path(&'a str),
+    /// A connection that stays open.
+    Tcp,
+}
+
+/// Asks 127.0.0.1:`port` until it answers as expected; the error says what the last question came to.
+pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) -> Result<(), String> {
+    let end = Instant::now() + limit;
+    loop {
+        let asked = timeout(PATIENCE.min(limit), ask(port, host, expect)).await;
+        let why = match asked {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(why)) => why,
+            Err(_) => format!("no answer within {} s", PATIENCE.min(limit).as_secs()),
+        };
+        if Instant::now() + PAUSE >= end {
+            return Err(why);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn ask(port: u16, host: &str, expect: Expect<'_>) -> Result<(), String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect(address).await.map_err(|_| "nothing listens".to_owned())?;
+    let path = match expect {
+        Expect::Tcp => {
+            let mut byte = [0];
+            return match timeout(HOLD, stream.read(&mut byte)).await {
+                // Silence, or a greeting: somebody is there.
+                Err(_) | Ok(Ok(1)) => Ok(()),
+                Ok(_) => Err("the connection is closed at once".into()),
+            };
+        }
+        Expect::Http => "/",
+        Expect::Path(path) => path,
+    };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|_| "the connection is closed at once".to_owned())?;
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get(path)
+        .header(http::header::HOST, host)
+        .header(http::header::USER_AGENT, "podkeeper-health")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| "the health path is no path".to_owned())?;
+    let answer = sender.send_request(request).await;
+    driver.abort();
+    let status = answer.map_err(|_| "the connection is closed without an HTTP answer".to_owned())?.status();
+    match expect {
+        Expect::Path(path) if !(status.is_success() || status.is_redirection()) => {
+            Err(format!("{path} answers {}", status.as_u16()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    /// A server that answers each connection with `answer` and closes it.
+    async fn server(answer: Option<&'static str>) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let Some(answer) = answer else { continue };
+                tokio::spawn(async move {
+                    let mut head = [0; 1024];
+                    let _ = stream.read(&mut head).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                });
+            }
+        });
+        port
+    }
+
+    const SHORT: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn any_answer_is_one_and_a_path_wants_a_good_one() {
+        let port = server(Some("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")).await;
+        assert_eq!(wait(port, "a.localhost", Expect::Http, SHORT).await, Ok(()));
+        assert_eq!(wait(port, "a.localhost", Expect::Path("/up"), SHORT).await, Err("/up answers 500".into()));
+        let port = server(Some("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")).await;
+        assert_eq!(wait(port, "a.localhost", Expect::Path("/up"), SHORT).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn accepting_alone_proves_nothing() {
+        let port = server(None).await;
+        assert!(wait(port, "a.localhost", Expect::Http, SHORT).await.is_err());
+        assert!(wait(port, "a.localhost", Expect::Tcp, SHORT).await.is_err());
+        let port = server(Some("hello")).await;
+        assert!(wait(port, "a.localhost", Expect::Http, SHORT).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_that_stays_open_is_enough_for_tcp() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let held = tokio::spawn(async move { listener.accept().await });
+        assert_eq!(wait(port, "a.localhost", Expect::Tcp, Duration::from_secs(5)).await, Ok(()));
+        held.abort();
+    }
+}

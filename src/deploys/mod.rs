@@ -1,0 +1,202 @@
+//! Deployments: one slot a service, each step a row before the next begins, and everything that must not happen beside
+//! a deployment of the same service (stopping it, removing it, bringing it back to what is wanted) in that slot too.
+
+mod health;
+mod log;
+mod maintain;
+mod port;
+mod requests;
+mod run;
+mod slot;
+mod undo;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{Mutex, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use log::LogLine;
+
+use crate::builds::{BuildError, Builds};
+use crate::events::Event;
+use crate::git::GitError;
+use crate::names::DeploymentId;
+use crate::problem::{Code, Problem};
+use crate::services::{Adapters, Locks, ServiceError};
+use crate::store::{Deployment, StoreError};
+
+/// Why a deployment did not come to its end.
+#[derive(Debug, Error)]
+pub enum DeployError {
+    /// A part of the host, or the store.
+    #[error("a step failed")]
+    Service(#[from] ServiceError),
+    /// The build.
+    #[error("the build failed")]
+    Build(#[from] BuildError),
+    /// The new release's unit.
+    #[error("{0}")]
+    Start(String),
+    /// The new release's health.
+    #[error("{0}")]
+    Unhealthy(String),
+    /// Every port of the range is taken.
+    #[error("no port from {first} to {last} is free")]
+    NoPort {
+        /// The range's first port.
+        first: u16,
+        /// Its last one.
+        last: u16,
+    },
+    /// Somebody cancelled it.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// Its row has ended already, by a newer one or by a cancel.
+    #[error("its row has ended already")]
+    Ended,
+}
+
+impl From<StoreError> for DeployError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Ended(_) => Self::Ended,
+            error => Self::Service(error.into()),
+        }
+    }
+}
+
+impl From<GitError> for DeployError {
+    fn from(error: GitError) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+impl DeployError {
+    /// The problem that the deployment's row keeps.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Service(error) => error.problem(),
+            Self::Build(error) => error.problem(),
+            Self::Start(detail) => {
+                Problem::new(Code::StartFailed, detail).with_hint("the last lines of the program tell why")
+            }
+            Self::Unhealthy(detail) => Problem::new(Code::Unhealthy, detail)
+                .with_hint("the program must listen on 0.0.0.0 and the port in $PORT, and answer in time"),
+            Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())
+                .with_hint("widen `services.first_port` to `services.last_port` in the configuration"),
+            Self::Cancelled | Self::Ended => Problem::new(Code::Cancelled, "it was cancelled"),
+        }
+    }
+
+    /// Whether a part of the host was away, so that the same step may well go through once it is back.
+    fn is_absence(&self) -> bool {
+        matches!(self.problem().code, Code::PodmanUnavailable | Code::SystemdUnavailable)
+    }
+}
+
+/// The deployments of this host. A clone is another handle.
+#[derive(Debug, Clone)]
+pub struct Deploys {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Adapters,
+    builds: Builds,
+    slots: slot::Slots,
+    /// Held by whoever changes what of a service runs.
+    turns: Locks,
+    /// How many builds may run at once.
+    permits: Arc<Semaphore>,
+    parallel: std::sync::atomic::AtomicUsize,
+    /// Held while a build begins, and while what killed builds left is removed.
+    build_gate: Mutex<()>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Deploys {
+    /// The deployments; nothing happens until [`Deploys::maintain`] runs or somebody asks for one.
+    #[must_use]
+    pub fn new(parts: Adapters, builds: Builds) -> Self {
+        let parallel = parts.config.get().builds.parallel as usize;
+        Self {
+            inner: Arc::new(Inner {
+                parts,
+                builds,
+                slots: slot::Slots::default(),
+                turns: Locks::default(),
+                permits: Arc::new(Semaphore::new(parallel)),
+                parallel: parallel.into(),
+                build_gate: Mutex::default(),
+                stopping: CancellationToken::new(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// The parts of the host.
+    #[must_use]
+    pub fn parts(&self) -> &Adapters {
+        &self.inner.parts
+    }
+
+    /// Takes over what a new configuration says of how many builds run at once.
+    pub fn reconfigure(&self) {
+        let wanted = self.parts().config.get().builds.parallel as usize;
+        let before = self.inner.parallel.swap(wanted, std::sync::atomic::Ordering::SeqCst);
+        if wanted > before {
+            self.inner.permits.add_permits(wanted - before);
+        } else if wanted < before {
+            // Those in use are taken away as they come back.
+            let (permits, less) = (self.inner.permits.clone(), u32::try_from(before - wanted).unwrap_or(u32::MAX));
+            self.inner.tasks.spawn(async move {
+                if let Ok(permits) = permits.acquire_many(less).await {
+                    permits.forget();
+                }
+            });
+        }
+    }
+
+    /// Lets go of everything under way. Units and builds go on; the next agent reads the rows and goes on with them.
+    pub async fn stop(&self) {
+        self.inner.stopping.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Waits until the deployment has ended or `limit` is over, and tells how it stands then.
+    pub async fn wait(&self, id: DeploymentId, limit: Duration) -> Result<Deployment, ServiceError> {
+        let mut events = self.parts().events.subscribe();
+        let end = tokio::time::Instant::now() + limit;
+        loop {
+            let deployment = self.parts().store.deployment(id).await?;
+            if deployment.state.is_final() {
+                return Ok(deployment);
+            }
+            // A lost event costs at most a second.
+            let look = end.min(tokio::time::Instant::now() + Duration::from_secs(1));
+            let heard = tokio::time::timeout_at(look, async {
+                loop {
+                    match events.recv().await {
+                        Ok(Event::Deployment(_, heard)) if heard != id => {}
+                        Ok(Event::Deployment(..)) | Err(_) => break,
+                        Ok(_) => {}
+                    }
+                }
+            });
+            if heard.await.is_err() && tokio::time::Instant::now() >= end {
+                return Ok(self.parts().store.deployment(id).await?);
+            }
+        }
+    }
+
+    fn tell(&self, deployment: &Deployment) {
+        self.parts().events.publish(Event::Deployment(deployment.service.clone(), deployment.id));
+    }
+}

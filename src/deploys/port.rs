@@ -1,0 +1,24 @@
+//! A port for a new release: one of the range that no release has and nobody listens on.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::{DeployError, Deploys};
+
+impl Deploys {
+    /// Picks a free port. It begins at a random place of the range, so that a port that was just given up is seldom
+    /// the next one.
+    pub(super) async fn free_port(&self) -> Result<u16, DeployError> {
+        let (first, last) =
+            (self.parts().config.get().services.first_port, self.parts().config.get().services.last_port);
+        let taken = self.parts().store.ports().await?;
+        let routed = self.parts().routes.hosts().await.map_err(crate::services::ServiceError::from)?;
+        let taken: HashSet<u16> = taken.into_iter().chain(routed.into_iter().flat_map(|(_, ports)| ports)).collect();
+        let start = rand::random_range(first..=last);
+        (start..=last)
+            .chain(first..start)
+            .filter(|port| !taken.contains(port))
+            .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+            .ok_or(DeployError::NoPort { first, last })
+    }
+}

@@ -1,0 +1,230 @@
+//! What people ask for. Each answer is in the store before it is given.
+
+use std::time::Duration;
+
+use super::Deploys;
+use crate::events::Event;
+use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, ServiceName};
+use crate::problem::{Code, Problem};
+use crate::services::env::Changes;
+use crate::services::{Removed, ServiceError};
+use crate::store::{Cause, Deployment, Desired, NewDeployment, Service, Settings, Source, State};
+
+/// How long a cancelled deployment may take to end.
+const CANCEL: Duration = Duration::from_secs(30);
+
+impl Deploys {
+    async fn request(&self, new: NewDeployment) -> Result<Deployment, ServiceError> {
+        let (deployment, superseded) = self.parts().store.request_deployment(new).await?;
+        for id in superseded {
+            tracing::info!(deployment = %id, service = %deployment.service, "superseded by deployment {}", deployment.id);
+            self.parts().events.publish(Event::Deployment(deployment.service.clone(), id));
+        }
+        tracing::info!(
+            deployment = %deployment.id,
+            service = %deployment.service,
+            cause = deployment.cause.as_str(),
+            actor = deployment.actor,
+            "queued"
+        );
+        self.tell(&deployment);
+        self.parts().events.publish(Event::Service(deployment.service.clone()));
+        self.poke(&deployment.service);
+        Ok(deployment)
+    }
+
+    /// Builds a commit and makes it live. Without `commit` it is the newest of the service's branch, as it is when the
+    /// deployment's turn comes.
+    pub async fn build(
+        &self,
+        service: &ServiceName,
+        cause: Cause,
+        actor: Actor,
+        commit: Option<CommitId>,
+    ) -> Result<Deployment, ServiceError> {
+        let new = NewDeployment { service: service.clone(), cause, actor, commit, from_release: None, env: None };
+        self.request(new).await
+    }
+
+    /// Makes a new release of the current one's image, with the environment and settings of now.
+    pub async fn restart_quickly(&self, name: &ServiceName, actor: Actor) -> Result<Deployment, ServiceError> {
+        let service = self.parts().store.service(name).await?;
+        let current = service.current.ok_or_else(|| never_released(name))?;
+        let new = NewDeployment {
+            service: name.clone(),
+            cause: Cause::Restart,
+            actor,
+            commit: None,
+            from_release: Some(current),
+            env: None,
+        };
+        self.request(new).await
+    }
+
+    /// Goes back to `release`, or to the newest one before the current, with its environment and settings.
+    pub async fn rollback(
+        &self,
+        name: &ServiceName,
+        release: Option<ReleaseNumber>,
+        actor: Actor,
+    ) -> Result<Deployment, ServiceError> {
+        let service = self.parts().store.service(name).await?;
+        let release = match release {
+            Some(number) => self.parts().store.release(service.id, number).await?,
+            None => {
+                let current = service.current.ok_or_else(|| never_released(name))?;
+                let releases = self.parts().store.releases(service.id).await?;
+                releases.into_iter().rev().find(|release| release.number < current).ok_or_else(|| {
+                    Problem::new(Code::ReleaseGone, format!("`{name}` has no release before {current}"))
+                })?
+            }
+        };
+        let new = NewDeployment {
+            service: name.clone(),
+            cause: Cause::Rollback,
+            actor,
+            commit: None,
+            from_release: Some(release.number),
+            env: Some(release.env),
+        };
+        self.request(new).await
+    }
+
+    /// Changes a service's variables; where it runs and `restart` says so, a new release has them.
+    pub async fn update_env(
+        &self,
+        name: &ServiceName,
+        changes: Changes,
+        replace: bool,
+        restart: bool,
+        actor: Actor,
+    ) -> Result<Option<Deployment>, ServiceError> {
+        let _held = self.parts().env_locks.hold(name).await;
+        let service = self.parts().store.service(name).await?;
+        let env = self.parts().prepare_env(name, changes, replace).await?;
+        match service.current {
+            Some(current) if restart && service.desired == Desired::Running => {
+                let new = NewDeployment {
+                    service: name.clone(),
+                    cause: Cause::Env,
+                    actor,
+                    commit: None,
+                    from_release: Some(current),
+                    env: Some(env),
+                };
+                Ok(Some(self.request(new).await?))
+            }
+            _ => {
+                self.parts().store.set_env(name, env).await?;
+                self.parts().events.publish(Event::Service(name.clone()));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Changes a service's branch and settings. What of it concerns the next release only waits for that.
+    pub async fn change_settings(
+        &self,
+        name: &ServiceName,
+        branch: BranchName,
+        settings: Settings,
+    ) -> Result<Service, ServiceError> {
+        let _turn = self.inner.turns.hold(name).await;
+        let before = self.parts().store.service(name).await?;
+        let service = self.parts().store.set_settings(name, branch, settings).await?;
+        // What the branch holds already is deployed when somebody pushes or starts, not by the change itself.
+        if let Some(head) = self.parts().repositories.head(name, &service.branch).await? {
+            self.parts().store.set_seen_commit(service.id, head).await?;
+        }
+        // Domains are the service's own, not a release's: their routes change at once.
+        for domain in before.settings.domains.iter().filter(|domain| !service.settings.domains.contains(domain)) {
+            self.parts().routes.remove_host(domain).await?;
+        }
+        self.parts().reconcile(&service, false, async { Ok(()) }).await?;
+        Ok(service)
+    }
+
+    /// Stops a service; it stays stopped, over reboots too. What was being deployed is cancelled.
+    pub async fn stop_service(&self, name: &ServiceName, actor: &Actor) -> Result<Service, ServiceError> {
+        let (service, cancelled) = self.parts().store.end_service(name, Desired::Stopped).await?;
+        tracing::info!(service = %name, actor = %actor, "stopped by request");
+        self.end_slot(&service, cancelled).await;
+        let _turn = self.inner.turns.hold(name).await;
+        // Read again: somebody may have started it while its turn was waited for.
+        let service = self.parts().store.service(name).await?;
+        self.parts().reconcile(&service, false, async { Ok(()) }).await?;
+        Ok(service)
+    }
+
+    /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so.
+    pub async fn delete(&self, name: &ServiceName, volumes: bool, actor: &Actor) -> Result<Removed, ServiceError> {
+        let (service, cancelled) = self.parts().store.end_service(name, Desired::Deleted).await?;
+        tracing::info!(service = %name, actor = %actor, "removed by request");
+        self.end_slot(&service, cancelled).await;
+        let _turn = self.inner.turns.hold(name).await;
+        self.parts().remove(&service, volumes).await
+    }
+
+    async fn end_slot(&self, service: &Service, cancelled: Vec<DeploymentId>) {
+        for id in cancelled {
+            self.parts().events.publish(Event::Deployment(service.name.clone(), id));
+        }
+        self.inner.slots.cancel(&service.name, None);
+    }
+
+    /// Cancels a deployment, and tells how it ended: one that was given the traffic in the meantime is live.
+    pub async fn cancel(&self, id: DeploymentId) -> Result<Deployment, ServiceError> {
+        let deployment = self.parts().store.deployment(id).await?;
+        if deployment.state.is_final() {
+            return Err(crate::store::StoreError::Ended(id.0).into());
+        }
+        if !self.inner.slots.cancel(&deployment.service, Some(id)) {
+            let ended = self.parts().store.finish(id, State::Cancelled, None, None).await?;
+            self.tell(&ended);
+            return Ok(ended);
+        }
+        self.wait(id, CANCEL).await
+    }
+
+    /// What a push has moved: the service's branch is deployed, everything else is only kept. The text is for the
+    /// person who pushes.
+    pub async fn pushed(
+        &self,
+        name: &ServiceName,
+        moved: &[(String, Option<CommitId>)],
+        actor: Actor,
+    ) -> Result<Result<Deployment, String>, ServiceError> {
+        let service = self.parts().store.service(name).await?;
+        let reference = format!("refs/heads/{}", service.branch);
+        match moved.iter().find(|(moved, _)| *moved == reference) {
+            Some((_, Some(commit))) => {
+                let commit = Some(commit.clone());
+                Ok(Ok(self.build(name, Cause::Push, actor, commit).await?))
+            }
+            Some((_, None)) => Ok(Err(format!("The branch `{}` is gone; what runs goes on.", service.branch))),
+            None => Ok(Err(format!("Kept. Only a push to `{}` is deployed.", service.branch))),
+        }
+    }
+
+    /// Queues what a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref
+    /// and the first row.
+    pub(super) async fn queue_missing_push(&self, service: &Service) -> Result<(), ServiceError> {
+        if matches!(service.source, Source::External { .. }) {
+            return Ok(());
+        }
+        self.parts().complete_repository(service).await?;
+        let head = self.parts().repositories.head(&service.name, &service.branch).await?;
+        let seen = self.parts().store.seen_commit(service.id).await?;
+        match head {
+            Some(head) if seen.as_ref() != Some(&head) => {
+                self.build(&service.name, Cause::Push, Actor::Agent, Some(head)).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn never_released(name: &ServiceName) -> ServiceError {
+    Problem::new(Code::Conflict, format!("`{name}` has no release yet")).with_hint("push to it, or start it").into()
+}

@@ -1,0 +1,378 @@
+//! A deployment, step by step: each is a row before it begins, and each may be begun again after a crash.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::health::{self, Expect};
+use super::{DeployError, Deploys};
+use crate::builds::Instructions;
+use crate::git::RepoUri;
+use crate::names::{CommitId, DeploymentId, ReleaseName};
+use crate::podman::{Health, ImageFacts};
+use crate::problem::chain;
+use crate::services::{ServiceError, spec};
+use crate::store::{Deployment, Desired, NewRelease, Release, Service, Source, State};
+use crate::units::{BuildOutcome, JobResult};
+
+/// How long a part of the host that is away is waited for, and how often a deployment begins again because of it.
+const ABSENCE: Duration = Duration::from_secs(60);
+const ATTEMPTS: u32 = 3;
+/// How long a unit may take to start beyond its own time limit.
+const START_MARGIN: Duration = Duration::from_secs(30);
+/// A program that ended so often before it was healthy won't become it.
+const CRASHES: u32 = 3;
+
+impl Deploys {
+    /// Carries a deployment out, from where its row says it is.
+    pub(super) async fn carry_out(&self, deployment: Deployment, cancel: CancellationToken) {
+        let span = tracing::info_span!("deployment", deployment = %deployment.id, service = %deployment.service);
+        async {
+            let mut attempt = 1;
+            let ended = loop {
+                let result = self.prepare_and_switch(deployment.id, &cancel).await;
+                match result {
+                    Err(error) if error.is_absence() && attempt < ATTEMPTS && !cancel.is_cancelled() => {
+                        attempt += 1;
+                        tracing::warn!("{}; trying again", chain(&error));
+                        self.wait_for_host().await;
+                    }
+                    result => break result,
+                }
+            };
+            if let Err(error) = ended {
+                self.undo(deployment.id, error).await;
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn wait_for_host(&self) {
+        let end = Instant::now() + ABSENCE;
+        while Instant::now() < end {
+            sleep(Duration::from_secs(1)).await;
+            if self.parts().podman.version().await.is_ok() && self.parts().units.version().await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn prepare_and_switch(&self, id: DeploymentId, cancel: &CancellationToken) -> Result<(), DeployError> {
+        let deployment = self.parts().store.deployment(id).await?;
+        if deployment.state.is_final() {
+            return Err(DeployError::Ended);
+        }
+        let service = self.parts().store.service(&deployment.service).await?;
+        // A switch that was begun is ended, whatever happens.
+        if deployment.release.is_none() || service.current != deployment.release {
+            let prepared = cancel.run_until_cancelled(self.prepare(deployment, &service)).await;
+            let release = prepared.ok_or(DeployError::Cancelled)??;
+            if cancel.is_cancelled() {
+                return Err(DeployError::Cancelled);
+            }
+            self.parts().store.make_current(service.id, release.number).await?;
+        }
+        self.switch(id, &service).await
+    }
+
+    /// Gives the new release the traffic, then drains and stops the old one.
+    async fn switch(&self, id: DeploymentId, service: &Service) -> Result<(), DeployError> {
+        // Read again: somebody may want it stopped by now.
+        let service = self
+            .parts()
+            .store
+            .service(&service.name)
+            .await
+            .unwrap_or_else(|_| Service { desired: Desired::Stopped, ..service.clone() });
+        let routed = async {
+            let ended = self.parts().store.finish(id, State::Live, None, None).await?;
+            tracing::info!(
+                state = State::Live.as_str(),
+                "live at {}",
+                spec::url(&service.name, &self.parts().config.get())
+            );
+            self.tell(&ended);
+            Ok::<(), ServiceError>(())
+        };
+        let switched = self.parts().reconcile(&service, true, routed).await;
+        if let Err(error) = switched {
+            let deployment = self.parts().store.deployment(id).await?;
+            if !deployment.state.is_final() {
+                return Err(error.into());
+            }
+            // It is live. What of the clearing up is left, the next look at all services does.
+            tracing::warn!("the old release is not cleared away yet: {}", chain(&error));
+        }
+        Ok(())
+    }
+
+    /// Everything until the new release stands healthy beside the old one.
+    async fn prepare(&self, mut deployment: Deployment, service: &Service) -> Result<Release, DeployError> {
+        let number = self.parts().store.number_release(deployment.id).await?;
+        let name = ReleaseName::new(&service.name, number);
+        if matches!(deployment.state, State::Queued | State::Fetching | State::Building) {
+            self.make_image(&mut deployment, service, &name).await?;
+        }
+        let release = self.start(&deployment, service, &name).await?;
+        self.check(&deployment, service, &release, &name).await?;
+        Ok(release)
+    }
+
+    async fn make_image(
+        &self,
+        deployment: &mut Deployment,
+        service: &Service,
+        name: &ReleaseName,
+    ) -> Result<(), DeployError> {
+        if let Some(from) = deployment.from_release {
+            let old = ReleaseName::new(&service.name, from);
+            return Ok(self.parts().podman.tag(&old.image(), name).await.map_err(ServiceError::from)?);
+        }
+        // Queued until it is its turn, so that a newer one can still take its place.
+        let _permit = self.permit().await?;
+        let resumed = match deployment.state {
+            State::Building => self.inner.builds.outcome(deployment.id).await?,
+            _ => None,
+        };
+        if resumed.is_none() {
+            let commit = self.fetch(deployment, service).await?;
+            self.start_build(deployment, name, &commit).await?;
+        }
+        self.inner.builds.wait(deployment.id, name).await?;
+        if resumed == Some(BuildOutcome::Running) {
+            tracing::info!("the build went on while the agent was away");
+        }
+        self.inner.builds.prepare(name, service.ids).await?;
+        Ok(())
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, DeployError> {
+        // Never closed while the agent runs.
+        self.inner.permits.clone().acquire_owned().await.map_err(|_| DeployError::Cancelled)
+    }
+
+    async fn step(&self, id: DeploymentId, state: State, commit: Option<CommitId>) -> Result<Deployment, DeployError> {
+        let deployment = self.parts().store.step(id, state, commit).await?;
+        tracing::info!(state = state.as_str(), "{}", state.as_str());
+        self.tell(&deployment);
+        Ok(deployment)
+    }
+
+    async fn fetch(&self, deployment: &mut Deployment, service: &Service) -> Result<CommitId, DeployError> {
+        *deployment = self.step(deployment.id, State::Fetching, None).await?;
+        // What an agent that died in this step left.
+        self.inner.builds.clear(deployment.id).await?;
+        let repositories = &self.parts().repositories;
+        let commit = match (&service.source, &deployment.commit) {
+            (_, Some(commit)) if repositories.has(&service.name, commit).await => commit.clone(),
+            (Source::Template(_), _) => repositories
+                .head(&service.name, &service.branch)
+                .await?
+                .ok_or_else(|| crate::git::GitError::NoCommits(service.branch.to_string()))?,
+            (Source::External { uri, secret }, _) => {
+                let (uri, _) = RepoUri::parse(uri).map_err(ServiceError::from)?;
+                let password = match secret {
+                    Some(secret) => self.parts().podman.reveal_secret(secret).await.map_err(ServiceError::from)?,
+                    None => None,
+                };
+                repositories.fetch(&service.name, &uri, &service.branch, password.as_ref()).await?
+            }
+        };
+        let context = self.inner.builds.make_context(deployment.id).await?;
+        repositories.checkout(&service.name, &commit, &context).await?;
+        Ok(commit)
+    }
+
+    async fn start_build(
+        &self,
+        deployment: &mut Deployment,
+        name: &ReleaseName,
+        commit: &CommitId,
+    ) -> Result<(), DeployError> {
+        let instructions = self.inner.builds.instructions(deployment.id).await?;
+        *deployment = self.step(deployment.id, State::Building, Some(commit.clone())).await?;
+        tracing::info!("release {} is built from commit {commit}", name.number);
+        match &instructions {
+            Instructions::Own(file) => tracing::info!("building by the repository's {file}"),
+            Instructions::Recipe(recipe) => {
+                tracing::info!(
+                    "no Containerfile; building by the recipe \"{}\", which you can commit as `Containerfile`:",
+                    recipe.name
+                );
+                for line in recipe.containerfile.lines().filter(|line| !line.is_empty()) {
+                    tracing::info!("  {line}");
+                }
+            }
+        }
+        let _gate = self.inner.build_gate.lock().await;
+        Ok(self.inner.builds.start(deployment.id, name, commit, &instructions).await?)
+    }
+
+    async fn start(
+        &self,
+        deployment: &Deployment,
+        service: &Service,
+        name: &ReleaseName,
+    ) -> Result<Release, DeployError> {
+        if deployment.state != State::Checking {
+            self.step(deployment.id, State::Starting, None).await?;
+        }
+        self.inner.builds.clear(deployment.id).await?;
+        let release = match self.parts().store.release(service.id, name.number).await {
+            Ok(release) => release,
+            Err(crate::store::StoreError::NoRelease(_)) => self.write_down(deployment, service, name).await?,
+            Err(error) => return Err(error.into()),
+        };
+        self.parts().write_release(service, name.number).await?;
+        let units = &self.parts().units;
+        units.reload().await.map_err(ServiceError::from)?;
+        let unit = name.unit();
+        if units.unit(&unit).await.map_err(ServiceError::from)?.is_some_and(|facts| facts.load == "not-found") {
+            return Err(DeployError::Start("systemd's generator refused the release's file".into()));
+        }
+        let limit = spec::health_timeout(&release, &self.parts().config.get()) + START_MARGIN;
+        let result = units.start(&unit, limit).await.map_err(ServiceError::from)?;
+        if result != JobResult::Done {
+            return Err(self.why_not_started(&unit, &release).await);
+        }
+        Ok(release)
+    }
+
+    async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {
+        let facts = self.parts().units.unit(unit).await.ok().flatten().unwrap_or_default();
+        if facts.result == "timeout" || (release.healthcheck && facts.exit_status == 0) {
+            let seconds = spec::health_timeout(release, &self.parts().config.get()).as_secs();
+            return DeployError::Unhealthy(format!("its health check did not pass within {seconds} s"));
+        }
+        DeployError::Start(format!("the program ended with status {} before it was ready", facts.exit_status))
+    }
+
+    /// The release's row: what its image asks for, what the service is set to, and a port of its own.
+    async fn write_down(
+        &self,
+        deployment: &Deployment,
+        service: &Service,
+        name: &ReleaseName,
+    ) -> Result<Release, DeployError> {
+        let store = &self.parts().store;
+        let image = self.parts().podman.image(&name.image()).await.map_err(ServiceError::from)?;
+        let image = image.ok_or(crate::builds::BuildError::NoImage)?;
+        let from = match deployment.from_release {
+            Some(from) => Some(store.release(service.id, from).await?),
+            None => None,
+        };
+        let goes_back = deployment.cause == crate::store::Cause::Rollback;
+        let (env, mut settings) = match &from {
+            Some(from) if goes_back => (from.env.clone(), from.settings.clone()),
+            _ => (store.env(&service.name).await?, service.settings.clone()),
+        };
+        // A release's file can be written again to the letter, whatever the configuration says by then.
+        settings.health_timeout.get_or_insert_with(|| {
+            u32::try_from(self.parts().config.get().services.health_timeout.as_secs()).unwrap_or(u32::MAX)
+        });
+        let commit = from.map_or(deployment.commit.clone(), |from| from.commit);
+        let volumes = volumes(&image, &settings.volumes);
+        let container_port =
+            settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
+        // Somebody else may take the port between the look and the row.
+        for _ in 0..20 {
+            let release = NewRelease {
+                number: name.number,
+                deployment: deployment.id,
+                commit: commit.clone(),
+                image: name.image(),
+                port: self.free_port().await?,
+                container_port,
+                healthcheck: image.has_healthcheck,
+                env: env.clone(),
+                volumes: volumes.clone(),
+                settings: settings.clone(),
+                created: Timestamp::now(),
+            };
+            if store.create_release(service.id, release.clone()).await? {
+                return Ok(release);
+            }
+        }
+        let services = self.parts().config.get().services.clone();
+        Err(DeployError::NoPort { first: services.first_port, last: services.last_port })
+    }
+
+    /// Waits until the release is healthy.
+    async fn check(
+        &self,
+        deployment: &Deployment,
+        service: &Service,
+        release: &Release,
+        name: &ReleaseName,
+    ) -> Result<(), DeployError> {
+        if deployment.state != State::Checking {
+            self.step(deployment.id, State::Checking, None).await?;
+        }
+        let limit = spec::health_timeout(release, &self.parts().config.get());
+        let host =
+            spec::hosts(service, &self.parts().config.get()).first().map(ToString::to_string).unwrap_or_default();
+        let expect = match &release.settings.health_path {
+            Some(path) => Some(Expect::Path(path)),
+            None if release.settings.tcp => Some(Expect::Tcp),
+            // The image's own check has passed, or its unit would not have started.
+            None if release.healthcheck => None,
+            None => Some(Expect::Http),
+        };
+        if let Some(expect) = expect {
+            let unit = name.unit();
+            tokio::select! {
+                answered = health::wait(release.port, &host, expect, limit) => answered.map_err(|why| {
+                    DeployError::Unhealthy(format!(
+                        "on port {} of the container: {why}, for {} s", release.container_port, limit.as_secs()
+                    ))
+                })?,
+                crashed = self.crashes(&unit) => return Err(crashed),
+            }
+        }
+        if release.healthcheck {
+            let container = self.parts().podman.container(&name.container()).await.map_err(ServiceError::from)?;
+            if container.and_then(|container| container.health) == Some(Health::Unhealthy) {
+                return Err(DeployError::Unhealthy("its health check does not pass".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the unit ends again and again.
+    async fn crashes(&self, unit: &str) -> DeployError {
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            if let Ok(Some(facts)) = self.parts().units.unit(unit).await
+                && facts.restarts >= CRASHES
+            {
+                return DeployError::Start(format!("the program ended {} times while it was starting", facts.restarts));
+            }
+        }
+    }
+}
+
+/// The release's volumes: those that are set, and one for each path that the image declares and nobody named.
+fn volumes(
+    image: &ImageFacts,
+    set: &BTreeMap<crate::names::VolumeName, String>,
+) -> BTreeMap<crate::names::VolumeName, String> {
+    let mut volumes = set.clone();
+    for path in &image.volumes {
+        if volumes.values().any(|mounted| mounted == path) {
+            continue;
+        }
+        if let Some(name) = spec::volume_for(path)
+            && !volumes.contains_key(&name)
+        {
+            tracing::info!("the image declares the volume {path}; it is kept as `{name}`");
+            volumes.insert(name, path.clone());
+        }
+    }
+    volumes
+}

@@ -1,0 +1,100 @@
+//! What is done when a deployment fails or is cancelled: everything of it goes, what ran before goes on, and the row
+//! tells why.
+
+use std::time::Duration;
+
+use super::{DeployError, Deploys};
+use crate::journal::{Query, Select};
+use crate::names::{DeploymentId, ReleaseName};
+use crate::problem::{Code, Problem, chain};
+use crate::services::ServiceError;
+use crate::store::{Deployment, State};
+
+/// How many of the last lines a failed deployment keeps.
+const TAIL: usize = 20;
+/// And how many bytes of them.
+const TAIL_BYTES: usize = 8 * 1024;
+/// How long the new release may take to stop.
+const STOP: Duration = Duration::from_secs(60);
+
+impl Deploys {
+    /// Ends a deployment that did not come to its end.
+    pub(super) async fn undo(&self, id: DeploymentId, error: DeployError) {
+        let Ok(deployment) = self.parts().store.deployment(id).await else {
+            // The service is gone with all its rows.
+            return;
+        };
+        let cancelled = matches!(error, DeployError::Cancelled | DeployError::Ended);
+        let tail = if cancelled { None } else { self.tail(&deployment).await };
+        if let Err(error) = self.clear_away(&deployment).await {
+            // The next look at all services finds what is left.
+            tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
+        }
+        let (state, problem) = if cancelled {
+            tracing::info!(state = State::Cancelled.as_str(), "cancelled");
+            (State::Cancelled, Problem::new(Code::Cancelled, "it was cancelled"))
+        } else {
+            let problem = error.problem();
+            tracing::error!(
+                state = State::Failed.as_str(),
+                problem = problem.code.as_str(),
+                "failed: {}; what ran before goes on",
+                chain(&error)
+            );
+            (State::Failed, problem)
+        };
+        match self.parts().store.finish(id, state, Some(problem), tail).await {
+            Ok(ended) => self.tell(&ended),
+            Err(crate::store::StoreError::Ended(_)) => {}
+            Err(error) => tracing::error!("can't write the deployment's end: {}", chain(&error)),
+        }
+    }
+
+    /// Removes the build and the release of a deployment that has not got the traffic.
+    pub(super) async fn clear_away(&self, deployment: &Deployment) -> Result<(), DeployError> {
+        self.inner.builds.cancel(deployment.id).await?;
+        self.inner.builds.clear(deployment.id).await?;
+        self.clear_working_containers().await?;
+        let service = self.parts().store.find_service(&deployment.service).await?;
+        let Some(number) = deployment.release.filter(|number| service.current != Some(*number)) else { return Ok(()) };
+        let name = ReleaseName::new(&service.name, number);
+        let units = &self.parts().units;
+        units.stop(&name.unit(), STOP).await.map_err(ServiceError::from)?;
+        self.parts().discard_release(&service, number).await?;
+        units.reload().await.map_err(ServiceError::from)?;
+        units.reset_failed(&name.unit()).await.map_err(ServiceError::from)?;
+        Ok(())
+    }
+
+    /// Removes what killed builds left in Podman's storage, where no build runs that it may belong to.
+    pub(super) async fn clear_working_containers(&self) -> Result<(), DeployError> {
+        let _gate = self.inner.build_gate.lock().await;
+        if self.parts().units.builds().await.map_err(ServiceError::from)?.is_empty() {
+            self.inner.builds.clear_leftovers().await?;
+        }
+        Ok(())
+    }
+
+    /// The last lines of what failed: the unit's where it was started, else the build's.
+    async fn tail(&self, deployment: &Deployment) -> Option<String> {
+        let began = |state| deployment.steps.iter().any(|(step, _)| *step == state);
+        let select = match deployment.release {
+            Some(number) if began(State::Starting) => Select::Unit(ReleaseName::new(&deployment.service, number)),
+            _ if began(State::Building) => Select::Build(deployment.id),
+            _ => return None,
+        };
+        let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond()).ok());
+        let query = Query { since, lines: TAIL, ..Query::newest(select) };
+        // journald takes a moment to write what was just printed.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let page = self.parts().journal.query(query).await.ok()?;
+        let lines: Vec<String> =
+            page.entries.iter().map(|entry| String::from_utf8_lossy(&entry.message).into_owned()).collect();
+        let text = lines.join("\n");
+        let mut from = text.len().saturating_sub(TAIL_BYTES);
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        (!text.is_empty()).then(|| text[from..].to_owned())
+    }
+}

@@ -1,0 +1,141 @@
+//! Making a service: nothing of it runs until a push or a start.
+
+use data_encoding::BASE32_NOPAD;
+use secrecy::SecretString;
+
+use super::{Adapters, ServiceError};
+use crate::events::Event;
+use crate::git::RepoUri;
+use crate::names::{BranchName, NameError, ServiceName, TemplateName};
+use crate::problem::{Code, Problem};
+use crate::store::{NewService, Service, Settings, Source, StoreError};
+
+/// Where a new service's code shall come from.
+#[derive(Debug, Clone)]
+pub enum NewSource {
+    /// A repository on this host, begun from a template.
+    Template(TemplateName),
+    /// A repository elsewhere, and its password where its address held one.
+    External(RepoUri, Option<SecretString>),
+}
+
+/// Whether a name can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// It can.
+    Free,
+    /// A service has it.
+    Taken,
+    /// The agent or the host keeps it.
+    Reserved,
+    /// It is no service name.
+    Invalid,
+}
+
+impl Adapters {
+    /// Whether a service named `name` could be made. Any text may be asked for.
+    pub async fn availability(&self, name: &str) -> Result<Availability, ServiceError> {
+        let name: ServiceName = match name.parse() {
+            Ok(name) => name,
+            Err(NameError::Reserved(_)) => return Ok(Availability::Reserved),
+            Err(_) => return Ok(Availability::Invalid),
+        };
+        match self.store.service(&name).await {
+            Ok(_) => return Ok(Availability::Taken),
+            Err(StoreError::NoService(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // One that is being removed still has its files.
+        if self.store.services().await?.iter().any(|service| service.name == name) {
+            return Ok(Availability::Taken);
+        }
+        Ok(if self.unit_is_foreign(&name).await? { Availability::Reserved } else { Availability::Free })
+    }
+
+    /// Whether the service user's systemd manager has a unit of this name that isn't ours.
+    async fn unit_is_foreign(&self, name: &ServiceName) -> Result<bool, ServiceError> {
+        Ok(self.units.unit_file_exists(&format!("{name}.service")).await?
+            || self.units.unit_file_exists(&format!("{name}@.service")).await?)
+    }
+
+    /// Makes a service, with its repository where that lies here.
+    pub async fn create(
+        &self,
+        name: &ServiceName,
+        source: NewSource,
+        branch: Option<BranchName>,
+    ) -> Result<Service, ServiceError> {
+        match self.availability(name.as_str()).await? {
+            Availability::Free => {}
+            Availability::Taken => return Err(StoreError::NameTaken(name.to_string()).into()),
+            _ => {
+                let detail = format!("the host has a unit named `{name}` already");
+                return Err(Problem::new(Code::NameReserved, detail).with_hint("choose another name").into());
+            }
+        }
+        let branch = match branch {
+            Some(branch) => branch,
+            None => "main".parse()?,
+        };
+        let mut starter = None;
+        let source = match source {
+            NewSource::Template(template) => {
+                let found = self.templates.get(&template).await?;
+                starter = Some(found.files);
+                Source::Template(template)
+            }
+            NewSource::External(uri, password) => {
+                let secret = match password {
+                    Some(password) => Some(self.keep_password(name, &password).await?),
+                    None => None,
+                };
+                Source::External { uri: uri.to_string(), secret }
+            }
+        };
+        let key: [u8; 20] = rand::random();
+        let hook_key = BASE32_NOPAD.encode(&key).to_ascii_lowercase();
+        let new = NewService {
+            name: name.clone(),
+            source,
+            branch: branch.clone(),
+            hook_key,
+            settings: Settings::default(),
+            max: self.config.get().services.max,
+        };
+        // The row comes first: of two who ask at once one gets the name, and only that one makes the repository. A row
+        // whose repository was never made is seen at the agent's start, which makes it then.
+        let service = self.store.create_service(new).await?;
+        if let Some(files) = starter
+            && let Err(error) = self.repositories.create(name, Some(&files), &branch).await
+        {
+            self.store.forget_service(service.id).await?;
+            return Err(error.into());
+        }
+        self.see_starter(&service).await?;
+        tracing::info!(service = %name, "service created");
+        self.events.publish(Event::Service(name.clone()));
+        Ok(service)
+    }
+
+    /// Makes the repositories that a service with a row lacks, because the agent died between the two.
+    pub async fn complete_repository(&self, service: &Service) -> Result<(), ServiceError> {
+        if let Source::Template(template) = &service.source
+            && !self.repositories.exists(&service.name).await
+        {
+            let found = self.templates.get(template).await?;
+            self.repositories.create(&service.name, Some(&found.files), &service.branch).await?;
+        }
+        if self.store.seen_commit(service.id).await?.is_none() {
+            self.see_starter(service).await?;
+        }
+        Ok(())
+    }
+
+    /// The starter's commit is nobody's push.
+    async fn see_starter(&self, service: &Service) -> Result<(), ServiceError> {
+        if let Some(head) = self.repositories.head(&service.name, &service.branch).await? {
+            self.store.set_seen_commit(service.id, head).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! What must be done so that a service is as it is wanted: a pure function from the two to a list of steps.
+//!
+//! The order keeps two things true at each moment, so that the agent may die between any two steps: a routed port
+//! belongs to a running release, and that release also starts at boot.
+
+use std::collections::BTreeMap;
+
+use crate::names::ReleaseNumber;
+
+/// A release as the host shows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its Quadlet file is there.
+    pub file: bool,
+    /// It starts at boot.
+    pub live: bool,
+    /// Its unit runs, or is about to.
+    pub running: bool,
+    /// Its unit failed, and systemd remembers it.
+    pub failed: bool,
+}
+
+/// What is wanted of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The release that shall have the traffic; none: nothing shall run.
+    pub current: Option<ReleaseNumber>,
+    /// Whether the unit of `current` is started when it doesn't run. Only a deployment asks for that: what an
+    /// administrator stopped with systemctl stays stopped.
+    pub start: bool,
+    /// The releases that are kept, with the port of each.
+    pub kept: BTreeMap<ReleaseNumber, u16>,
+    /// The releases whose rows go now, with the port of each.
+    pub pruned: BTreeMap<ReleaseNumber, u16>,
+}
+
+/// What the host shows of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Each release that has a file or a unit.
+    pub releases: BTreeMap<ReleaseNumber, Seen>,
+    /// The ports that the service's host name leads to.
+    pub routes: Vec<u16>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Write the release's Quadlet file.
+    Write(ReleaseNumber),
+    /// Let the release start at boot.
+    SetLive(ReleaseNumber),
+    /// Let it no longer.
+    ClearLive(ReleaseNumber),
+    /// Let systemd read the files again.
+    Reload,
+    /// Start the release's unit.
+    Start(ReleaseNumber),
+    /// Lead the service's host names to this port.
+    Route(u16),
+    /// Wait until the proxy sees the new route beside the old.
+    Settle,
+    /// Lead them to this port no longer.
+    Unroute(u16),
+    /// Let the old releases answer what they have begun.
+    Drain,
+    /// Stop the release's unit.
+    Stop(ReleaseNumber),
+    /// Let systemd forget that the unit failed.
+    ResetFailed(ReleaseNumber),
+    /// Remove the release's file, container and image, then its row.
+    Discard(ReleaseNumber),
+}
+
+/// The steps from `observed` to `wanted`. Where nothing is to be done the list is empty.
+#[must_use]
+pub fn plan(wanted: &Wanted, observed: &Observed) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let seen = |number| observed.releases.get(&number).copied().unwrap_or_default();
+    let mut changed = false;
+
+    if let Some(current) = wanted.current {
+        let now = seen(current);
+        if !now.file {
+            steps.push(Step::Write(current));
+        }
+        if !now.live {
+            steps.push(Step::SetLive(current));
+        }
+        if !now.file || !now.live {
+            steps.push(Step::Reload);
+        }
+        if wanted.start && !now.running {
+            steps.push(Step::Start(current));
+        }
+    }
+
+    let port = wanted.current.and_then(|current| wanted.kept.get(&current).copied());
+    let stale: Vec<u16> = observed.routes.iter().copied().filter(|routed| Some(*routed) != port).collect();
+    if let Some(port) = port
+        && !observed.routes.contains(&port)
+    {
+        steps.push(Step::Route(port));
+        if !stale.is_empty() {
+            steps.push(Step::Settle);
+        }
+    }
+    steps.extend(stale.iter().map(|port| Step::Unroute(*port)));
+
+    let others = || observed.releases.iter().filter(|(number, _)| Some(**number) != wanted.current);
+    if wanted.current.is_some() && others().any(|(_, seen)| seen.running) {
+        steps.push(Step::Drain);
+    }
+    if wanted.current.is_none() {
+        // A service that is stopped must not come back at the boot that may follow at once.
+        for (number, _) in others().filter(|(_, seen)| seen.live) {
+            steps.push(Step::ClearLive(*number));
+            changed = true;
+        }
+    }
+    for (number, seen) in others() {
+        if seen.running {
+            steps.push(Step::Stop(*number));
+        } else if seen.failed {
+            steps.push(Step::ResetFailed(*number));
+        }
+    }
+    if wanted.current.is_some() {
+        for (number, _) in others().filter(|(_, seen)| seen.live) {
+            steps.push(Step::ClearLive(*number));
+            changed = true;
+        }
+    }
+
+    // A release without a row is what a deployment left that was cut off; one that is pruned is no longer kept.
+    let unknown = others().map(|(number, _)| *number).filter(|number| !wanted.kept.contains_key(number));
+    let gone: std::collections::BTreeSet<_> = unknown.chain(wanted.pruned.keys().copied()).collect();
+    changed |= gone.iter().any(|number| seen(*number).file);
+    steps.extend(gone.into_iter().map(Step::Discard));
+    if changed {
+        steps.push(Step::Reload);
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: ReleaseNumber = ReleaseNumber(1);
+    const NEW: ReleaseNumber = ReleaseNumber(2);
+    const RUNS: Seen = Seen { file: true, live: true, running: true, failed: false };
+    const BESIDE: Seen = Seen { live: false, ..RUNS };
+
+    fn wanted(current: Option<ReleaseNumber>) -> Wanted {
+        Wanted { current, start: true, kept: [(OLD, 20_001), (NEW, 20_002)].into(), pruned: BTreeMap::new() }
+    }
+
+    fn observed(releases: &[(ReleaseNumber, Seen)], routes: &[u16]) -> Observed {
+        Observed { releases: releases.iter().copied().collect(), routes: routes.to_vec() }
+    }
+
+    /// What the host shows after a step.
+    fn apply(observed: &mut Observed, step: &Step) {
+        match step {
+            Step::Write(n) => observed.releases.entry(*n).or_default().file = true,
+            Step::SetLive(n) => observed.releases.entry(*n).or_default().live = true,
+            Step::ClearLive(n) => observed.releases.entry(*n).or_default().live = false,
+            Step::Start(n) => observed.releases.entry(*n).or_default().running = true,
+            Step::Stop(n) => observed.releases.entry(*n).or_default().running = false,
+            Step::ResetFailed(n) => observed.releases.entry(*n).or_default().failed = false,
+            Step::Discard(n) => drop(observed.releases.remove(n)),
+            Step::Route(port) => observed.routes.push(*port),
+            Step::Unroute(port) => observed.routes.retain(|routed| routed != port),
+            Step::Reload | Step::Settle | Step::Drain => {}
+        }
+    }
+
+    /// Nothing is left to do, but to discard the pruned whose rows this model keeps.
+    fn arrived(wanted: &Wanted, observed: &Observed) -> bool {
+        let again = plan(wanted, observed);
+        again.iter().all(|step| matches!(step, Step::Discard(number) if wanted.pruned.contains_key(number)))
+    }
+
+    fn ports(wanted: &Wanted) -> BTreeMap<u16, ReleaseNumber> {
+        wanted.kept.iter().chain(&wanted.pruned).map(|(number, port)| (*port, *number)).collect()
+    }
+
+    #[test]
+    fn a_switch_overlaps_the_routes_and_drains_before_it_stops() {
+        let seen = observed(&[(OLD, RUNS), (NEW, BESIDE)], &[20_001]);
+        assert_eq!(
+            plan(&wanted(Some(NEW)), &seen),
+            [
+                Step::SetLive(NEW),
+                Step::Reload,
+                Step::Route(20_002),
+                Step::Settle,
+                Step::Unroute(20_001),
+                Step::Drain,
+                Step::Stop(OLD),
+                Step::ClearLive(OLD),
+                Step::Reload,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stop_takes_the_route_and_the_boot_before_the_unit() {
+        let seen = observed(&[(OLD, RUNS)], &[20_001]);
+        assert_eq!(
+            plan(&wanted(None), &seen),
+            [Step::Unroute(20_001), Step::ClearLive(OLD), Step::Stop(OLD), Step::Reload]
+        );
+    }
+
+    #[test]
+    fn what_an_administrator_stopped_stays_stopped() {
+        let seen = observed(&[(OLD, Seen { running: false, ..RUNS })], &[20_001]);
+        assert_eq!(plan(&Wanted { start: false, ..wanted(Some(OLD)) }, &seen), []);
+    }
+
+    /// Walks every combination of what the host may show, and for each plan every prefix of it, as if the agent had
+    /// died there: the invariants hold at each step, and planning again ends where planning once does.
+    #[test]
+    fn every_cut_is_safe_and_every_plan_arrives() {
+        let mut shapes = Vec::new();
+        for bits in 0..16_u8 {
+            let bit = |index: u8| bits & (1 << index) != 0;
+            shapes.push(Seen { file: bit(0), live: bit(1) && bit(0), running: bit(2), failed: bit(3) && !bit(2) });
+        }
+        let routings: [&[u16]; 5] = [&[], &[20_001], &[20_002], &[20_001, 20_002], &[29_999]];
+        let mut pruning = wanted(Some(NEW));
+        pruning.pruned = std::mem::take(&mut pruning.kept);
+        pruning.kept = pruning.pruned.split_off(&NEW);
+        let mut plans = 0;
+        for goal in [wanted(None), wanted(Some(OLD)), wanted(Some(NEW)), pruning] {
+            for old in &shapes {
+                for new in &shapes {
+                    for routes in routings {
+                        let mut state = observed(&[(OLD, *old), (NEW, *new)], routes);
+                        let steps = plan(&goal, &state);
+                        let safe = |state: &Observed| {
+                            let Some(current) = goal.current else { return true };
+                            let ports = ports(&goal);
+                            let runs = |number: &ReleaseNumber| state.releases.get(number).is_some_and(|s| s.running);
+                            // The one that has the traffic answers, or nobody ever did.
+                            state.routes.iter().filter_map(|port| ports.get(port)).all(|n| runs(n) || *n != current)
+                        };
+                        for step in &steps {
+                            apply(&mut state, step);
+                            assert!(safe(&state), "{goal:?}\n{steps:?}\nat {step:?}: {state:?}");
+                            let mut cut = state.clone();
+                            for step in plan(&goal, &cut) {
+                                apply(&mut cut, &step);
+                            }
+                            assert!(arrived(&goal, &cut), "planning again after {step:?} does not arrive: {cut:?}");
+                        }
+                        assert!(arrived(&goal, &state), "{goal:?}\n{steps:?}\nends at {state:?}");
+                        plans += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(plans, 4 * 16 * 16 * 5);
+    }
+}

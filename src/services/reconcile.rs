@@ -1,0 +1,183 @@
+//! Brings the host to what the store says, a service at a time. It is level-triggered: it looks at the host anew each
+//! time, so a step that was cut off, or a file that somebody removed, costs a delay and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::plan::{Observed, Seen, Step, Wanted, plan};
+use super::{Adapters, ServiceError, spec};
+use crate::events::Event;
+use crate::names::{ReleaseName, ReleaseNumber, ServiceName};
+use crate::store::{Desired, Release, Service};
+use crate::units::{self, JobResult};
+
+/// How long the proxy may take to see a new route; it looks the folder up at each request.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the host shows of all services, by one look each at the files, the units and the routes.
+#[derive(Debug, Default)]
+pub struct HostView {
+    releases: HashMap<ServiceName, BTreeMap<ReleaseNumber, Seen>>,
+    routes: HashMap<String, Vec<u16>>,
+}
+
+impl HostView {
+    /// Looks at the host.
+    pub async fn look(parts: &Adapters) -> Result<Self, ServiceError> {
+        let mut view = Self::default();
+        for file in parts.quadlets.list().await? {
+            let seen = view.seen(&file.release);
+            seen.file = true;
+            seen.live = file.live;
+        }
+        for unit in parts.units.units(&["*@*.service".to_owned()]).await? {
+            if let Some(release) = units::release_of(&unit.name) {
+                let seen = view.seen(&release);
+                seen.running = matches!(unit.active.as_str(), "active" | "activating" | "reloading" | "deactivating");
+                seen.failed = unit.active == "failed";
+            }
+        }
+        view.routes = parts.routes.hosts().await?.into_iter().map(|(host, ports)| (host.to_string(), ports)).collect();
+        Ok(view)
+    }
+
+    fn seen(&mut self, release: &ReleaseName) -> &mut Seen {
+        self.releases.entry(release.service.clone()).or_default().entry(release.number).or_default()
+    }
+
+    /// Every service that the host shows something of.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.releases.keys()
+    }
+
+    fn of(&self, service: &Service, hosts: &[crate::names::HostName]) -> Observed {
+        let mut routes: Vec<u16> =
+            hosts.iter().filter_map(|host| self.routes.get(host.as_str())).flatten().copied().collect();
+        routes.sort_unstable();
+        routes.dedup();
+        Observed { releases: self.releases.get(&service.name).cloned().unwrap_or_default(), routes }
+    }
+}
+
+/// What is wanted of a service, by its rows.
+fn wanted(service: &Service, releases: &[Release], keep: usize, start: bool) -> Wanted {
+    let running = service.desired == Desired::Running;
+    // The release with the traffic is kept whatever its number is, and the newest beside it.
+    let mut newest: Vec<&Release> = releases.iter().rev().collect();
+    newest.sort_by_key(|release| Some(release.number) != service.current);
+    let mut wanted = Wanted { current: service.current.filter(|_| running), start, ..Wanted::default() };
+    for (index, release) in newest.into_iter().enumerate() {
+        let into = if index < keep { &mut wanted.kept } else { &mut wanted.pruned };
+        into.insert(release.number, release.port);
+    }
+    wanted
+}
+
+impl Adapters {
+    /// What would have to be done for `service`.
+    pub async fn pending(&self, service: &Service, view: &HostView, start: bool) -> Result<Vec<Step>, ServiceError> {
+        let releases = self.store.releases(service.id).await?;
+        let keep = service.settings.keep.unwrap_or(self.config.get().services.keep).max(1) as usize;
+        let hosts = spec::hosts(service, &self.config.get());
+        Ok(plan(&wanted(service, &releases, keep, start), &view.of(service, &hosts)))
+    }
+
+    /// Does what is to be done for `service`; it must not be called beside a deployment of the same service, but by
+    /// it. `routed` is awaited once the traffic is where it belongs, before what is old is drained and stopped.
+    pub async fn reconcile(
+        &self,
+        service: &Service,
+        start: bool,
+        routed: impl Future<Output = Result<(), ServiceError>> + Send,
+    ) -> Result<(), ServiceError> {
+        let view = HostView::look(self).await?;
+        let steps = self.pending(service, &view, start).await?;
+        let mut routed = Some(routed);
+        for step in steps {
+            // What follows these only clears up.
+            if matches!(step, Step::Drain | Step::Stop(_) | Step::ResetFailed(_) | Step::Discard(_))
+                && let Some(routed) = routed.take()
+            {
+                routed.await?;
+            }
+            self.take(service, &step).await?;
+        }
+        if let Some(routed) = routed {
+            routed.await?;
+        }
+        self.discard_unused_secrets(service).await?;
+        self.events.publish(Event::Service(service.name.clone()));
+        Ok(())
+    }
+
+    pub(super) async fn take(&self, service: &Service, step: &Step) -> Result<(), ServiceError> {
+        let release = |number: &ReleaseNumber| ReleaseName::new(&service.name, *number);
+        tracing::debug!(service = %service.name, step = ?step, "reconcile");
+        match step {
+            Step::Write(number) => self.write_release(service, *number).await?,
+            Step::SetLive(number) => self.quadlets.set_live(&release(number), true).await?,
+            Step::ClearLive(number) => self.quadlets.set_live(&release(number), false).await?,
+            Step::Reload => self.units.reload().await?,
+            Step::Start(number) => {
+                let unit = release(number).unit();
+                let result = self.units.start(&unit, self.config.get().services.health_timeout + STOP_LIMIT).await?;
+                if result != JobResult::Done {
+                    tracing::warn!(service = %service.name, unit, result = ?result, "the unit did not start");
+                }
+            }
+            Step::Route(port) => {
+                for host in spec::hosts(service, &self.config.get()) {
+                    self.routes.add(&host, *port).await?;
+                }
+            }
+            Step::Settle => tokio::time::sleep(SETTLE).await,
+            Step::Unroute(port) => {
+                for host in spec::hosts(service, &self.config.get()) {
+                    self.routes.remove(&host, *port).await?;
+                }
+            }
+            Step::Drain => tokio::time::sleep(self.config.get().services.drain).await,
+            Step::Stop(number) => {
+                self.units.stop(&release(number).unit(), STOP_LIMIT).await?;
+                self.units.reset_failed(&release(number).unit()).await?;
+            }
+            Step::ResetFailed(number) => self.units.reset_failed(&release(number).unit()).await?,
+            Step::Discard(number) => self.discard_release(service, *number).await?,
+        }
+        Ok(())
+    }
+
+    /// Writes the release's Quadlet file, as its row says, to the letter as it was the first time.
+    pub async fn write_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
+        let release = self.store.release(service.id, number).await?;
+        let text = units::quadlet::render(&spec::container(service, &release, &self.config.get()));
+        Ok(self.quadlets.write(&ReleaseName::new(&service.name, number), &text).await?)
+    }
+
+    /// Removes all of a release: its unit's file, its container, its image, then its row.
+    pub async fn discard_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
+        let release = ReleaseName::new(&service.name, number);
+        self.quadlets.remove(&release).await?;
+        self.podman.remove_container(&release.container()).await?;
+        self.podman.remove_image(&release.image()).await?;
+        Ok(self.store.forget_release(service.id, number).await?)
+    }
+
+    /// Removes the Podman secrets of `service` that neither its next release nor a kept one names.
+    async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
+        let _held = self.env_locks.hold(&service.name).await;
+        let mut named: std::collections::HashSet<String> = self.store.env(&service.name).await?.into_values().collect();
+        for release in self.store.releases(service.id).await? {
+            named.extend(release.env.into_values());
+        }
+        for secret in self.podman.secrets(&super::env::secret_prefix(&service.name)).await? {
+            if super::env::owner(&secret) == Some(service.name.as_str()) && !named.contains(&secret) {
+                self.podman.remove_secret(&secret).await?;
+            }
+        }
+        Ok(())
+    }
+}

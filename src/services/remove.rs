@@ -1,0 +1,78 @@
+//! Removing a service with all that belongs to it. Each step may be repeated, and the row goes last, so that a removal
+//! that was cut off is ended at the agent's start.
+
+use super::reconcile::HostView;
+use super::{Adapters, ServiceError, env, spec};
+use crate::events::Event;
+use crate::names::{ReleaseName, ReleaseNumber};
+use crate::store::Service;
+
+/// What a removal took away, and what it left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// What is gone, each as a person calls it: `release 3`, `volume blog.data`.
+    pub removed: Vec<String>,
+    /// What is kept.
+    pub kept: Vec<String>,
+}
+
+/// The release number of the container or the image tag `name` of `service`, where it is one.
+fn number_after(name: &str, service: &Service, separator: char) -> Option<ReleaseNumber> {
+    let (owner, number) = name.rsplit_once(separator)?;
+    let owner = owner.rsplit('/').next()?;
+    (owner == service.name.as_str()).then(|| number.parse().ok()).flatten()
+}
+
+impl Adapters {
+    /// Removes `service`, whose row says that it shall be. Nothing of it may be under way.
+    pub async fn remove(&self, service: &Service, volumes: bool) -> Result<Removed, ServiceError> {
+        let mut report = Removed::default();
+        for host in spec::hosts(service, &self.config.get()) {
+            self.routes.remove_host(&host).await?;
+            report.removed.push(format!("route {host}"));
+        }
+        let mut wanted_stopped = service.clone();
+        wanted_stopped.desired = crate::store::Desired::Stopped;
+        let view = HostView::look(self).await?;
+        let releases = self.store.releases(service.id).await?;
+        for step in self.pending(&wanted_stopped, &view, false).await? {
+            self.take(&wanted_stopped, &step).await?;
+        }
+        for release in releases {
+            self.discard_release(service, release.number).await?;
+            report.removed.push(format!("release {}", release.number));
+        }
+        // What a deployment left that never came to a release.
+        for container in self.podman.containers(&format!("{}-", service.name)).await? {
+            if number_after(&container, service, '-').is_some() {
+                self.podman.remove_container(&container).await?;
+            }
+        }
+        for image in self.podman.images(&service.name).await? {
+            if let Some(number) = number_after(&image, service, ':') {
+                self.podman.remove_image(&ReleaseName::new(&service.name, number).image()).await?;
+            }
+        }
+        self.units.reload().await?;
+        for secret in self.podman.secrets(&env::secret_prefix(&service.name)).await? {
+            if env::owner(&secret) == Some(service.name.as_str()) {
+                self.podman.remove_secret(&secret).await?;
+            }
+        }
+        report.removed.push("environment".into());
+        self.repositories.remove(&service.name).await?;
+        report.removed.push("repository".into());
+        for volume in self.podman.volumes(&format!("{}.", service.name)).await? {
+            if volumes {
+                self.podman.remove_volume(&volume).await?;
+                report.removed.push(format!("volume {volume}"));
+            } else {
+                report.kept.push(format!("volume {volume}"));
+            }
+        }
+        self.store.forget_service(service.id).await?;
+        tracing::info!(service = %service.name, "service removed");
+        self.events.publish(Event::Removed(service.name.clone()));
+        Ok(report)
+    }
+}

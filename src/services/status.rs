@@ -1,0 +1,184 @@
+//! How the services are, without a call a service: one listing of all units, the cgroup files, and what the units'
+//! changes have told before.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use jiff::Timestamp;
+
+use super::{Adapters, ServiceError};
+use crate::events::Event;
+use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName};
+use crate::store::{Desired, Service};
+use crate::units::{self, UnitListing};
+
+/// What a service does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It was made and never started.
+    Created,
+    /// Its release is being started.
+    Starting,
+    /// It runs.
+    Running,
+    /// It ended by itself and systemd starts it again.
+    Restarting,
+    /// It was stopped, by us or with systemctl.
+    Stopped,
+    /// It is wanted and doesn't run.
+    Failed,
+}
+
+/// How a service is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// What it does.
+    pub condition: Condition,
+    /// systemd's own word for it.
+    pub sub_state: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// The release with the traffic.
+    pub release: Option<ReleaseNumber>,
+    /// Its commit.
+    pub commit: Option<CommitId>,
+    /// CPU time since the last look, in percent of one core.
+    pub cpu_percent: Option<f64>,
+    /// Memory in use, where the host counts it.
+    pub memory_bytes: Option<u64>,
+    /// How often systemd started it again by itself.
+    pub restarts: u32,
+    /// Whether its health check passes; none where it has none.
+    pub health: Option<bool>,
+}
+
+/// What is remembered of a unit between two looks.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    restarts: u32,
+    since: Option<Timestamp>,
+    /// The cgroup's CPU time in microseconds, and when it was read.
+    cpu: Option<(u64, Instant)>,
+}
+
+/// What the units' changes have told, by unit.
+#[derive(Debug, Clone, Default)]
+pub struct LiveUnits {
+    units: Arc<Mutex<HashMap<String, Memory>>>,
+}
+
+impl LiveUnits {
+    fn with<T>(&self, unit: &str, f: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
+        f(units.entry(unit.to_owned()).or_default())
+    }
+
+    /// Forgets the units that aren't in `known`, so that the table stays as large as the host.
+    fn keep(&self, known: &[UnitListing]) {
+        let names: std::collections::HashSet<&str> = known.iter().map(|unit| unit.name.as_str()).collect();
+        self.units.lock().unwrap_or_else(PoisonError::into_inner).retain(|unit, _| names.contains(unit.as_str()));
+    }
+}
+
+impl Adapters {
+    /// Listens to the units' changes for ever: remembers restarts and times, and rings for each service.
+    pub async fn watch_units(&self) {
+        let mut changes = std::pin::pin!(self.units.watch());
+        while let Some(change) = changes.next().await {
+            let Some(release) = units::release_of(&change.unit) else { continue };
+            self.remember(&change.unit).await;
+            self.events.publish(Event::Service(release.service));
+        }
+    }
+
+    async fn remember(&self, unit: &str) {
+        if let Ok(Some(facts)) = self.units.unit(unit).await {
+            let since = facts.since.and_then(|us| Timestamp::from_microsecond(i64::try_from(us).ok()?).ok());
+            self.live.with(unit, |memory| {
+                memory.restarts = facts.restarts;
+                memory.since = since;
+            });
+        }
+    }
+
+    /// How all services are, by name.
+    pub async fn status(&self) -> Result<BTreeMap<ServiceName, Status>, ServiceError> {
+        let services = self.store.services().await?;
+        let commits = self.store.current_commits().await?;
+        let listing = self.units.units(&["*@*.service".to_owned()]).await?;
+        self.live.keep(&listing);
+        let units: HashMap<&str, &UnitListing> = listing.iter().map(|unit| (unit.name.as_str(), unit)).collect();
+        let mut all = BTreeMap::new();
+        for service in services.into_iter().filter(|service| service.desired != Desired::Deleted) {
+            let unit = service.current.map(|number| ReleaseName::new(&service.name, number).unit());
+            let listed = unit.as_deref().and_then(|unit| units.get(unit).copied());
+            let mut status = self.status_of(&service, listed);
+            status.commit = commits.get(&service.id).cloned();
+            all.insert(service.name, status);
+        }
+        Ok(all)
+    }
+
+    fn status_of(&self, service: &Service, unit: Option<&UnitListing>) -> Status {
+        let mut status = Status {
+            condition: condition(service.desired, unit),
+            sub_state: unit.map(|unit| unit.sub.clone()),
+            since: None,
+            release: service.current,
+            commit: None,
+            cpu_percent: None,
+            memory_bytes: None,
+            restarts: 0,
+            health: None,
+        };
+        let Some(unit) = unit else { return status };
+        let folder = self.cgroup(service, &unit.name);
+        status.memory_bytes = folder.as_deref().and_then(read_number_in("memory.current"));
+        let cpu = folder.as_deref().and_then(cpu_micros);
+        self.live.with(&unit.name, |memory| {
+            status.restarts = memory.restarts;
+            status.since = memory.since;
+            let now = Instant::now();
+            if let (Some((before, at)), Some(cpu)) = (memory.cpu, cpu) {
+                let span = now.duration_since(at).as_secs_f64();
+                if span > 0.05 {
+                    status.cpu_percent = Some(cpu.saturating_sub(before) as f64 / span / 10_000.0);
+                }
+            }
+            memory.cpu = cpu.map(|cpu| (cpu, now));
+        });
+        status
+    }
+
+    /// The cgroup folder of a service's unit. systemd derives the slice from the unit's name.
+    fn cgroup(&self, service: &Service, unit: &str) -> Option<PathBuf> {
+        let manager = self.units.cgroup()?;
+        let slice = format!("app-{}.slice", units::escape(service.name.as_str()));
+        Some(Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice").join(slice).join(unit))
+    }
+}
+
+fn read_number_in(file: &'static str) -> impl Fn(&Path) -> Option<u64> {
+    move |folder| std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+}
+
+/// `usage_usec` of the cgroup's cpu.stat (Documentation/admin-guide/cgroup-v2.rst).
+fn cpu_micros(folder: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(folder.join("cpu.stat")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()
+}
+
+fn condition(desired: Desired, unit: Option<&UnitListing>) -> Condition {
+    match (desired, unit.map(|unit| (unit.active.as_str(), unit.sub.as_str()))) {
+        (Desired::Created, None) => Condition::Created,
+        (_, Some(("activating", "auto-restart" | "auto-restart-queued"))) => Condition::Restarting,
+        (_, Some(("activating", _))) => Condition::Starting,
+        (_, Some(("active" | "reloading", _))) => Condition::Running,
+        (_, Some(("failed", _))) => Condition::Failed,
+        (Desired::Created, _) => Condition::Created,
+        _ => Condition::Stopped,
+    }
+}
