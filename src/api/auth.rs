@@ -1,0 +1,89 @@
+//! Tokens and sessions.
+
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::store;
+
+/// What signs a browser in.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// An API token.
+    pub token: SecretText,
+}
+
+/// What names a new token.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// 1 to 64 of letters, digits, `-`, `_`, `.` and `@`.
+    pub name: String,
+}
+
+/// A text that is shown to nobody.
+#[derive(Debug)]
+pub struct SecretText(pub SecretString);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+/// A new token, shown this once.
+#[derive(Debug, Serialize)]
+pub struct CreatedToken {
+    /// Its name.
+    pub name: String,
+    /// The token.
+    pub token: String,
+}
+
+/// A token.
+#[derive(Debug, Serialize)]
+pub struct Token {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_used: Option<Timestamp>,
+}
+
+impl From<store::Token> for Token {
+    fn from(token: store::Token) -> Self {
+        Self { name: token.name, created: token.created, last_used: token.last_used }
+    }
+}
+
+/// A signed-in browser.
+#[derive(Debug, Serialize)]
+pub struct Session {
+    /// Its number.
+    pub id: i64,
+    /// The token that it was signed in with.
+    pub token: String,
+    /// What the browser says of itself.
+    pub client: String,
+    /// When it began.
+    pub created: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_seen: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+impl From<store::Session> for Session {
+    fn from(session: store::Session) -> Self {
+        Self {
+            id: session.id,
+            token: session.token,
+            client: session.client,
+            created: session.created,
+            last_seen: session.last_seen,
+            expires: session.expires,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Deployments.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceName};
+use crate::problem;
+use crate::store;
+
+/// A deployment.
+#[derive(Debug, Serialize)]
+pub struct Deployment {
+    /// Its number.
+    pub id: DeploymentId,
+    /// The service.
+    pub service: ServiceName,
+    /// `push`, `hook`, `start`, `restart`, `env` or `rollback`.
+    pub cause: &'static str,
+    /// Who asked, such as `token:laptop`.
+    pub actor: String,
+    /// `queued`, `fetching`, `building`, `starting`, `checking`, `live`, `failed`, `cancelled` or `superseded`.
+    pub state: &'static str,
+    /// The commit, once it is known.
+    pub commit: Option<CommitId>,
+    /// The release that it makes, once it has a number.
+    pub release: Option<ReleaseNumber>,
+    /// The release whose image is used again, where nothing is built.
+    pub from_release: Option<ReleaseNumber>,
+    /// When each step began; the last is when it ended.
+    pub steps: BTreeMap<&'static str, Timestamp>,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+    /// The last lines of the failed build or program.
+    pub tail: Option<String>,
+}
+
+impl From<store::Deployment> for Deployment {
+    fn from(row: store::Deployment) -> Self {
+        Self {
+            id: row.id,
+            service: row.service,
+            cause: row.cause.as_str(),
+            actor: row.actor,
+            state: row.state.as_str(),
+            commit: row.commit,
+            release: row.release,
+            from_release: row.from_release,
+            steps: row.steps.into_iter().map(|(state, at)| (state.as_str(), at)).collect(),
+            problem: row.problem.map(Problem::from),
+            tail: row.tail,
+        }
+    }
+}
+
+/// Why something failed.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// One of the closed list of codes.
+    pub code: &'static str,
+    /// What happened.
+    pub detail: String,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+impl From<problem::Problem> for Problem {
+    fn from(problem: problem::Problem) -> Self {
+        Self { code: problem.code.as_str(), detail: problem.detail, hint: problem.hint }
+    }
+}
+
+/// Some deployments, newest first.
+#[derive(Debug, Serialize)]
+pub struct Deployments {
+    /// The deployments.
+    pub deployments: Vec<Deployment>,
+    /// What to send as `cursor` for the page after this one; null at the end.
+    pub cursor: Option<String>,
+}
+
+/// Which page of a list is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageOf {
+    /// How many at most: 1 to 200, 50 without it.
+    #[serde(default, deserialize_with = "super::fields::number")]
+    pub limit: Option<u64>,
+    /// What the page before said.
+    pub cursor: Option<String>,
+}
+
+/// Which release to go back to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// Its number; without it the one before.
+    #[serde(default, deserialize_with = "super::fields::number")]
+    pub release: Option<u64>,
+}
+
+/// How to restart.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restart {
+    /// Without a build.
+    #[serde(default, deserialize_with = "super::fields::flag")]
+    pub quick: bool,
+}

@@ -1,0 +1,110 @@
+//! Log lines.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::journal;
+use crate::names::{DeploymentId, ReleaseNumber};
+
+/// Which lines are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logs {
+    /// How many at most: 1 to 10,000, 200 without it.
+    #[serde(default, deserialize_with = "super::fields::number")]
+    pub lines: Option<u64>,
+    /// Not before this moment (RFC 3339).
+    pub since: Option<Timestamp>,
+    /// Not after it.
+    pub until: Option<Timestamp>,
+    /// Beyond this line, in the direction.
+    pub cursor: Option<String>,
+    /// `backward`, the default: the newest lines first served; or `forward`.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Only lines that this regular expression finds something in.
+    pub grep: Option<String>,
+    /// Only lines of this syslog priority (0 to 7) or a graver one.
+    #[serde(default, deserialize_with = "super::fields::number")]
+    pub priority: Option<u64>,
+    /// Only this release's lines.
+    #[serde(default, deserialize_with = "super::fields::number")]
+    pub release: Option<u64>,
+    /// Go on with what comes, as `text/event-stream`.
+    #[serde(default, deserialize_with = "super::fields::flag")]
+    pub follow: bool,
+}
+
+/// Which way a page goes.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// To newer lines.
+    Forward,
+    /// To older lines.
+    #[default]
+    Backward,
+}
+
+/// Some lines, oldest first.
+#[derive(Debug, Serialize)]
+pub struct LogPage {
+    /// The lines.
+    pub entries: Vec<LogEntry>,
+    /// What to send as `cursor` for the page after this one in the same direction; null at the end.
+    pub cursor: Option<String>,
+}
+
+/// A line.
+#[derive(Debug, Serialize)]
+pub struct LogEntry {
+    /// Where it lies.
+    pub cursor: String,
+    /// When it was written.
+    pub time: Timestamp,
+    /// Its syslog priority: 6 for what a program prints, 3 for what it prints as an error.
+    pub priority: u8,
+    /// The release that wrote it.
+    pub release: Option<ReleaseNumber>,
+    /// The deployment whose build wrote it.
+    pub build: Option<DeploymentId>,
+    /// The line. Bytes that are no UTF-8 are replaced; `bytes` then has them all.
+    pub message: String,
+    /// The line's bytes in base64, where they are no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
+}
+
+impl From<journal::Entry> for LogEntry {
+    fn from(entry: journal::Entry) -> Self {
+        let unit = entry.unit.as_deref().and_then(|unit| unit.strip_suffix(".service")).unwrap_or_default();
+        let (message, bytes) = match String::from_utf8(entry.message) {
+            Ok(message) => (message, None),
+            Err(error) => {
+                (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(STANDARD.encode(error.as_bytes())))
+            }
+        };
+        Self {
+            cursor: entry.cursor,
+            time: i64::try_from(entry.time)
+                .ok()
+                .and_then(|us| Timestamp::from_microsecond(us).ok())
+                .unwrap_or_default(),
+            priority: entry.priority,
+            release: unit.split_once('@').and_then(|(_, number)| number.parse().ok()),
+            build: unit.strip_prefix("build-").and_then(|id| id.parse().ok()),
+            message,
+            bytes,
+        }
+    }
+}
+
+impl LogEntry {
+    /// The line as `journalctl -o short-iso` prints it, without a host name.
+    #[must_use]
+    pub fn short(&self, identifier: &str) -> String {
+        format!("{} {identifier}: {}\n", self.time.strftime("%Y-%m-%dT%H:%M:%S+00:00"), self.message)
+    }
+}

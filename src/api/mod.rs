@@ -1,0 +1,8 @@
+//! The shapes of the interface: what clients send and get, a file a resource. Nothing else of the crate is serialised
+//! for them.
+
+pub mod auth;
+pub mod deployments;
+pub mod fields;
+pub mod logs;
+pub mod services;

@@ -1,0 +1,435 @@
+//! Services.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::deployments::Deployment;
+use crate::names::{BranchName, CommitId, HostName, ReleaseNumber, ServiceName, VolumeName};
+use crate::services::status::{Condition, Status as HostStatus};
+use crate::services::{Availability, Removed as HostRemoved};
+use crate::store;
+use crate::templates;
+
+/// Where a service's code comes from.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Source {
+    /// A repository on this host.
+    Template {
+        /// The template that it was begun from.
+        template: String,
+    },
+    /// A repository elsewhere.
+    External {
+        /// Its address; a password in it reads `***`.
+        uri: String,
+    },
+}
+
+impl From<store::Source> for Source {
+    fn from(source: store::Source) -> Self {
+        match source {
+            store::Source::Template(template) => Self::Template { template: template.to_string() },
+            store::Source::External { uri, secret: None } => Self::External { uri },
+            store::Source::External { uri, secret: Some(_) } => Self::External { uri: masked(&uri) },
+        }
+    }
+}
+
+fn masked(uri: &str) -> String {
+    match uri.split_once("://") {
+        Some((scheme, rest)) => match rest.split_once('@') {
+            Some((user, rest)) => format!("{scheme}://{user}:***@{rest}"),
+            None => format!("{scheme}://***@{rest}"),
+        },
+        None => uri.to_owned(),
+    }
+}
+
+/// A service.
+#[derive(Debug, Serialize)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Where its code comes from.
+    pub source: Source,
+    /// The branch that is deployed.
+    pub branch: BranchName,
+    /// Where git pushes to; null where the code comes from elsewhere.
+    pub push_url: Option<String>,
+    /// The address that it serves at.
+    pub url: String,
+    /// The release with the traffic.
+    pub release: Option<ReleaseNumber>,
+    /// `created`, `starting`, `running`, `restarting`, `stopped` or `failed`.
+    pub state: &'static str,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Its last deployment.
+    pub last_deployment: Option<Deployment>,
+    /// How it is set.
+    pub settings: Settings,
+}
+
+/// A service that was just made.
+#[derive(Debug, Serialize)]
+pub struct CreatedService {
+    /// The service.
+    #[serde(flatten)]
+    pub service: Service,
+    /// Where a forge says that somebody pushed.
+    pub hook_url: String,
+    /// The key that authorises it.
+    pub hook_key: String,
+}
+
+/// The list of services.
+#[derive(Debug, Serialize)]
+pub struct Services {
+    /// By name.
+    pub services: Vec<Service>,
+    /// What to send as `cursor` for the page after this one; null at the end.
+    pub cursor: Option<String>,
+}
+
+/// Which name is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskName {
+    /// The name.
+    pub name: String,
+}
+
+/// Whether a name can be had.
+#[derive(Debug, Serialize)]
+pub struct NameAnswer {
+    /// The name.
+    pub name: String,
+    /// Whether it can be had.
+    pub available: bool,
+    /// Why not: `taken`, `reserved` or `invalid`.
+    pub reason: Option<&'static str>,
+}
+
+impl NameAnswer {
+    /// The answer for `name`.
+    #[must_use]
+    pub fn new(name: String, availability: Availability) -> Self {
+        let reason = match availability {
+            Availability::Free => None,
+            Availability::Taken => Some("taken"),
+            Availability::Reserved => Some("reserved"),
+            Availability::Invalid => Some("invalid"),
+        };
+        Self { name, available: reason.is_none(), reason }
+    }
+}
+
+/// What makes a service: exactly one of `template` and `external`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewService {
+    /// The template to begin with.
+    pub template: Option<String>,
+    /// The address of a repository elsewhere.
+    pub external: Option<super::auth::SecretText>,
+    /// The branch to deploy; `main` without it.
+    pub branch: Option<String>,
+}
+
+/// How to remove a service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remove {
+    /// Its volumes too.
+    #[serde(default, deserialize_with = "super::fields::flag")]
+    pub volumes: bool,
+}
+
+/// What a removal took away, and what it left.
+#[derive(Debug, Serialize)]
+pub struct Removed {
+    /// What is gone.
+    pub removed: Vec<String>,
+    /// What is kept.
+    pub kept: Vec<String>,
+}
+
+impl From<HostRemoved> for Removed {
+    fn from(removed: HostRemoved) -> Self {
+        Self { removed: removed.removed, kept: removed.kept }
+    }
+}
+
+/// How a service is.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// `created`, `starting`, `running`, `restarting`, `stopped` or `failed`.
+    pub state: &'static str,
+    /// systemd's own word for it.
+    pub sub_state: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// The release with the traffic.
+    pub release: Option<ReleaseNumber>,
+    /// Its commit.
+    pub commit: Option<CommitId>,
+    /// CPU time since the last question, in percent of one core.
+    pub cpu_percent: Option<f64>,
+    /// Memory in use, where the host counts it.
+    pub memory_bytes: Option<u64>,
+    /// How often systemd started it again by itself.
+    pub restarts: u32,
+    /// `healthy` or `unhealthy`; null where it has no health check.
+    pub health: Option<&'static str>,
+}
+
+/// The interface's word for what a service does.
+#[must_use]
+pub fn state(condition: Condition) -> &'static str {
+    match condition {
+        Condition::Created => "created",
+        Condition::Starting => "starting",
+        Condition::Running => "running",
+        Condition::Restarting => "restarting",
+        Condition::Stopped => "stopped",
+        Condition::Failed => "failed",
+    }
+}
+
+impl From<HostStatus> for Status {
+    fn from(status: HostStatus) -> Self {
+        Self {
+            state: state(status.condition),
+            sub_state: status.sub_state,
+            since: status.since,
+            release: status.release,
+            commit: status.commit,
+            cpu_percent: status.cpu_percent.map(|percent| (percent * 10.0).round() / 10.0),
+            memory_bytes: status.memory_bytes,
+            restarts: status.restarts,
+            health: status.health.map(|healthy| if healthy { "healthy" } else { "unhealthy" }),
+        }
+    }
+}
+
+/// How a service is set. Null, or a field that isn't there, means the host's default.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub struct Settings {
+    /// The port that its program listens on in the container.
+    pub container_port: Option<u16>,
+    /// A path that must answer 2xx or 3xx before traffic moves.
+    pub health_path: Option<String>,
+    /// Seconds that a new release may take until it is healthy, 1 to 600.
+    pub health_timeout: Option<u32>,
+    /// It speaks no HTTP.
+    pub tcp: bool,
+    /// Memory limit in MiB, at least 16.
+    pub memory_mib: Option<u64>,
+    /// CPU limit in percent of one core, 1 to 10,000.
+    pub cpu_percent: Option<u32>,
+    /// Host names beside its own, at most 50.
+    pub domains: Vec<HostName>,
+    /// Named volumes and where they are mounted, at most 50.
+    pub volumes: BTreeMap<VolumeName, String>,
+    /// How many releases are kept, 1 to 100.
+    pub keep: Option<u32>,
+}
+
+impl From<store::Settings> for Settings {
+    fn from(settings: store::Settings) -> Self {
+        let store::Settings {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            keep,
+        } = settings;
+        Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep }
+    }
+}
+
+impl Settings {
+    /// The settings as the store keeps them; the error is what is wrong with one.
+    pub fn check(self) -> Result<store::Settings, String> {
+        let path = |path: &str| {
+            path.starts_with('/')
+                && path.len() <= 500
+                && !path.contains("..")
+                && path.bytes().all(|b| b.is_ascii_graphic())
+        };
+        let within = |value: Option<u64>, least: u64, most: u64| value.is_none_or(|v| (least..=most).contains(&v));
+        if self.container_port == Some(0) {
+            return Err("`container_port` must be from 1 to 65535".into());
+        }
+        if !self.health_path.as_deref().is_none_or(path) {
+            return Err("`health_path` must be a path that begins with /".into());
+        }
+        if !within(self.health_timeout.map(u64::from), 1, 600) {
+            return Err("`health_timeout` must be from 1 to 600 seconds".into());
+        }
+        if !within(self.memory_mib, 16, 1 << 24) {
+            return Err("`memory_mib` must be at least 16".into());
+        }
+        if !within(self.cpu_percent.map(u64::from), 1, 10_000) {
+            return Err("`cpu_percent` must be from 1 to 10000".into());
+        }
+        if !within(self.keep.map(u64::from), 1, 100) {
+            return Err("`keep` must be from 1 to 100".into());
+        }
+        if self.domains.len() > 50 || self.volumes.len() > 50 {
+            return Err("at most 50 domains and 50 volumes".into());
+        }
+        // A colon would begin the mount's options.
+        if self.volumes.values().any(|to| !path(to) || to == "/" || to.contains([':', ',', '%', '"', '\''])) {
+            return Err("a volume is mounted at an absolute path that is not /".into());
+        }
+        let Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep } =
+            self;
+        Ok(store::Settings {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            keep,
+        })
+    }
+}
+
+/// A change of the environment.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateEnv {
+    /// A text sets a variable, null removes it.
+    pub env: EnvChanges,
+    /// The whole set is replaced.
+    #[serde(default, deserialize_with = "super::fields::flag")]
+    pub replace: bool,
+    /// Whether a running service gets a new release with it; true without it.
+    #[serde(default, deserialize_with = "super::fields::maybe_flag")]
+    pub restart: Option<bool>,
+}
+
+/// The variables of a change. A form sends them as one field that holds the JSON object.
+#[derive(Debug)]
+pub struct EnvChanges(pub BTreeMap<String, Option<super::auth::SecretText>>);
+
+impl<'de> Deserialize<'de> for EnvChanges {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let value = match value {
+            serde_json::Value::String(text) => {
+                serde_json::from_str(&text).map_err(|_| D::Error::custom("`env` must be a JSON object"))?
+            }
+            value => value,
+        };
+        // serde's own message would repeat the value, which is a secret.
+        serde_json::from_value(value)
+            .map(Self)
+            .map_err(|_| D::Error::custom("`env` must be an object whose values are texts or null"))
+    }
+}
+
+/// The environment of a service.
+#[derive(Debug, Serialize)]
+pub struct Env {
+    /// The variables that were set.
+    pub env: BTreeMap<String, String>,
+    /// Those that the current release's image brings.
+    pub image: BTreeMap<String, String>,
+}
+
+/// What an update of the environment did.
+#[derive(Debug, Serialize)]
+pub struct EnvUpdated {
+    /// The keys that are set now.
+    pub keys: Vec<String>,
+}
+
+/// A template.
+#[derive(Debug, Serialize)]
+pub struct Template {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub title: String,
+    /// What it makes.
+    pub description: String,
+    /// The port that its program listens on in the container.
+    pub port: u16,
+}
+
+impl From<templates::Template> for Template {
+    fn from(template: templates::Template) -> Self {
+        Self {
+            name: template.name.to_string(),
+            title: template.title,
+            description: template.description,
+            port: template.port,
+        }
+    }
+}
+
+/// The list of templates.
+#[derive(Debug, Serialize)]
+pub struct Templates {
+    /// By name.
+    pub templates: Vec<Template>,
+}
+
+/// The key that reads an external repository.
+#[derive(Debug, Serialize)]
+pub struct DeployKey {
+    /// The public key, a line of an `authorized_keys` file.
+    pub public_key: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_masked() {
+        assert_eq!(masked("https://ann@example.com/x.git"), "https://ann:***@example.com/x.git");
+        assert_eq!(masked("https://example.com/x.git"), "https://***@example.com/x.git");
+    }
+
+    #[test]
+    fn an_update_of_the_environment_is_an_object_or_a_text_that_holds_one() {
+        for body in [r#"{"env":{"A":"1","B":null}}"#, r#"{"env":"{\"A\":\"1\",\"B\":null}"}"#] {
+            let update: UpdateEnv = serde_json::from_str(body).unwrap();
+            assert_eq!(update.env.0.keys().collect::<Vec<_>>(), ["A", "B"]);
+        }
+        let error = serde_json::from_str::<UpdateEnv>(r#"{"env":{"A":["hunter2"]}}"#).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_cannot_be() {
+        let with = |text: &str| serde_json::from_str::<Settings>(text).unwrap().check();
+        assert!(with(r#"{"volumes":{"data":"/data"},"health_path":"/up"}"#).is_ok());
+        for text in [
+            r#"{"volumes":{"data":"/"}}"#,
+            r#"{"volumes":{"data":"/a:z"}}"#,
+            r#"{"volumes":{"data":"/a/../b"}}"#,
+            r#"{"health_path":"up"}"#,
+            r#"{"container_port":0}"#,
+            r#"{"keep":0}"#,
+        ] {
+            assert!(with(text).is_err(), "{text}");
+        }
+    }
+}

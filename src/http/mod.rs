@@ -1,0 +1,215 @@
+//! The REST interface, git and the dashboard over HTTP: hyper carries, tide routes, socketioxide streams.
+//!
+//! Each route stands once, in [`table`], with its lock; nothing is authorised anywhere else.
+
+mod access;
+mod bridge;
+mod extract;
+mod respond;
+mod routes;
+mod server;
+mod sockets;
+mod stream;
+pub mod table;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tide::Response;
+use tokio_util::sync::CancellationToken;
+
+pub use access::{Lock, Peer};
+pub use bridge::{AnswerBody, BodyLimit, Bridge};
+pub use server::Server;
+pub use sockets::Listeners;
+
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::deploys::Deploys;
+use crate::names::{Actor, ServiceName};
+use crate::problem::{Code, Problem};
+use table::Route;
+
+/// How often anybody at all may ask for a name or try to sign in, a second.
+const OPEN_CALLS: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(19);
+
+/// What the handlers need.
+#[derive(Debug, Clone)]
+pub struct State {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    deploys: Deploys,
+    auth: Auth,
+    stopping: CancellationToken,
+    open_calls: DefaultDirectRateLimiter,
+}
+
+impl State {
+    /// `stopping` is cancelled when the agent ends, so that streams say so.
+    #[must_use]
+    pub fn new(deploys: Deploys, auth: Auth, stopping: CancellationToken) -> Self {
+        let open_calls = RateLimiter::direct(Quota::per_second(OPEN_CALLS));
+        Self { inner: Arc::new(Inner { deploys, auth, stopping, open_calls }) }
+    }
+
+    fn deploys(&self) -> &Deploys {
+        &self.inner.deploys
+    }
+
+    fn parts(&self) -> &crate::services::Adapters {
+        self.inner.deploys.parts()
+    }
+
+    fn auth(&self) -> &Auth {
+        &self.inner.auth
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.parts().config.get()
+    }
+
+    fn stopping(&self) -> CancellationToken {
+        self.inner.stopping.clone()
+    }
+
+    /// Counts a call that anybody may make.
+    fn count_open_call(&self) -> Result<(), Problem> {
+        self.inner.open_calls.check().map_err(|_| Problem::new(Code::RateLimited, "too many requests at once"))
+    }
+}
+
+/// A request whose lock was opened.
+pub struct Call {
+    request: tide::Request<State>,
+    actor: Option<Actor>,
+}
+
+impl Call {
+    fn state(&self) -> &State {
+        self.request.state()
+    }
+
+    /// Who asks. Every locked route has somebody.
+    fn actor(&self) -> Result<Actor, Problem> {
+        self.actor.clone().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
+    }
+
+    /// A part of the path, decoded.
+    fn param(&self, name: &str) -> Result<String, Problem> {
+        let raw = self.request.param(name).map_err(|_| Problem::new(Code::NotFound, "there is nothing here"))?;
+        let text = percent_encoding::percent_decode_str(raw).decode_utf8();
+        text.map(std::borrow::Cow::into_owned).map_err(|_| Problem::new(Code::BadRequest, "the path is not UTF-8"))
+    }
+
+    /// The service that the path names.
+    fn service(&self) -> Result<ServiceName, Problem> {
+        self.param("name")?.parse().map_err(|error: crate::names::NameError| error.problem())
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.request.header(name).map(|value| value.as_str())
+    }
+}
+
+/// What a handler answers.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+
+struct Endpoint {
+    route: &'static Route,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.route.path)
+    }
+}
+
+#[async_trait::async_trait]
+impl tide::Endpoint<State> for Endpoint {
+    async fn call(&self, request: tide::Request<State>) -> tide::Result {
+        let method = request.method();
+        let route = self.route;
+        let answered = match access::authorise(&request, route.lock).await {
+            Ok(actor) => (route.handler)(Call { request, actor }).await,
+            Err(problem) => Err(problem),
+        };
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(problem) => {
+                // What we are to blame for is written down; a client's mistake is its own.
+                if problem.code == Code::Internal {
+                    tracing::error!(method = %method, route = route.path, "{problem}");
+                }
+                match route.lock {
+                    Lock::Git => respond::plain_problem(&problem),
+                    _ => respond::problem(&problem),
+                }
+            }
+        };
+        if response.header("x-request-id").is_none() {
+            response.insert_header("x-request-id", respond::request_id());
+        }
+        if route.lock != Lock::Open && response.header("cache-control").is_none() {
+            response.insert_header("cache-control", "no-store");
+        }
+        response.insert_header("x-content-type-options", "nosniff");
+        Ok(response)
+    }
+}
+
+/// tide with all routes.
+#[must_use]
+pub fn app(state: State) -> tide::Server<State> {
+    let mut app = tide::with_state(state);
+    for route in table::ROUTES {
+        app.at(route.path).method(route.method, Endpoint { route });
+    }
+    app.with(Unmatched);
+    app
+}
+
+/// The path and its body's bound.
+#[must_use]
+pub fn body_limit(state: &State, path: &str) -> BodyLimit {
+    let config = state.config();
+    let bytes = if path.starts_with("/git/") {
+        config.git.max_push_mib.saturating_mul(1024 * 1024)
+    } else {
+        config.limits.body_kib.saturating_mul(1024)
+    };
+    BodyLimit { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), silence: config.limits.body_timeout }
+}
+
+/// Says what tide leaves empty: 404, 405 with `Allow`, and OPTIONS.
+#[derive(Debug)]
+struct Unmatched;
+
+#[async_trait::async_trait]
+impl tide::Middleware<State> for Unmatched {
+    async fn handle(&self, request: tide::Request<State>, next: tide::Next<'_, State>) -> tide::Result {
+        let path = request.url().path().to_owned();
+        let options = request.method() == http_types::Method::Options;
+        let response = next.run(request).await;
+        // Our own answers have a request id already.
+        if response.header("x-request-id").is_some() {
+            return Ok(response);
+        }
+        let allow = table::methods(&path).join(", ");
+        if allow.is_empty() {
+            return Ok(respond::problem(&Problem::new(Code::NotFound, "there is nothing here")));
+        }
+        let mut response = if options {
+            let mut response = Response::new(http_types::StatusCode::NoContent);
+            response.insert_header("x-request-id", respond::request_id());
+            response
+        } else {
+            respond::problem(&Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}")))
+        };
+        response.insert_header("allow", allow);
+        Ok(response)
+    }
+}

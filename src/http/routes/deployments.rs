@@ -1,0 +1,50 @@
+//! `/deployments` and `/services/{name}/deployments`.
+
+use http_types::StatusCode;
+use tide::Response;
+
+use super::super::extract::{self, Rules};
+use super::super::{Call, respond, stream};
+use super::{told, within};
+use crate::api::deployments::{Deployment, Deployments, PageOf};
+use crate::names::{DeploymentId, NameError};
+use crate::problem::{Code, Problem};
+
+fn number(text: &str) -> Result<DeploymentId, Problem> {
+    text.parse().map_err(|error: NameError| Problem::new(Code::BadRequest, error.to_string()))
+}
+
+pub async fn list(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
+    let limit = u32::try_from(within(page.limit, "limit", 1, 200, 50)?).unwrap_or(50);
+    let before = page.cursor.as_deref().map(number).transpose()?;
+    let page =
+        call.state().parts().store.deployments(&name, before, limit).await.map_err(|error| told(error.into()))?;
+    let deployments = page.deployments.into_iter().map(Deployment::from).collect();
+    respond::json(StatusCode::Ok, &Deployments { deployments, cursor: page.next.map(|id| id.to_string()) })
+}
+
+pub async fn show(call: Call) -> Result<Response, Problem> {
+    let id = number(&call.param("id")?)?;
+    let deployment = call.state().parts().store.deployment(id).await.map_err(|error| told(error.into()))?;
+    respond::json(StatusCode::Ok, &Deployment::from(deployment))
+}
+
+pub async fn cancel(call: Call) -> Result<Response, Problem> {
+    let id = number(&call.param("id")?)?;
+    let deployment = call.state().deploys().cancel(id).await.map_err(told)?;
+    respond::json(StatusCode::Ok, &Deployment::from(deployment))
+}
+
+/// Its whole story; it follows while the deployment goes on. `text/event-stream` where that is accepted, else text.
+pub async fn log(call: Call) -> Result<Response, Problem> {
+    let id = number(&call.param("id")?)?;
+    let cursor = call.header("last-event-id").map(str::to_owned);
+    let lines = call.state().deploys().log(id, cursor).await.map_err(told)?;
+    let stopping = call.state().stopping();
+    if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {
+        return Ok(stream::events(lines, stopping));
+    }
+    Ok(stream::text(lines, stopping, |entry| format!("{}\n", entry.message)))
+}

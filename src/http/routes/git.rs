@@ -1,0 +1,43 @@
+//! `/git/{name}.git/…`: smart HTTP.
+
+use http_types::{Method, StatusCode};
+use tide::Response;
+use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
+
+use super::super::Call;
+use super::told;
+use crate::git::GitRequest;
+use crate::names::ServiceName;
+use crate::problem::{Code, Problem};
+use crate::store::Source;
+
+pub async fn answer(mut call: Call) -> Result<Response, Problem> {
+    let nothing = || Problem::new(Code::NotFound, "there is no repository here");
+    let repository = call.param("repository")?;
+    let name: ServiceName = repository.strip_suffix(".git").and_then(|name| name.parse().ok()).ok_or_else(nothing)?;
+    let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;
+    if matches!(service.source, Source::External { .. }) {
+        return Err(nothing());
+    }
+    let actor = call.actor()?;
+    let header = |name| call.header(name).map(str::to_owned);
+    let request = GitRequest {
+        path: call.param("path")?,
+        query: call.request.url().query().unwrap_or_default().to_owned(),
+        post: call.request.method() == Method::Post,
+        content_type: header("content-type"),
+        content_encoding: header("content-encoding"),
+        content_length: header("content-length").and_then(|value| value.parse().ok()),
+        protocol: header("git-protocol").filter(|value| value.len() <= 200),
+        actor: actor.to_string(),
+        service: name,
+        body: Box::new(call.request.take_body().into_reader().compat()),
+    };
+    let answer = call.state().parts().repositories.smart_http(request).await.map_err(|error| told(error.into()))?;
+    let mut response = Response::new(StatusCode::try_from(answer.status).unwrap_or(StatusCode::InternalServerError));
+    response.set_body(http_types::Body::from_reader(futures_util::io::BufReader::new(answer.body.compat()), None));
+    for (name, value) in answer.headers {
+        response.insert_header(name.as_str(), value.as_str());
+    }
+    Ok(response)
+}

@@ -1,0 +1,40 @@
+//! Whether the agent lives, and whether it has what it needs.
+
+use http_types::StatusCode;
+use serde_json::json;
+use tide::Response;
+
+use super::super::{Call, respond};
+use crate::journal::{Query, Select};
+use crate::names::DeploymentId;
+use crate::problem::Problem;
+
+pub async fn alive(_: Call) -> Result<Response, Problem> {
+    respond::json(StatusCode::Ok, &json!({ "status": "alive" }))
+}
+
+/// Each part by name: `ok`, or the code of what is wrong with it.
+pub async fn ready(call: Call) -> Result<Response, Problem> {
+    call.state().count_open_call()?;
+    let parts = call.state().parts();
+    let journal = Query { lines: 1, ..Query::newest(Select::Build(DeploymentId(1))) };
+    let (podman, systemd, journal, store) =
+        tokio::join!(parts.podman.version(), parts.units.version(), parts.journal.query(journal), parts.store.ping());
+    let checks = [
+        ("podman", podman.err().map(|error| error.problem())),
+        ("systemd", systemd.err().map(|error| error.problem())),
+        ("journal", journal.err().map(|error| error.problem())),
+        ("store", store.err().map(|error| error.problem())),
+    ];
+    let ready = checks.iter().all(|(_, problem)| problem.is_none());
+    let all: serde_json::Map<_, _> = checks
+        .into_iter()
+        .map(|(name, problem)| (name.to_owned(), json!(problem.map_or("ok", |problem| problem.code.as_str()))))
+        .collect();
+    let status = if ready { StatusCode::Ok } else { StatusCode::ServiceUnavailable };
+    let mut response = respond::json(status, &json!({ "ready": ready, "parts": all }))?;
+    if !ready {
+        response.insert_header("retry-after", "5");
+    }
+    Ok(response)
+}

@@ -1,0 +1,98 @@
+//! `/internal/push/{name}`: git's hook tells what a push has moved, and reads to the person who pushes what becomes of
+//! it.
+
+use futures_util::{StreamExt, stream};
+use http_types::StatusCode;
+use serde::Deserialize;
+use tide::Response;
+
+use super::super::extract::{self, Rules};
+use super::super::{Call, stream as streams};
+use super::told;
+use crate::deploys::LogLine;
+use crate::journal::Entry;
+use crate::names::{Actor, CommitId, DeploymentId};
+use crate::problem::Problem;
+use crate::services::spec;
+use crate::store::State as DeploymentState;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pushed {
+    /// Who pushed, as git's backend was told.
+    actor: String,
+    /// What moved.
+    refs: Vec<Moved>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Moved {
+    #[serde(rename = "ref")]
+    name: String,
+    new: String,
+    #[serde(rename = "old")]
+    _old: String,
+}
+
+pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let Pushed { actor, refs } = extract::fields(&mut call.request, Rules::default()).await?;
+    let own = nix::unistd::Uid::current().as_raw();
+    let actor = match call.actor()? {
+        // Only our own hook may say in whose name it speaks.
+        Actor::Local(uid) if uid == own => actor.parse().unwrap_or(Actor::Local(uid)),
+        actor => actor,
+    };
+    let moved: Vec<_> = refs.into_iter().map(|moved| (moved.name, commit(&moved.new))).collect();
+    match call.state().deploys().pushed(&name, &moved, actor).await.map_err(told)? {
+        Err(text) => {
+            let mut response = Response::new(StatusCode::Ok);
+            response.set_body(format!("{text}\n"));
+            Ok(response)
+        }
+        Ok(deployment) => {
+            let lines = call.state().deploys().log(deployment.id, None).await.map_err(told)?;
+            let url = spec::url(&name, &call.state().config());
+            let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
+            Ok(streams::text(lines.chain(end), call.state().stopping(), |entry| format!("{}\n", entry.message)))
+        }
+    }
+}
+
+/// All zeros: the ref is gone.
+fn commit(text: &str) -> Option<CommitId> {
+    text.parse().ok().filter(|_| text.bytes().any(|byte| byte != b'0'))
+}
+
+fn said(message: String) -> LogLine {
+    Ok(Entry {
+        cursor: String::new(),
+        time: 0,
+        priority: 6,
+        unit: None,
+        identifier: None,
+        message: message.into_bytes(),
+    })
+}
+
+/// What the person who pushes reads at last.
+async fn end(deploys: crate::deploys::Deploys, id: DeploymentId, url: String) -> Vec<LogLine> {
+    let Ok(deployment) = deploys.parts().store.deployment(id).await else { return Vec::new() };
+    let mut lines = vec![said(String::new())];
+    match (deployment.state, deployment.problem) {
+        (DeploymentState::Live, _) => lines.push(said(format!("  Live: {url}"))),
+        (DeploymentState::Failed, Some(problem)) => {
+            if let Some(tail) = deployment.tail {
+                lines.extend(tail.lines().map(|line| said(format!("  | {line}"))));
+            }
+            lines.push(said(format!("  Failed ({}): {}", problem.code.as_str(), problem.detail)));
+            lines.extend(problem.hint.map(|hint| said(format!("  Next: {hint}"))));
+            lines.push(said("  Your push is kept; what ran before goes on.".into()));
+        }
+        (DeploymentState::Superseded, _) => lines.push(said("  A newer push took its place.".into())),
+        (state, _) => lines.push(said(format!("  The deployment is {}.", state.as_str()))),
+    }
+    lines.push(said(String::new()));
+    lines
+}

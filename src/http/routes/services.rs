@@ -1,0 +1,238 @@
+//! `/services`.
+
+use std::collections::BTreeMap;
+
+use http_types::StatusCode;
+use serde_json::Value;
+use tide::Response;
+
+use super::super::extract::{self, Rules};
+use super::super::{Call, respond};
+use super::{accepted, told, within};
+use crate::api::deployments::{PageOf, Restart, Rollback};
+use crate::api::services as api;
+use crate::git::RepoUri;
+use crate::names::{NameError, ReleaseNumber, ServiceName};
+use crate::problem::{Code, Problem};
+use crate::services::{NewSource, spec, status::Status};
+use crate::store::{Cause, Desired, Service, Source};
+
+/// What a service is shown as.
+fn shown(
+    call: &Call,
+    service: Service,
+    status: Option<&Status>,
+    last: Option<crate::store::Deployment>,
+) -> api::Service {
+    let config = call.state().config();
+    api::Service {
+        push_url: matches!(service.source, Source::Template(_)).then(|| spec::push_url(&service.name, &config)),
+        url: spec::url(&service.name, &config),
+        source: service.source.into(),
+        branch: service.branch,
+        release: service.current,
+        state: status.map_or("created", |status| api::state(status.condition)),
+        created: service.created,
+        last_deployment: last.map(Into::into),
+        settings: service.settings.into(),
+        name: service.name,
+    }
+}
+
+async fn show_one(call: &Call, name: &ServiceName) -> Result<api::Service, Problem> {
+    let parts = call.state().parts();
+    let service = parts.store.service(name).await.map_err(|error| told(error.into()))?;
+    let status = parts.status().await.map_err(told)?;
+    let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
+    let last = last.remove(&service.id);
+    Ok(shown(call, service, status.get(name), last))
+}
+
+pub async fn list(mut call: Call) -> Result<Response, Problem> {
+    let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
+    let limit = usize::try_from(within(page.limit, "limit", 1, 1000, 1000)?).unwrap_or(1000);
+    let parts = call.state().parts();
+    let status = parts.status().await.map_err(told)?;
+    let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
+    let mut services = parts.store.services().await.map_err(|error| told(error.into()))?;
+    services.retain(|service| {
+        service.desired != Desired::Deleted
+            && page.cursor.as_deref().is_none_or(|cursor| service.name.as_str() > cursor)
+    });
+    let more = services.len() > limit;
+    services.truncate(limit);
+    let cursor = services.last().filter(|_| more).map(|service| service.name.to_string());
+    let services = services
+        .into_iter()
+        .map(|service| {
+            let (status, last) = (status.get(&service.name), last.remove(&service.id));
+            shown(&call, service, status, last)
+        })
+        .collect();
+    respond::json(StatusCode::Ok, &api::Services { services, cursor })
+}
+
+pub async fn status(call: Call) -> Result<Response, Problem> {
+    let all = call.state().parts().status().await.map_err(told)?;
+    let all: BTreeMap<ServiceName, api::Status> = all.into_iter().map(|(name, status)| (name, status.into())).collect();
+    respond::json(StatusCode::Ok, &all)
+}
+
+pub async fn available(mut call: Call) -> Result<Response, Problem> {
+    call.state().count_open_call()?;
+    let api::AskName { name } = extract::fields(&mut call.request, Rules::default()).await?;
+    let availability = call.state().parts().availability(&name).await.map_err(told)?;
+    let mut response = respond::json(StatusCode::Ok, &api::NameAnswer::new(name, availability))?;
+    response.insert_header("cache-control", "no-store");
+    Ok(response)
+}
+
+pub async fn create(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let new: api::NewService =
+        extract::fields(&mut call.request, Rules { path: Some(("name", name.as_str())), ..Rules::default() }).await?;
+    let refused = |error: NameError| error.problem();
+    let branch = new.branch.map(|branch| branch.parse()).transpose().map_err(refused)?;
+    let source = match (new.template, new.external) {
+        (Some(template), None) => {
+            let unknown = |error: NameError| Problem::new(Code::UnknownTemplate, error.to_string());
+            NewSource::Template(template.parse().map_err(unknown)?)
+        }
+        (None, Some(uri)) => {
+            let uri = secrecy::ExposeSecret::expose_secret(&uri.0).to_owned();
+            let (uri, password) = RepoUri::parse(&uri).map_err(|error| error.problem())?;
+            NewSource::External(uri, password)
+        }
+        _ => {
+            return Err(Problem::new(Code::BadRequest, "exactly one of `template` and `external` is wanted")
+                .with_hint("GET /templates lists the templates"));
+        }
+    };
+    let service = call.state().parts().create(&name, source, branch).await.map_err(told)?;
+    let config = call.state().config();
+    let created = api::CreatedService {
+        hook_url: format!("{}/hooks/{name}", config.listen.public_url),
+        hook_key: service.hook_key.clone(),
+        service: shown(&call, service, None, None),
+    };
+    let mut response = respond::json(StatusCode::Created, &created)?;
+    response.insert_header("location", format!("/services/{name}"));
+    Ok(response)
+}
+
+pub async fn show(call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
+}
+
+/// A JSON merge patch (RFC 7396) of the settings and the branch.
+pub async fn change(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let patch = extract::object(&mut call.request).await?;
+    let invalid = |detail: String| Problem::new(Code::InvalidSetting, detail);
+    let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;
+    let mut branch = service.branch;
+    let settings = serde_json::to_value(api::Settings::from(service.settings));
+    let Ok(Value::Object(mut settings)) = settings else {
+        return Err(Problem::new(Code::Internal, "the settings can't be read"));
+    };
+    for (key, value) in patch {
+        match (key.as_str(), value) {
+            ("branch", Value::String(text)) => branch = text.parse().map_err(|error: NameError| error.problem())?,
+            ("branch", _) => return Err(invalid("`branch` must be a text".into())),
+            (_, Value::Null) => {
+                if settings.remove(&key).is_none() {
+                    return Err(Problem::new(Code::BadRequest, format!("unknown field `{}`", key.escape_default())));
+                }
+            }
+            (_, value) => {
+                settings.insert(key, value);
+            }
+        }
+    }
+    let settings: api::Settings = serde_json::from_value(Value::Object(settings)).map_err(|error| {
+        let code = if error.to_string().starts_with("unknown field") { Code::BadRequest } else { Code::InvalidSetting };
+        Problem::new(code, error.to_string())
+    })?;
+    let settings = settings.check().map_err(invalid)?;
+    call.state().deploys().change_settings(&name, branch, settings).await.map_err(told)?;
+    respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
+}
+
+pub async fn remove(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let how: api::Remove = named(&mut call, &name).await?;
+    let actor = call.actor()?;
+    let removed = call.state().deploys().delete(&name, how.volumes, &actor).await.map_err(told)?;
+    respond::json(StatusCode::Ok, &api::Removed::from(removed))
+}
+
+async fn named<T: serde::de::DeserializeOwned>(call: &mut Call, name: &ServiceName) -> Result<T, Problem> {
+    extract::fields(&mut call.request, Rules { path: Some(("name", name.as_str())), ..Rules::default() }).await
+}
+
+/// A call that takes nothing but its path.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+pub async fn start(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let Nothing {} = named(&mut call, &name).await?;
+    let actor = call.actor()?;
+    let deployment = call.state().deploys().build(&name, Cause::Start, actor, None).await.map_err(told)?;
+    accepted(&call, deployment).await
+}
+
+pub async fn stop(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let Nothing {} = named(&mut call, &name).await?;
+    let actor = call.actor()?;
+    call.state().deploys().stop_service(&name, &actor).await.map_err(told)?;
+    respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
+}
+
+pub async fn restart(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let Restart { quick } = named(&mut call, &name).await?;
+    let actor = call.actor()?;
+    let deploys = call.state().deploys();
+    let deployment = if quick {
+        deploys.restart_quickly(&name, actor).await
+    } else {
+        deploys.build(&name, Cause::Restart, actor, None).await
+    };
+    accepted(&call, deployment.map_err(told)?).await
+}
+
+pub async fn rollback(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let Rollback { release } = named(&mut call, &name).await?;
+    let actor = call.actor()?;
+    let release = release
+        .map(|number| number.to_string().parse::<ReleaseNumber>())
+        .transpose()
+        .map_err(|error| Problem::new(Code::BadRequest, error.to_string()))?;
+    let deployment = call.state().deploys().rollback(&name, release, actor).await.map_err(told)?;
+    accepted(&call, deployment).await
+}
+
+pub async fn templates(call: Call) -> Result<Response, Problem> {
+    let templates = call.state().parts().templates.list().await.map_err(|error| told(error.into()))?;
+    respond::json(StatusCode::Ok, &api::Templates { templates: templates.into_iter().map(Into::into).collect() })
+}
+
+/// Makes the key at the first call, by either method.
+pub async fn deploy_key(call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let parts = call.state().parts();
+    let service = parts.store.service(&name).await.map_err(|error| told(error.into()))?;
+    if matches!(service.source, Source::Template(_)) {
+        return Err(Problem::new(
+            Code::Conflict,
+            format!("the code of `{name}` lies on this host, so no key reads it"),
+        ));
+    }
+    let public_key = parts.repositories.deploy_key(&name).await.map_err(|error| told(error.into()))?;
+    respond::json(StatusCode::Ok, &api::DeployKey { public_key })
+}

@@ -1,0 +1,120 @@
+//! The one table of routes: method, path, lock, handler. A test walks it and sees each lock closed.
+
+use http_types::Method;
+
+use super::access::Lock;
+use super::routes::{deployments, env, git, health, logs, push, services, sessions, tokens};
+use super::{Answer, Call};
+
+/// A route.
+pub struct Route {
+    /// The method. A GET answers HEAD too.
+    pub method: Method,
+    /// tide's pattern: `:name` is one part of the path, `*path` the rest of it.
+    pub path: &'static str,
+    /// How it is locked.
+    pub lock: Lock,
+    /// What answers it.
+    pub(super) handler: fn(Call) -> Answer,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $lock:ident $handler:path,)+) => {
+        /// Every route.
+        pub static ROUTES: &[Route] = &[$(Route {
+            method: Method::$method,
+            path: $path,
+            lock: Lock::$lock,
+            handler: |call| Box::pin($handler(call)),
+        },)+];
+    };
+}
+
+routes! {
+    Get "/healthz" Open health::alive,
+    Get "/readyz" Open health::ready,
+
+    Get "/services" SignedIn services::list,
+    Get "/services/status" SignedIn services::status,
+    Get "/services/available" Open services::available,
+    Put "/services/:name" SignedIn services::create,
+    Get "/services/:name" SignedIn services::show,
+    Patch "/services/:name" SignedIn services::change,
+    Delete "/services/:name" SignedIn services::remove,
+    Post "/services/:name/start" SignedIn services::start,
+    Post "/services/:name/stop" SignedIn services::stop,
+    Post "/services/:name/restart" SignedIn services::restart,
+    Post "/services/:name/rollback" SignedIn services::rollback,
+    Get "/services/:name/logs" SignedIn logs::history,
+    Get "/services/:name/env" SignedIn env::show,
+    Post "/services/:name/env/update" SignedIn env::update,
+    Get "/services/:name/deployments" SignedIn deployments::list,
+    Get "/services/:name/deploy-key" SignedIn services::deploy_key,
+    Post "/services/:name/deploy-key" SignedIn services::deploy_key,
+
+    Get "/deployments/:id" SignedIn deployments::show,
+    Delete "/deployments/:id" SignedIn deployments::cancel,
+    Get "/deployments/:id/log" SignedIn deployments::log,
+
+    Get "/templates" SignedIn services::templates,
+
+    Post "/sessions" Open sessions::sign_in,
+    Get "/sessions" SignedIn sessions::list,
+    Delete "/sessions/:id" SignedIn sessions::remove,
+
+    Get "/internal/tokens" Local tokens::list,
+    Post "/internal/tokens" Local tokens::create,
+    Delete "/internal/tokens/:name" Local tokens::remove,
+    Post "/internal/push/:name" Local push::pushed,
+
+    Get "/git/:repository/*path" Git git::answer,
+    Post "/git/:repository/*path" Git git::answer,
+}
+
+/// The methods that a path takes.
+#[must_use]
+pub fn methods(path: &str) -> Vec<&'static str> {
+    let mut methods = Vec::new();
+    for route in ROUTES.iter().filter(|route| fits(route.path, path)) {
+        let all: &[&str] = match route.method {
+            Method::Get => &["GET", "HEAD"],
+            Method::Post => &["POST"],
+            Method::Put => &["PUT"],
+            Method::Patch => &["PATCH"],
+            Method::Delete => &["DELETE"],
+            _ => &[],
+        };
+        methods.extend(all.iter().filter(|method| !methods.contains(*method)).copied().collect::<Vec<_>>());
+    }
+    if !methods.is_empty() {
+        methods.push("OPTIONS");
+    }
+    methods
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    for wanted in pattern.split('/') {
+        if wanted.starts_with('*') {
+            return parts.next().is_some_and(|part| !part.is_empty());
+        }
+        match parts.next() {
+            Some(part) if wanted == part || (wanted.starts_with(':') && !part.is_empty()) => {}
+            _ => return false,
+        }
+    }
+    parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_methods_of_a_path() {
+        assert_eq!(methods("/services/blog/start"), ["POST", "OPTIONS"]);
+        assert_eq!(methods("/services"), ["GET", "HEAD", "OPTIONS"]);
+        assert_eq!(methods("/git/blog.git/info/refs"), ["GET", "HEAD", "POST", "OPTIONS"]);
+        assert!(methods("/services/").is_empty() && methods("/nothing").is_empty());
+    }
+}
