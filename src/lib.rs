@@ -1,9 +1,29 @@
 //! Podkeeper: a host agent that makes one Linux server a place where `git push` runs a service.
 //!
-//! The modules in reading order, from the ground up; each may use those above it in this list and none below.
+//! `ARCHITECTURE.md` beside this file is the map.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod config;
 pub mod events;
 pub mod names;
 pub mod problem;
+
+pub mod git;
+pub mod journal;
+pub mod podman;
+pub mod proxy;
 pub mod store;
+pub mod templates;
+pub mod units;
+
+pub mod builds;
+pub mod services;
+
+pub mod auth;
+pub mod deploys;
+
+pub mod api;
+pub mod http;
+
+pub mod agent;
+pub mod cli;

@@ -1,3 +1,7 @@
-//! The program: arguments in, exit code out. Everything else is in the library.
+//! The program: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    podkeeper::cli::run()
+}

@@ -1,0 +1,187 @@
+//! The composition root: builds each part once, starts and stops them in order. The only file that knows all modules.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::auth::Auth;
+use crate::builds::Builds;
+use crate::config::{Config, ConfigError, LiveConfig};
+use crate::deploys::Deploys;
+use crate::events::Events;
+use crate::git::Repositories;
+use crate::http::{Listeners, Server, State};
+use crate::journal::Journal;
+use crate::podman::Podman;
+use crate::problem::chain;
+use crate::proxy::Routes;
+use crate::services::{Adapters, Locks, status::LiveUnits};
+use crate::store::{Store, StoreError};
+use crate::templates::Templates;
+use crate::units::{Quadlets, UserManager};
+
+/// How long transfers and requests under way may go on after SIGTERM; systemd is promised 5 s for all.
+const GRACE: Duration = Duration::from_millis(4_500);
+
+/// Why the agent can't run.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The runtime, a signal or a socket.
+    #[error("can't {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> AgentError {
+    move |source| AgentError::System { what, source }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub fn run(path: &Path) -> Result<(), AgentError> {
+    let config = Config::load(path, true)?;
+    start_log();
+    // What is checked out for a build is copied into images as it is, and programs there run as other users. The
+    // state's folder itself is closed to everybody else.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    // Two are enough for what one host asks, and each thread costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .map_err(system("start the runtime"))?;
+    let ended = runtime.block_on(serve(config, path.to_owned()));
+    // What still runs is cut off here as a crash would; the next agent goes on from the rows.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    ended
+}
+
+/// Structured fields for journald where systemd started us, else lines on standard error.
+fn start_log() {
+    let filter = || EnvFilter::try_from_env("PODKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok()).map(|layer| {
+        layer
+            .with_syslog_identifier("podkeeper".into())
+            .with_field_prefix(Some("PODKEEPER".into()))
+            .with_filter(filter())
+    });
+    let lines =
+        journal.is_none().then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter()));
+    tracing_subscriber::registry().with(journal).with(lines).init();
+}
+
+/// The parts of the host, as the configuration names them.
+fn parts(config: &LiveConfig) -> Result<(Adapters, Builds), AgentError> {
+    let now = config.get();
+    let podman = Podman::new(now.host.podman_socket());
+    let units = UserManager::new(now.host.bus_socket());
+    let builds = Builds::new(podman.clone(), units.clone(), config.clone());
+    let adapters = Adapters {
+        store: Store::open(&now.paths.store())?,
+        podman,
+        units,
+        quadlets: Quadlets::new(now.paths.quadlets.clone()),
+        routes: Routes::new(now.paths.routes.clone()),
+        repositories: Repositories::new(config.clone()),
+        templates: Templates::new(now.paths.templates.clone()),
+        journal: Journal::new(None),
+        events: Events::new(),
+        config: config.clone(),
+        env_locks: Locks::default(),
+        live: LiveUnits::default(),
+    };
+    Ok((adapters, builds))
+}
+
+async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("listen for SIGHUP"))?;
+    let listeners = Listeners::open(&config.listen).map_err(system("listen"))?;
+    let config = LiveConfig::new(config);
+    let (adapters, builds) = parts(&config)?;
+    let auth = Auth::new(adapters.store.clone());
+    let deploys = Deploys::new(adapters.clone(), builds);
+    let stopping = CancellationToken::new();
+    let state = State::new(deploys.clone(), auth, stopping.clone());
+    let server = Server::new(state, config.get().limits.clone(), stopping.clone());
+
+    let serving = tokio::spawn(server.run(listeners, GRACE));
+    let watching = tokio::spawn({
+        let adapters = adapters.clone();
+        async move { adapters.watch_units().await }
+    });
+    let maintaining = tokio::spawn({
+        let deploys = deploys.clone();
+        async move { deploys.maintain().await }
+    });
+    let guarding = tokio::spawn(watchdog(adapters.store.clone()));
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is ready");
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(&config, &deploys, &path),
+        }
+    }
+    tracing::info!("the agent stops; services, builds and deployments go on");
+    notify(&[sd_notify::NotifyState::Stopping]);
+    stopping.cancel();
+    watching.abort();
+    guarding.abort();
+    deploys.stop().await;
+    let _ = tokio::join!(serving, maintaining);
+    Ok(())
+}
+
+/// Reads the configuration again. A bad one changes nothing.
+fn reload(config: &LiveConfig, deploys: &Deploys, path: &Path) {
+    match Config::load(path, true) {
+        Ok(new) => {
+            let old = config.get();
+            if (&new.listen.web, &new.listen.local) != (&old.listen.web, &old.listen.local) {
+                tracing::warn!("`listen.web` and `listen.local` take effect at the agent's next start");
+            }
+            config.replace(new);
+            deploys.reconfigure();
+            tracing::info!("the configuration is read again");
+        }
+        Err(error) => tracing::error!("the configuration is kept as it was: {}", chain(&error)),
+    }
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("can't notify systemd: {error}");
+    }
+}
+
+/// Tells systemd that we live as long as the runtime turns and the store answers.
+async fn watchdog(store: Store) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return };
+    loop {
+        if store.ping().await.is_ok() {
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+        tokio::time::sleep(period / 3).await;
+    }
+}

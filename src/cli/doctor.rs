@@ -1,0 +1,263 @@
+//! `podkeeper doctor`: looks at what the agent stands on, and tells the next step where something is wrong.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::User;
+use serde::Serialize;
+
+use super::client;
+use crate::config::Config;
+use crate::names::IdRange;
+
+/// The user that everything runs as.
+const USER: &str = "podkeeper";
+/// The oldest Podman whose Quadlet knows all that we write.
+const PODMAN: (u32, u32) = (5, 3);
+/// Less free disk than this is worth a word, in MiB.
+const FREE: u64 = 1024;
+/// What the package sets for the user's manager, in lines a second.
+const BURST: u64 = 100_000;
+
+/// How something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    /// It works, and may not for long.
+    Warn,
+    Bad,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    level: Level,
+    detail: String,
+    next: Option<String>,
+}
+
+fn good(what: &'static str, detail: impl Into<String>) -> Finding {
+    Finding { what, level: Level::Ok, detail: detail.into(), next: None }
+}
+
+fn wrong(what: &'static str, level: Level, detail: impl Into<String>, next: impl Into<String>) -> Finding {
+    Finding { what, level, detail: detail.into(), next: Some(next.into()) }
+}
+
+/// Looks, prints, and fails where something is bad.
+pub fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let user = User::from_name(USER)?;
+    let mut findings = vec![podman(config)];
+    match &user {
+        None => findings.push(wrong(
+            "user",
+            Level::Bad,
+            format!("there is no user {USER}"),
+            "apt install --reinstall podkeeper-host",
+        )),
+        Some(user) => {
+            let uid = user.uid.as_raw();
+            findings.push(ids("/etc/subuid", config));
+            findings.push(ids("/etc/subgid", config));
+            findings.push(lingering());
+            findings.push(user_bus(uid));
+            findings.push(podman_socket(uid));
+            findings.push(journal_limits(uid));
+        }
+    }
+    findings.extend([journal_kept(), proxy(), agent(config), disk(&config.paths.state)]);
+    print(&findings, json)?;
+    let bad = findings.iter().any(|finding| finding.level == Level::Bad);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn print(findings: &[Finding], json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        return writeln!(out, "{}", serde_json::json!({ "findings": findings }));
+    }
+    for finding in findings {
+        let level = match finding.level {
+            Level::Ok => "ok  ",
+            Level::Warn => "warn",
+            Level::Bad => "BAD ",
+        };
+        writeln!(out, "{level}  {:<14} {}", finding.what, finding.detail)?;
+        if let Some(next) = &finding.next {
+            writeln!(out, "      {:<14} next: {next}", "")?;
+        }
+    }
+    Ok(())
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// `podman version 5.4.2` → (5, 4).
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.rsplit(' ').next()?.split('.').map(|part| part.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+fn podman(config: &Config) -> Finding {
+    let text = output(&config.paths.podman.to_string_lossy(), &["--version"]);
+    match text.as_deref().and_then(version) {
+        Some(found) if found >= PODMAN => good("podman", text.unwrap_or_default()),
+        Some((major, minor)) => wrong(
+            "podman",
+            Level::Bad,
+            format!("Podman {major}.{minor} is too old; {}.{} is needed", PODMAN.0, PODMAN.1),
+            "upgrade this host to Debian 13",
+        ),
+        None => wrong("podman", Level::Bad, "there is no Podman", "apt install podman"),
+    }
+}
+
+/// How many ids a user has by the lines of a subuid(5) file.
+fn count_ids(text: &str) -> u64 {
+    let ours = text.lines().filter_map(|line| line.strip_prefix(USER)?.strip_prefix(':'));
+    ours.filter_map(|rest| rest.split(':').nth(1)?.parse::<u64>().ok()).sum()
+}
+
+fn ids(file: &'static str, config: &Config) -> Finding {
+    let what = if file.ends_with("uid") { "user ids" } else { "group ids" };
+    let count = count_ids(&std::fs::read_to_string(file).unwrap_or_default());
+    let services = count / u64::from(IdRange::SIZE);
+    if services == 0 {
+        let next = format!("add `{USER}:FIRST:67108864` to {file}, then: systemctl restart user@$(id -u {USER})");
+        return wrong(what, Level::Bad, format!("{file} gives {USER} too few ids for even one service"), next);
+    }
+    if services < u64::from(config.services.max) {
+        let next = format!("widen {USER}'s range in {file}, or lower `services.max`");
+        return wrong(what, Level::Warn, format!("enough for {services} of {} services", config.services.max), next);
+    }
+    good(what, format!("enough for {services} services"))
+}
+
+fn lingering() -> Finding {
+    if Path::new("/var/lib/systemd/linger").join(USER).exists() {
+        good("lingering", "on: the services start at boot")
+    } else {
+        let next = format!("loginctl enable-linger {USER}");
+        wrong("lingering", Level::Bad, "off: the services end with the last log-in and don't start at boot", next)
+    }
+}
+
+fn is_socket(path: &str) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+fn user_bus(uid: u32) -> Finding {
+    let path = format!("/run/user/{uid}/bus");
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() || (is_socket(&path) && !nix::unistd::geteuid().is_root())
+    {
+        good("user manager", "its bus answers")
+    } else {
+        let next = format!("systemctl start user@{uid}; apt install dbus-user-session, where that is missing");
+        wrong("user manager", Level::Bad, format!("{path} does not answer"), next)
+    }
+}
+
+fn podman_socket(uid: u32) -> Finding {
+    let path = format!("/run/user/{uid}/podman/podman.sock");
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() || (is_socket(&path) && !nix::unistd::geteuid().is_root())
+    {
+        good("podman socket", "it answers")
+    } else {
+        let next = format!("systemctl --user -M {USER}@ enable --now podman.socket");
+        wrong("podman socket", Level::Bad, format!("{path} does not answer"), next)
+    }
+}
+
+fn journal_limits(uid: u32) -> Finding {
+    let unit = format!("user@{uid}.service");
+    let burst = output("systemctl", &["show", "-P", "LogRateLimitBurst", "--", &unit]);
+    match burst.and_then(|text| text.parse::<u64>().ok()) {
+        Some(burst) if burst >= BURST => good("journal limits", "no service's lines are dropped"),
+        _ => wrong(
+            "journal limits",
+            Level::Warn,
+            format!("journald drops lines of {unit}, of all services together, beyond its default rate"),
+            "apt install --reinstall podkeeper-host",
+        ),
+    }
+}
+
+fn journal_kept() -> Finding {
+    if Path::new("/var/log/journal").is_dir() {
+        good("journal", "kept over reboots")
+    } else {
+        wrong(
+            "journal",
+            Level::Warn,
+            "kept in memory only, and lost at a reboot",
+            "mkdir /var/log/journal && systemctl restart systemd-journald",
+        )
+    }
+}
+
+fn proxy() -> Finding {
+    let state = output("systemctl", &["is-active", "--", "podkeeper-proxy.service"]).unwrap_or_default();
+    if state == "active" {
+        good("proxy", "Caddy runs")
+    } else {
+        wrong(
+            "proxy",
+            Level::Bad,
+            format!("podkeeper-proxy.service is {state}"),
+            "systemctl enable --now podkeeper-proxy; journalctl -u podkeeper-proxy tells why",
+        )
+    }
+}
+
+fn agent(config: &Config) -> Finding {
+    match client::call(&config.listen.local, http::Method::GET, "/readyz", None) {
+        Ok(_) => good("agent", "it is ready"),
+        Err(error) => wrong(
+            "agent",
+            Level::Bad,
+            error.to_string(),
+            "systemctl restart podkeeper; journalctl -u podkeeper tells why",
+        ),
+    }
+}
+
+fn disk(state: &Path) -> Finding {
+    match statvfs(state) {
+        Ok(stat) => {
+            let free = stat.blocks_available().saturating_mul(stat.fragment_size()) / (1024 * 1024);
+            if free >= FREE {
+                good("disk", format!("{free} MiB are free"))
+            } else {
+                let next = "remove services that nobody uses, or lower `services.keep`";
+                wrong("disk", Level::Warn, format!("only {free} MiB are free"), next)
+            }
+        }
+        Err(error) => wrong(
+            "disk",
+            Level::Bad,
+            format!("{} can't be looked at: {error}", state.display()),
+            "apt install --reinstall podkeeper-host",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_and_id_ranges_are_read() {
+        assert_eq!(version("podman version 5.4.2"), Some((5, 4)));
+        assert_eq!(version("podman version 4.3"), Some((4, 3)));
+        assert_eq!(version("nothing"), None);
+        assert_eq!(count_ids("root:1:2\npodkeeper:100000:65536\npodkeeper2:1:5\npodkeeper:200000:4\n"), 65_540);
+    }
+}
