@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError, LiveConfig};
 use crate::deploys::Deploys;
 use crate::events::Events;
 use crate::git::Repositories;
-use crate::http::{Listeners, Server, State};
+use crate::http::{self, Bridge, Listeners, Server, State};
 use crate::journal::Journal;
 use crate::podman::Podman;
 use crate::problem::chain;
@@ -121,7 +121,8 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let deploys = Deploys::new(adapters.clone(), builds);
     let stopping = CancellationToken::new();
     let state = State::new(deploys.clone(), auth, stopping.clone());
-    let server = Server::new(state, config.get().limits.clone(), stopping.clone());
+    let bridge = Bridge::new(http::app(state), http::body_limit);
+    let server = Server::new(bridge, config.get().limits.clone(), stopping.clone());
 
     let serving = tokio::spawn(server.run(listeners, GRACE));
     let watching = tokio::spawn({

@@ -326,13 +326,19 @@ impl Deploys {
         };
         if let Some(expect) = expect {
             let unit = name.unit();
-            tokio::select! {
-                answered = health::wait(release.port, &host, expect, limit) => answered.map_err(|why| {
-                    DeployError::Unhealthy(format!(
-                        "on port {} of the container: {why}, for {} s", release.container_port, limit.as_secs()
-                    ))
-                })?,
-                crashed = self.crashes(&unit) => return Err(crashed),
+            let why = tokio::select! {
+                answered = health::wait(release.port, &host, expect, limit) => answered.err(),
+                () = self.crashes(&unit, CRASHES) => Some(String::new()),
+            };
+            if let Some(why) = why {
+                let facts = self.parts().units.unit(&unit).await.ok().flatten().unwrap_or_default();
+                return Err(if facts.restarts > 0 {
+                    let status = facts.exit_status;
+                    DeployError::Start(format!("the program ends again and again, the last time with status {status}"))
+                } else {
+                    let (port, seconds) = (release.container_port, limit.as_secs());
+                    DeployError::Unhealthy(format!("on port {port} of the container: {why}, for {seconds} s"))
+                });
             }
         }
         if release.healthcheck {
@@ -344,14 +350,13 @@ impl Deploys {
         Ok(())
     }
 
-    /// Returns when the unit ends again and again.
-    async fn crashes(&self, unit: &str) -> DeployError {
+    /// Returns when the unit has ended by itself `times` times.
+    async fn crashes(&self, unit: &str, times: u32) {
         loop {
             sleep(Duration::from_millis(500)).await;
-            if let Ok(Some(facts)) = self.parts().units.unit(unit).await
-                && facts.restarts >= CRASHES
-            {
-                return DeployError::Start(format!("the program ended {} times while it was starting", facts.restarts));
+            let facts = self.parts().units.unit(unit).await;
+            if facts.is_ok_and(|facts| facts.is_some_and(|facts| facts.restarts >= times)) {
+                return;
             }
         }
     }

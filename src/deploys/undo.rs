@@ -88,8 +88,12 @@ impl Deploys {
         // journald takes a moment to write what was just printed.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let page = self.parts().journal.query(query).await.ok()?;
-        let lines: Vec<String> =
-            page.entries.iter().map(|entry| String::from_utf8_lossy(&entry.message).into_owned()).collect();
+        let lines: Vec<String> = page
+            .entries
+            .iter()
+            .map(|entry| String::from_utf8_lossy(&entry.message).into_owned())
+            .filter(|line| !line.trim().is_empty() && !is_container_id(line))
+            .collect();
         let text = lines.join("\n");
         let mut from = text.len().saturating_sub(TAIL_BYTES);
         while !text.is_char_boundary(from) {
@@ -97,4 +101,9 @@ impl Deploys {
         }
         (!text.is_empty()).then(|| text[from..].to_owned())
     }
+}
+
+/// `podman run` prints the container's id, 64 hexadecimal digits, each time systemd starts the unit.
+fn is_container_id(line: &str) -> bool {
+    line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

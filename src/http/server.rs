@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::Peer;
-use super::{Bridge, Listeners, State, app, body_limit};
+use super::{Bridge, Listeners};
 use crate::config::Limits;
 
 /// A client that takes nothing for so long is gone, whatever is queued for it.
@@ -28,19 +28,18 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// The server.
 #[derive(Clone)]
-pub struct Server {
-    service: SocketIoService<Bridge<State>>,
+pub struct Server<S: Clone + Send + Sync + 'static> {
+    service: SocketIoService<Bridge<S>>,
     limits: Limits,
     places: Arc<Semaphore>,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
 
-impl Server {
-    /// A server for `state`. It ends when `stopping` is cancelled.
+impl<S: Clone + Send + Sync + 'static> Server<S> {
+    /// A server of what lies behind `bridge`. It ends when `stopping` is cancelled.
     #[must_use]
-    pub fn new(state: State, limits: Limits, stopping: CancellationToken) -> Self {
-        let bridge = Bridge::new(app(state), body_limit);
+    pub fn new(bridge: Bridge<S>, limits: Limits, stopping: CancellationToken) -> Self {
         // No namespace is registered yet: a handshake is answered, and each connection to a namespace is refused.
         let (service, _io) =
             SocketIo::builder().max_payload(1 << 20).ws_read_buffer_size(4096).build_with_inner_svc(bridge);

@@ -68,7 +68,7 @@ enum Step {
 fn async_stream(
     lines: impl Stream<Item = LogLine> + Send + 'static,
     stopping: CancellationToken,
-    mut shown: impl FnMut(Step) -> Bytes + Send + 'static,
+    shown: impl FnMut(Step) -> Bytes + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
     let state = (Box::pin(lines), stopping, false);
     futures_util::stream::unfold(state, |(mut lines, stopping, done)| async move {
@@ -91,5 +91,5 @@ fn async_stream(
         let done = matches!(step, Step::Closed(_));
         Some((step, (lines, stopping, done)))
     })
-    .map(move |step| shown(step))
+    .map(shown)
 }

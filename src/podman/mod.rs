@@ -1,7 +1,7 @@
 //! Podman's REST socket: images, containers, secrets, volumes. The only module that names podman-api's types.
 //!
 //! podman-api makes the typed reads. What it does wrong (it quotes secrets, it holds whole archives in memory), or lacks,
-//! goes through [`raw`], a small client on the same socket.
+//! goes through `raw`, a small client on the same socket.
 
 mod containers;
 mod images;

@@ -175,6 +175,7 @@ fn condition(desired: Desired, unit: Option<&UnitListing>) -> Condition {
     match (desired, unit.map(|unit| (unit.active.as_str(), unit.sub.as_str()))) {
         (Desired::Created, None) => Condition::Created,
         (_, Some(("activating", "auto-restart" | "auto-restart-queued"))) => Condition::Restarting,
+        (Desired::Running, Some(("deactivating", _))) => Condition::Restarting,
         (_, Some(("activating", _))) => Condition::Starting,
         (_, Some(("active" | "reloading", _))) => Condition::Running,
         (_, Some(("failed", _))) => Condition::Failed,

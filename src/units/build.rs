@@ -67,7 +67,7 @@ fn scope(id: DeploymentId) -> String {
 }
 
 fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
-    Ok(OwnedVariant::try_from(value)?)
+    OwnedVariant::try_from(value)
 }
 
 type Exec = (String, Vec<String>, bool);

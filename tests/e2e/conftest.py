@@ -1,0 +1,43 @@
+"""The host that most tests share. Each test has services of its own name."""
+
+import os
+import pathlib
+import re
+
+import pytest
+from host import Host
+
+
+def debs() -> pathlib.Path:
+    return pathlib.Path(os.environ["PODKEEPER_DEBS"])
+
+
+@pytest.fixture(scope="session")
+def host():
+    """A host with Podkeeper installed as a user would install it. PODKEEPER_KEEP=1 uses one that runs, and leaves it."""
+    keep = bool(os.environ.get("PODKEEPER_KEEP"))
+    host = Host("e2e")
+    if keep and (pathlib.Path("/run/podkeeper-test/e2e/pid")).exists():
+        host.join_network()
+    else:
+        host.stop()
+        host.boot()
+        host.install(debs())
+        # So that a test doesn't wait ten seconds for each release that goes.
+        host.write("/etc/podkeeper/podkeeper.toml", '[services]\ndrain = "1s"\n')
+        host.run("systemctl", "reload", "podkeeper")
+    host.wait_ready()
+    host.sign_in()
+    yield host
+    if not keep:
+        host.stop()
+
+
+@pytest.fixture
+def name(request):
+    """A service name that says which test made it; the service is removed afterwards."""
+    text = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    name = f"t-{text}"[:36].strip("-")
+    yield name
+    if "host" in request.fixturenames:
+        request.getfixturevalue("host").delete(name)

@@ -1,0 +1,242 @@
+"""The throwaway host as the tests see it: commands in it, its network, and its Podkeeper."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HOST = ROOT / "tests/host/host"
+STATE = "/var/lib/podkeeper"
+CLONE_NEWNET = 0x40000000
+# The machines are slow at times: a deadline of seconds is asserted at three times its value.
+SLACK = 3
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Asks until the answer is true, at most for `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"after {seconds} s still not: {what} (last: {value!r})")
+        time.sleep(0.1)
+
+
+class Host:
+    """A booted throwaway host."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.token = ""
+
+    # ---- commands -------------------------------------------------------------------------------------------------
+
+    def verb(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [HOST, arguments[0], self.name, *arguments[1:]], check=True, text=True, capture_output=True, **options
+        )
+
+    def run(self, *argv: str, check: bool = True, input: str | None = None, timeout: float = 300) -> str:
+        """Runs a command in the host as root and gives its output."""
+        done = subprocess.run(
+            [HOST, "enter", self.name, "--", *argv], text=True, capture_output=True, input=input, timeout=timeout
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout if check else done.stdout + done.stderr
+
+    def code(self, *argv: str) -> int:
+        return subprocess.run([HOST, "enter", self.name, "--", *argv], capture_output=True).returncode
+
+    def user(self, *argv: str, check: bool = True, timeout: float = 120) -> str:
+        """The same as the service user, with its bus."""
+        done = subprocess.run(
+            [HOST, "as", self.name, "podkeeper", "--", *argv], text=True, capture_output=True, timeout=timeout
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def put(self, source: pathlib.Path, target: str) -> None:
+        with source.open("rb") as file:
+            subprocess.run(
+                [HOST, "enter", self.name, "--", "sh", "-c", f"cat >{target}"], check=True, stdin=file
+            )
+
+    def write(self, path: str, text: str) -> None:
+        self.run("sh", "-c", f"cat >{path}", input=text)
+
+    # ---- life -----------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        self.verb("boot")
+        self.join_network()
+
+    def reboot(self) -> None:
+        self.verb("reboot")
+        self.join_network()
+
+    def stop(self) -> None:
+        self.verb("stop")
+
+    def join_network(self) -> None:
+        """From here on this process and its children have the host's network."""
+        pid = pathlib.Path(f"/run/podkeeper-test/{self.name}/pid").read_text().strip()
+        with open(f"/proc/{pid}/ns/net") as file:
+            if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def install(self, debs: pathlib.Path) -> str:
+        names = []
+        for package in ("podkeeper-host", "podkeeper"):
+            (file,) = debs.glob(f"{package}_*.deb")
+            self.put(file, f"/root/{package}.deb")
+            names.append(f"/root/{package}.deb")
+        return self.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", *names)
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            try:
+                return requests.get("http://127.0.0.1:7070/readyz", timeout=5).status_code == 200
+            except requests.RequestException:
+                return False
+
+        wait_for(ready, 30, "the agent is ready")
+
+    def uid(self) -> str:
+        return self.run("id", "-u", "podkeeper").strip()
+
+    def agent_pid(self) -> int:
+        return int(self.run("systemctl", "show", "-P", "MainPID", "podkeeper").strip())
+
+    def agent_rss(self) -> int:
+        """The agent's resident memory in KiB."""
+        text = self.run("cat", f"/proc/{self.agent_pid()}/status")
+        return int(text.split("VmRSS:")[1].split()[0])
+
+    def kill_agent(self) -> None:
+        """kill -9, and the next one is not started before `start_agent`."""
+        self.run("systemctl", "kill", "-s", "KILL", "podkeeper.service", check=False)
+        self.run("systemctl", "stop", "podkeeper.service", check=False)
+
+    def start_agent(self) -> None:
+        self.run("systemctl", "start", "podkeeper.service")
+        self.wait_ready()
+
+    # ---- the interface --------------------------------------------------------------------------------------------
+
+    def sign_in(self) -> None:
+        name = f"tests-{time.time_ns()}"
+        self.token = self.run("podkeeper", "token", "create", "--name", name).strip()
+
+    def call(self, method: str, path: str, expect: int | None = None, **options: Any) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        options.setdefault("timeout", 120)
+        answer = requests.request(method, f"http://127.0.0.1:7070{path}", headers=headers, **options)
+        if expect is not None:
+            assert answer.status_code == expect, f"{method} {path}: {answer.status_code}: {answer.text[:2000]}"
+        return answer
+
+    def create(self, name: str, template: str = "static", **fields: Any) -> dict[str, Any]:
+        body = fields or {"template": template}
+        return self.call("PUT", f"/services/{name}", 201, json=body).json()
+
+    def delete(self, name: str, volumes: bool = True) -> None:
+        self.call("DELETE", f"/services/{name}", params={"volumes": "true"} if volumes else {})
+
+    def wait_deployment(self, identity: int, state: str = "live", seconds: float = 120) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            deployment = self.call("GET", f"/deployments/{identity}", 200).json()
+            final = deployment["state"] in ("live", "failed", "cancelled", "superseded")
+            return deployment if final else None
+
+        deployment = wait_for(ended, seconds, f"deployment {identity} has ended")
+        assert deployment["state"] == state, json.dumps(deployment, indent=1)
+        return deployment
+
+    def wait_state(self, identity: int, *states: str, seconds: float = 60) -> dict[str, Any]:
+        def reached() -> dict[str, Any] | None:
+            deployment = self.call("GET", f"/deployments/{identity}", 200).json()
+            return deployment if deployment["state"] in states else None
+
+        return wait_for(reached, seconds, f"deployment {identity} is {states}")
+
+    def start(self, name: str, state: str = "live") -> dict[str, Any]:
+        deployment = self.call("POST", f"/services/{name}/start", 202).json()
+        return self.wait_deployment(deployment["id"], state)
+
+    def serve(self, name: str, path: str = "/", **options: Any) -> requests.Response:
+        """What the service answers through Caddy."""
+        options.setdefault("timeout", 10)
+        headers = {"Host": f"{name}.localhost:8080", **options.pop("headers", {})}
+        return requests.get(f"http://127.0.0.1:8080{path}", headers=headers, **options)
+
+    # ---- git ------------------------------------------------------------------------------------------------------
+
+    def clone(self, name: str, folder: pathlib.Path, *options: str) -> Clone:
+        shutil.rmtree(folder, ignore_errors=True)
+        url = f"http://any:{self.token}@127.0.0.1:7070/git/{name}.git"
+        git("clone", "-q", *options, url, str(folder), cwd=folder.parent)
+        return Clone(folder)
+
+
+def git(*arguments: str, cwd: pathlib.Path, check: bool = True) -> str:
+    """Git's output, with what it says beside it."""
+    environment = {
+        **os.environ,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_AUTHOR_NAME": "A",
+        "GIT_AUTHOR_EMAIL": "a@example.com",
+        "GIT_COMMITTER_NAME": "A",
+        "GIT_COMMITTER_EMAIL": "a@example.com",
+    }
+    done = subprocess.run(
+        ["git", *arguments], cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(f"git {arguments} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+class Clone:
+    """A working copy."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+
+    def git(self, *arguments: str, check: bool = True) -> str:
+        return git(*arguments, cwd=self.folder, check=check)
+
+    def commit(self, files: dict[str, str | bytes | None], message: str = "change") -> str:
+        """Writes files (None removes one) and commits them; the commit's id."""
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            match content:
+                case None:
+                    path.unlink()
+                case str():
+                    path.write_text(content)
+                case bytes():
+                    path.write_bytes(content)
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD").strip()
+
+    def push(self, check: bool = True) -> str:
+        return self.git("push", "origin", "HEAD:main", check=check)

@@ -1,0 +1,113 @@
+//! The direction of dependencies: no module names one of a layer above its own, and adapters don't know each other.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
+const LAYERS: &[&[&str]] = &[
+    &["names", "problem", "events", "config"],
+    &["podman", "units", "journal", "git", "proxy", "store", "templates"],
+    &["builds", "services", "auth"],
+    &["deploys"],
+    &["api"],
+    &["http", "socketio", "dashboard"],
+    &["agent"],
+    &["cli"],
+];
+
+/// Within one layer: the first may name the second.
+const BESIDE: &[(&str, &str)] = &[("names", "problem"), ("events", "names")];
+
+fn files(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files(&path, all);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(path);
+        }
+    }
+}
+
+/// The crate's modules that a source names: `crate::name` and the heads of `use crate::{a, b::c}`.
+fn named(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let mut depth = 0;
+                let mut head = String::new();
+                for c in list.chars() {
+                    match c {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => names.push(std::mem::take(&mut head)),
+                        c if depth == 0 => head.push(c),
+                        _ => {}
+                    }
+                }
+                names.push(head);
+            }
+            None => names.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()),
+        }
+    }
+    names.iter().map(|name| name.trim().split("::").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let layer: BTreeMap<&str, usize> =
+        LAYERS.iter().enumerate().flat_map(|(index, names)| names.iter().map(move |name| (*name, index))).collect();
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    let mut arrows = 0;
+    for file in all {
+        let relative = file.strip_prefix(&source).unwrap();
+        let module = relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        if matches!(module, "main" | "lib") {
+            continue;
+        }
+        let own = *layer.get(module).unwrap_or_else(|| panic!("`{module}` is in no layer"));
+        for target in named(&std::fs::read_to_string(&file).unwrap()) {
+            let Some(other) = layer.get(target.as_str()) else { continue };
+            if target == module {
+                continue;
+            }
+            arrows += 1;
+            let beside = BESIDE.contains(&(module, target.as_str()));
+            assert!(*other < own || beside, "{} names `{target}`, which is not below it", relative.display());
+        }
+    }
+    assert!(arrows > 100, "only {arrows} arrows were found");
+}
+
+#[test]
+fn foreign_types_stay_in_their_module() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    let homes: &[(&str, &[&str])] = &[
+        ("podman_api::", &["podman"]),
+        ("zbus::", &["units"]),
+        ("rusqlite::", &["store"]),
+        ("tide::", &["http"]),
+        ("socketioxide::", &["http", "socketio"]),
+        ("systemd::journal", &["journal"]),
+    ];
+    for file in all {
+        let relative = file.strip_prefix(&source).unwrap().to_owned();
+        let module =
+            relative.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        let text = std::fs::read_to_string(&file).unwrap();
+        for (foreign, homes) in homes {
+            assert!(
+                !text.contains(foreign) || homes.contains(&module.as_str()),
+                "{} names {foreign}",
+                relative.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! One integration binary: the serving stack and the interface, without a host.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that can't go on fails")]
+
+mod bridge;
+mod layers;
+mod routes;
+mod support;

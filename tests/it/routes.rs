@@ -1,0 +1,233 @@
+//! The route table: every lock is closed to whoever comes without a key, and opens for each kind of key.
+
+use http_types::Method;
+use podkeeper::http::{Lock, table};
+use secrecy::ExposeSecret;
+
+use super::support::{Answer, TestAgent, request};
+
+/// The path with something in the place of each parameter.
+fn path(pattern: &str) -> String {
+    let parts = pattern.split('/').map(|part| match part {
+        ":repository" => "some.git",
+        ":id" => "1",
+        part if part.starts_with(':') => "some",
+        part if part.starts_with('*') => "info/refs?service=git-upload-pack",
+        part => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn method(method: Method) -> String {
+    method.to_string()
+}
+
+async fn ask(agent: &TestAgent, route: &table::Route, headers: &[(&str, &str)]) -> Answer {
+    agent.ask(&request(&method(route.method), &path(route.path), headers, "")).await
+}
+
+#[tokio::test]
+async fn every_locked_route_is_closed_without_a_key() {
+    let agent = TestAgent::start().await;
+    let mut locked = 0;
+    for route in table::ROUTES.iter().filter(|route| route.lock != Lock::Open) {
+        let name = format!("{} {}", route.method, route.path);
+        let wrong_keys: [&[(&str, &str)]; 6] = [
+            &[],
+            &[("Cookie", "podkeeper=aaaa")],
+            &[("Cookie", "__Host-podkeeper=aaaa")],
+            &[("Authorization", "Bearer pk_aaaa")],
+            &[("Authorization", "Bearer ")],
+            &[("Authorization", "Basic OnBrX2FhYWE=")],
+        ];
+        for headers in wrong_keys {
+            let answer = ask(&agent, route, headers).await;
+            match route.lock {
+                Lock::Local => assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{name}"),
+                Lock::Git => {
+                    assert_eq!(answer.status, 401, "{name}");
+                    assert!(
+                        answer.header("www-authenticate").is_some_and(|value| value.starts_with("basic")),
+                        "{name}"
+                    );
+                    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"), "{name}");
+                }
+                _ => assert_eq!((answer.status, answer.code().as_str()), (401, "not-signed-in"), "{name}"),
+            }
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{name}");
+        }
+        locked += 1;
+    }
+    assert!(locked >= 25, "the table has {locked} locked routes");
+}
+
+#[tokio::test]
+async fn the_seeds_services_are_all_in_the_table() {
+    for (method, path, locked) in [
+        (Method::Get, "/services", true),
+        (Method::Get, "/services/status", true),
+        (Method::Get, "/services/available", false),
+        (Method::Put, "/services/:name", true),
+        (Method::Delete, "/services/:name", true),
+        (Method::Post, "/services/:name/start", true),
+        (Method::Post, "/services/:name/stop", true),
+        (Method::Post, "/services/:name/restart", true),
+        (Method::Get, "/services/:name/logs", true),
+        (Method::Get, "/services/:name/env", true),
+        (Method::Post, "/services/:name/env/update", true),
+    ] {
+        let route = table::ROUTES.iter().find(|route| route.method == method && route.path == path);
+        assert_eq!(route.map(|route| route.lock != Lock::Open), Some(locked), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_and_the_cookie_that_it_buys_open_what_is_locked() {
+    let agent = TestAgent::start().await;
+    let token = agent.auth.create_token("test").await.unwrap();
+    let token = token.expose_secret();
+    let body = format!("{{\"token\":\"{token}\"}}");
+    let json = ("Content-Type", "application/json");
+    let signed_in = agent.ask(&request("POST", "/sessions", &[json], &body)).await;
+    assert_eq!(signed_in.status, 201, "{signed_in:?}");
+    let cookie = signed_in.header("set-cookie").unwrap();
+    assert!(cookie.contains("httponly") && cookie.contains("samesite=strict"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+
+    for route in table::ROUTES.iter().filter(|route| route.lock == Lock::SignedIn) {
+        if route.path.starts_with("/sessions") {
+            continue;
+        }
+        let name = format!("{} {}", route.method, route.path);
+        let with_token = ask(&agent, route, &[("Authorization", &bearer)]).await;
+        assert!(![401, 403].contains(&with_token.status), "{name}: {with_token:?}");
+        let with_cookie = ask(&agent, route, &[("Cookie", &cookie), ("Origin", "http://localhost")]).await;
+        assert_eq!(with_cookie.status, with_token.status, "{name}: {with_cookie:?}");
+        if route.method != Method::Get {
+            let foreign = ask(&agent, route, &[("Cookie", &cookie), ("Origin", "http://evil.example")]).await;
+            assert_eq!((foreign.status, foreign.code().as_str()), (403, "wrong-origin"), "{name}");
+            let silent = ask(&agent, route, &[("Cookie", &cookie)]).await;
+            assert_eq!(silent.status, 403, "{name}");
+        }
+    }
+    let ended = agent
+        .ask(&request("DELETE", "/sessions/current", &[("Cookie", &cookie), ("Origin", "http://localhost")], ""))
+        .await;
+    assert_eq!(ended.status, 204, "{ended:?}");
+    assert_eq!(agent.ask(&request("GET", "/services/status", &[("Cookie", &cookie)], "")).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_token_that_is_none_signs_nobody_in() {
+    let agent = TestAgent::start().await;
+    let json = ("Content-Type", "application/json");
+    let answer = agent.ask(&request("POST", "/sessions", &[json], r#"{"token":"pk_no"}"#)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (401, "not-signed-in"));
+    let answer = agent.ask(&request("POST", "/sessions?token=pk_no", &[], "")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "bad-request"));
+    let token = agent.auth.create_token("test").await.unwrap();
+    let body = format!("{{\"token\":\"{}\"}}", token.expose_secret());
+    let foreign = [json, ("Origin", "http://evil.example")];
+    assert_eq!(agent.ask(&request("POST", "/sessions", &foreign, &body)).await.code(), "wrong-origin");
+}
+
+#[tokio::test]
+async fn what_is_malformed_is_refused_at_the_edge() {
+    let agent = TestAgent::start().await;
+    let token = agent.auth.create_token("test").await.unwrap();
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let key = ("Authorization", bearer.as_str());
+    let json = ("Content-Type", "application/json");
+    for (method, path, headers, body, status, code) in [
+        ("PUT", "/services/blog", vec![key, json], "{", 400, "bad-request"),
+        ("PUT", "/services/blog", vec![key, json], "[]", 400, "bad-request"),
+        ("PUT", "/services/blog", vec![key, json], r#"{"template":"node","tempalte":1}"#, 400, "bad-request"),
+        (
+            "PUT",
+            "/services/blog",
+            vec![key, json],
+            r#"{"template":"node","external":"https://a/b"}"#,
+            400,
+            "bad-request",
+        ),
+        ("PUT", "/services/blog", vec![key, json], r#"{"template":"node","name":"other"}"#, 400, "bad-request"),
+        ("PUT", "/services/blog", vec![key], r#"{"template":"node"}"#, 415, "unsupported-media-type"),
+        ("PUT", "/services/blog", vec![key, json], r#"{"external":"file:///etc"}"#, 422, "invalid-uri"),
+        ("PUT", "/services/blog", vec![key, json], r#"{"external":"ext::sh -c x"}"#, 422, "invalid-uri"),
+        ("PUT", "/services/blog", vec![key, json], r#"{"external":"--upload-pack=x"}"#, 422, "invalid-uri"),
+        ("PUT", "/services/Blog", vec![key, json], r#"{"template":"node"}"#, 422, "invalid-name"),
+        ("PUT", "/services/a_b", vec![key, json], r#"{"template":"node"}"#, 422, "invalid-name"),
+        ("PUT", "/services/a%20b", vec![key, json], r#"{"template":"node"}"#, 422, "invalid-name"),
+        ("PUT", "/services/..%2fx", vec![key, json], r#"{"template":"node"}"#, 422, "invalid-name"),
+        ("PUT", "/services/build-1", vec![key, json], r#"{"template":"node"}"#, 422, "name-reserved"),
+        ("POST", "/services/none/start", vec![key], "", 404, "not-found"),
+        ("POST", "/services/none/stop", vec![key], "", 404, "not-found"),
+        ("POST", "/services/none/restart?quick=1", vec![key], "", 404, "not-found"),
+        ("DELETE", "/services/none", vec![key], "", 404, "not-found"),
+        ("GET", "/services/none/logs?lines=0", vec![key], "", 400, "bad-request"),
+        ("GET", "/services/none/logs?lines=10001", vec![key], "", 400, "bad-request"),
+        ("GET", "/services/none/logs?lines=1&lines=2", vec![key], "", 400, "bad-request"),
+        ("POST", "/services/none/env/update?env=%7B%7D", vec![key], "", 400, "bad-request"),
+        ("GET", "/deployments/x", vec![key], "", 400, "bad-request"),
+        ("GET", "/deployments/1", vec![key], "", 404, "not-found"),
+        ("GET", "/nothing", vec![key], "", 404, "not-found"),
+        ("PATCH", "/services", vec![key], "", 405, "method-not-allowed"),
+    ] {
+        let answer = agent.ask(&request(method, path, &headers, body)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path} {body}: {answer:?}");
+        assert!(answer.header("x-request-id").is_some(), "{method} {path}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
+    }
+    let answer = agent.ask(&request("PATCH", "/services", &[key], "")).await;
+    assert_eq!(answer.header("allow"), Some("get, head, options"));
+    let large = format!("{{\"template\":\"{}\"}}", "x".repeat(2 << 20));
+    let answer = agent.ask(&request("PUT", "/services/blog", &[key, json], &large)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "payload-too-large"));
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_is_named() {
+    let agent = TestAgent::start().await;
+    let token = agent.auth.create_token("test").await.unwrap();
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let answer = agent.ask(&request("GET", "/services/status", &[("Authorization", &bearer)], "")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (503, "systemd-unavailable"));
+    assert!(answer.header("retry-after").is_some());
+    let ready = agent.ask(&request("GET", "/readyz", &[], "")).await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.body.contains("podman-unavailable") && ready.body.contains("\"store\":\"ok\""), "{}", ready.body);
+    assert_eq!(agent.ask(&request("GET", "/healthz", &[], "")).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_anybody_may_ask_is_counted() {
+    let agent = TestAgent::start().await;
+    let mut refused = 0;
+    for _ in 0..60 {
+        let answer = agent.ask(&request("GET", "/services/available?name=A", &[], "")).await;
+        match answer.status {
+            200 => assert!(answer.body.contains("\"reason\":\"invalid\""), "{}", answer.body),
+            429 => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn a_process_on_the_host_makes_tokens_over_the_unix_socket() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let agent = TestAgent::start().await;
+    let json = ("Content-Type", "application/json");
+    let mut stream = tokio::net::UnixStream::connect(&agent.served.local).await.unwrap();
+    let text = request("POST", "/internal/tokens", &[json], r#"{"name":"cli"}"#);
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let answer = Answer::parse(&answer);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let token = serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["token"].as_str().unwrap().to_owned();
+    let bearer = format!("Bearer {token}");
+    assert_eq!(agent.ask(&request("GET", "/sessions", &[("Authorization", &bearer)], "")).await.status, 200);
+}

@@ -1,0 +1,136 @@
+//! A server on a port of its own, and an agent whose host is missing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use podkeeper::auth::Auth;
+use podkeeper::builds::Builds;
+use podkeeper::config::{Config, Limits, LiveConfig};
+use podkeeper::deploys::Deploys;
+use podkeeper::events::Events;
+use podkeeper::git::Repositories;
+use podkeeper::http::{self, Bridge, Listeners, Server, State};
+use podkeeper::journal::Journal;
+use podkeeper::podman::Podman;
+use podkeeper::proxy::Routes;
+use podkeeper::services::{Adapters, Locks, status::LiveUnits};
+use podkeeper::store::Store;
+use podkeeper::templates::Templates;
+use podkeeper::units::{Quadlets, UserManager};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::sync::DropGuard;
+
+/// Something that is served; it ends when this is dropped.
+pub struct Served {
+    pub address: SocketAddr,
+    pub local: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+pub async fn serve<S: Clone + Send + Sync + 'static>(bridge: Bridge<S>, limits: Limits) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let stopping = CancellationToken::new();
+    let web = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = web.local_addr().unwrap();
+    let local = folder.path().join("agent.sock");
+    let listeners = Listeners { web: vec![web], local: vec![tokio::net::UnixListener::bind(&local).unwrap()] };
+    tokio::spawn(Server::new(bridge, limits, stopping.clone()).run(listeners, Duration::from_secs(1)));
+    Served { address, local, _folder: folder, _stop: stopping.drop_guard() }
+}
+
+/// An agent with a store of its own and neither Podman nor systemd.
+pub struct TestAgent {
+    pub served: Served,
+    pub auth: Auth,
+    _folder: tempfile::TempDir,
+}
+
+impl TestAgent {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.paths.state = folder.path().to_owned();
+        config.paths.quadlets = folder.path().join("quadlets");
+        config.paths.routes = folder.path().join("routes");
+        config.paths.templates = concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates").into();
+        config.host.podman_socket = Some(folder.path().join("podman.sock"));
+        config.host.bus_socket = Some(folder.path().join("bus"));
+        let limits = config.limits.clone();
+        let config = LiveConfig::new(config);
+        let now = config.get();
+        let podman = Podman::new(now.host.podman_socket());
+        let units = UserManager::new(now.host.bus_socket());
+        let builds = Builds::new(podman.clone(), units.clone(), config.clone());
+        let adapters = Adapters {
+            store: Store::open(&now.paths.store()).unwrap(),
+            podman,
+            units,
+            quadlets: Quadlets::new(now.paths.quadlets.clone()),
+            routes: Routes::new(now.paths.routes.clone()),
+            repositories: Repositories::new(config.clone()),
+            templates: Templates::new(now.paths.templates.clone()),
+            journal: Journal::new(Some(folder.path().to_owned())),
+            events: Events::new(),
+            config: config.clone(),
+            env_locks: Locks::default(),
+            live: LiveUnits::default(),
+        };
+        let auth = Auth::new(adapters.store.clone());
+        let state = State::new(Deploys::new(adapters, builds), auth.clone(), CancellationToken::new());
+        let served = serve(Bridge::new(http::app(state), http::body_limit), limits).await;
+        Self { served, auth, _folder: folder }
+    }
+
+    pub async fn ask(&self, request: &str) -> Answer {
+        raw(self.served.address, request).await
+    }
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+    }
+
+    pub fn code(&self) -> String {
+        let value: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        value["type"].as_str().unwrap_or_default().trim_start_matches("urn:podkeeper:problem:").to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")))
+    }
+}
+
+/// Sends `request` as it is and reads until the end.
+pub async fn raw(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await.unwrap().unwrap();
+    Answer::parse(&String::from_utf8_lossy(&text))
+}
+
+/// A request that asks for the end of the connection.
+pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if !body.is_empty() {
+        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
+    text + "\r\n" + body
+}
