@@ -182,8 +182,23 @@ mod tests {
         again.iter().all(|step| matches!(step, Step::Discard(number) if wanted.pruned.contains_key(number)))
     }
 
-    fn ports(wanted: &Wanted) -> BTreeMap<u16, ReleaseNumber> {
-        wanted.kept.iter().chain(&wanted.pruned).map(|(number, port)| (*port, *number)).collect()
+    /// Whether a step left the traffic where it is answered: a release gets it only once it runs and boots, and is
+    /// stopped, kept from the boot or removed only once it has it no longer.
+    fn is_safe(wanted: &Wanted, step: &Step, after: &Observed) -> bool {
+        let mut releases = wanted.kept.iter().chain(&wanted.pruned);
+        match step {
+            Step::Route(port) => releases.any(|(number, of)| {
+                of == port && after.releases.get(number).is_some_and(|seen| seen.file && seen.live && seen.running)
+            }),
+            Step::Stop(number) | Step::ClearLive(number) | Step::Discard(number) => {
+                releases.all(|(other, port)| other != number || !after.routes.contains(port))
+            }
+            Step::Unroute(port) => {
+                let current = wanted.current.and_then(|current| wanted.kept.get(&current));
+                current.is_none_or(|current| current != port && after.routes.contains(current))
+            }
+            _ => true,
+        }
     }
 
     #[test]
@@ -240,16 +255,9 @@ mod tests {
                     for routes in routings {
                         let mut state = observed(&[(OLD, *old), (NEW, *new)], routes);
                         let steps = plan(&goal, &state);
-                        let safe = |state: &Observed| {
-                            let Some(current) = goal.current else { return true };
-                            let ports = ports(&goal);
-                            let runs = |number: &ReleaseNumber| state.releases.get(number).is_some_and(|s| s.running);
-                            // The one that has the traffic answers, or nobody ever did.
-                            state.routes.iter().filter_map(|port| ports.get(port)).all(|n| runs(n) || *n != current)
-                        };
                         for step in &steps {
                             apply(&mut state, step);
-                            assert!(safe(&state), "{goal:?}\n{steps:?}\nat {step:?}: {state:?}");
+                            assert!(is_safe(&goal, step, &state), "{goal:?}\n{steps:?}\nat {step:?}: {state:?}");
                             let mut cut = state.clone();
                             for step in plan(&goal, &cut) {
                                 apply(&mut cut, &step);

@@ -14,10 +14,13 @@ def debs() -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def host():
-    """A host with Podkeeper installed as a user would install it. PODKEEPER_KEEP=1 uses one that runs, and leaves it."""
-    keep = bool(os.environ.get("PODKEEPER_KEEP"))
-    host = Host("e2e")
-    if keep and (pathlib.Path("/run/podkeeper-test/e2e/pid")).exists():
+    """A host with Podkeeper installed as a user would install it.
+
+    PODKEEPER_KEEP=NAME uses the host of that name, which is booted where it doesn't run yet, and leaves it.
+    """
+    keep = os.environ.get("PODKEEPER_KEEP")
+    host = Host(keep or "e2e")
+    if keep and pathlib.Path(f"/run/podkeeper-test/{keep}/pid").exists():
         host.join_network()
     else:
         host.stop()

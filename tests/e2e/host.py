@@ -72,13 +72,10 @@ class Host:
         return done.stdout
 
     def put(self, source: pathlib.Path, target: str) -> None:
-        with source.open("rb") as file:
-            subprocess.run(
-                [HOST, "enter", self.name, "--", "sh", "-c", f"cat >{target}"], check=True, stdin=file
-            )
+        self.verb("put", str(source), target)
 
     def write(self, path: str, text: str) -> None:
-        self.run("sh", "-c", f"cat >{path}", input=text)
+        self.run("dd", f"of={path}", "status=none", input=text)
 
     # ---- life -----------------------------------------------------------------------------------------------------
 
