@@ -19,7 +19,9 @@ def host():
     PODKEEPER_KEEP=NAME uses the host of that name, which is booted where it doesn't run yet, and leaves it.
     """
     keep = os.environ.get("PODKEEPER_KEEP")
-    host = Host(keep or "e2e")
+    # Each of pytest-xdist's workers has a host of its own: e2e-gw0, e2e-gw1…
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    host = Host(keep or (f"e2e-{worker}" if worker else "e2e"))
     if keep and pathlib.Path(f"/run/podkeeper-test/{keep}/pid").exists():
         host.join_network()
     else:
