@@ -143,8 +143,9 @@ def test_a_release_that_does_not_answer_keeps_the_old_one(host: Host, name: str,
 def test_a_switch_drops_no_request(host: Host, name: str, tmp_path, releases: int):
     host.create(name)
     host.start(name)
+    # busybox's httpd queues few connections, and one that waits for a place is tried again by TCP after seconds.
     load = subprocess.Popen(
-        ["wrk", "-t1", "-c16", "-d300s", "-H", f"Host: {name}.localhost:8080", "http://127.0.0.1:8080/"],
+        ["wrk", "-t1", "-c16", "-d300s", "--timeout", "30s", "-H", f"Host: {name}.localhost:8080", "http://127.0.0.1:8080/"],
         stdout=subprocess.PIPE,
         text=True,
     )
