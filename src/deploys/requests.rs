@@ -7,7 +7,7 @@ use crate::events::Event;
 use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::env::Changes;
-use crate::services::{Removed, ServiceError};
+use crate::services::{Removed, ServiceError, spec};
 use crate::store::{Cause, Deployment, Desired, NewDeployment, Service, Settings, Source, State};
 
 /// How long a cancelled deployment may take to end.
@@ -131,6 +131,11 @@ impl Deploys {
     ) -> Result<Service, ServiceError> {
         let _turn = self.inner.turns.hold(name).await;
         let before = self.parts().store.service(name).await?;
+        let config = self.parts().config.get();
+        if let Some(domain) = settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
+            let detail = format!("`{domain}` is an address that the host itself gives");
+            return Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own").into());
+        }
         let service = self.parts().store.set_settings(name, branch, settings).await?;
         // What the branch holds already is deployed when somebody pushes or starts, not by the change itself.
         if let Some(head) = self.parts().repositories.head(name, &service.branch).await? {

@@ -55,6 +55,25 @@ pub fn hosts(service: &Service, config: &Config) -> Vec<HostName> {
     own.parse().into_iter().chain(service.settings.domains.iter().cloned()).collect()
 }
 
+/// Whether a host name is one that the configuration gives to the agent itself or to a service by its name, so that no
+/// service may have it as a domain.
+#[must_use]
+pub fn is_given(host: &HostName, config: &Config) -> bool {
+    let host_of = |url: &str| {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        rest.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase()
+    };
+    if host.as_str() == host_of(&config.listen.public_url) {
+        return true;
+    }
+    let pattern = host_of(&config.listen.service_url);
+    pattern.split_once("{name}").is_some_and(|(before, after)| {
+        let name = host.as_str().strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+        // Reserved names, too: whatever the agent itself may answer at one day.
+        name.is_some_and(|name| !name.is_empty() && !name.contains('.'))
+    })
+}
+
 /// A volume for a path that an image declares with VOLUME, named after the path, so that its content outlives the
 /// container: Quadlet removes anonymous volumes when a unit stops.
 #[must_use]
@@ -86,5 +105,10 @@ mod tests {
         let config = Config::default();
         assert_eq!(url(&name, &config), "http://blog.localhost:8080");
         assert_eq!(push_url(&name, &config), "http://localhost:7070/git/blog.git");
+        for (host, given) in
+            [("blog.localhost", true), ("localhost", true), ("a.blog.localhost", false), ("blog.example.org", false)]
+        {
+            assert_eq!(is_given(&host.parse().unwrap(), &config), given, "{host}");
+        }
     }
 }

@@ -86,6 +86,9 @@ pub enum StoreError {
     /// A token of this name exists already.
     #[error("a token named `{0}` exists already")]
     TokenTaken(String),
+    /// A service has this domain already.
+    #[error("the domain `{0}` leads to a service already")]
+    DomainTaken(String),
     /// All services that the configuration allows exist.
     #[error("this host has all the services that it takes")]
     Full,
@@ -105,7 +108,7 @@ impl StoreError {
             Self::NameTaken(_) => Code::NameTaken,
             Self::NoService(_) | Self::NoDeployment(_) => Code::NotFound,
             Self::NoRelease(_) => Code::ReleaseGone,
-            Self::Ended(_) | Self::TokenTaken(_) => Code::Conflict,
+            Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
             Self::Full => Code::Exhausted,
             Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DiskFull => {
                 return Problem::new(Code::DiskFull, "no space is left on the host's disk")
@@ -261,6 +264,30 @@ mod tests {
         assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::Full)));
         store.forget_service(first.id).await.unwrap();
         assert_eq!(store.create_service(new_service("d")).await.unwrap().ids, first.ids);
+    }
+
+    #[tokio::test]
+    async fn a_domain_leads_to_one_service() {
+        let (_folder, store) = store();
+        let first = store.create_service(new_service("a")).await.unwrap();
+        store.create_service(new_service("b")).await.unwrap();
+        let with = |domains: &[&str]| Settings {
+            domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
+            ..Settings::default()
+        };
+        let set = |name: &str, settings| {
+            let (name, branch) = (name.parse().unwrap(), "main".parse().unwrap());
+            let store = store.clone();
+            async move { store.set_settings(&name, branch, settings).await }
+        };
+        set("a", with(&["one.example", "two.example"])).await.unwrap();
+        set("a", with(&["one.example"])).await.unwrap();
+        let taken = set("b", with(&["one.example"])).await;
+        assert!(matches!(taken, Err(StoreError::DomainTaken(domain)) if domain == "one.example"));
+        assert!(matches!(set("b", with(&["c.example", "c.example"])).await, Err(StoreError::DomainTaken(_))));
+        set("b", with(&["two.example"])).await.unwrap();
+        store.forget_service(first.id).await.unwrap();
+        set("b", with(&["one.example"])).await.unwrap();
     }
 
     #[tokio::test]

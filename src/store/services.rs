@@ -245,6 +245,7 @@ impl Store {
         let name = name.clone();
         self.write(move |transaction| {
             let service = find_kept(transaction, &name)?;
+            check_domains(transaction, service.id, &settings)?;
             transaction.execute(
                 "UPDATE services SET branch = ?2, settings = ?3 WHERE id = ?1",
                 params![service.id, branch.as_str(), to_json(&settings, "settings")?],
@@ -262,4 +263,18 @@ impl Store {
         })
         .await
     }
+}
+
+/// Each host name leads to one service: a second one would take the first one's traffic.
+fn check_domains(transaction: &Transaction<'_>, service: i64, settings: &Settings) -> Result<(), StoreError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT 1 FROM services, json_each(settings, '$.domains') AS domain WHERE services.id <> ?1 AND domain.value = ?2",
+    )?;
+    for (index, domain) in settings.domains.iter().enumerate() {
+        let twice = settings.domains[..index].contains(domain);
+        if twice || statement.exists(params![service, domain.as_str()])? {
+            return Err(StoreError::DomainTaken(domain.to_string()));
+        }
+    }
+    Ok(())
 }
