@@ -117,7 +117,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let listeners = Listeners::open(&config.listen).map_err(system("listen"))?;
     let config = LiveConfig::new(config);
     let (adapters, builds) = parts(&config)?;
-    let auth = Auth::new(adapters.store.clone());
+    let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
     let deploys = Deploys::new(adapters.clone(), builds);
     let stopping = CancellationToken::new();
     let state = State::new(deploys.clone(), auth, stopping.clone());

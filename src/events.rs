@@ -13,6 +13,8 @@ pub enum Event {
     Removed(ServiceName),
     /// A deployment took a step.
     Deployment(ServiceName, DeploymentId),
+    /// A session or a token has ended or may do something else now: whoever was let in by one looks again.
+    Credentials,
 }
 
 /// Where events are heard. A listener that lags more than [`Events::BACKLOG`] events loses the oldest and is told so.

@@ -37,6 +37,9 @@ pub enum NameError {
     /// A volume's name.
     #[error("`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -")]
     Volume(String),
+    /// A scope.
+    #[error("`{0}` is not a scope: it is `read`, `deploy` or `admin`")]
+    Scope(String),
     /// A number (deployment, release) that isn't one.
     #[error("`{0}` is not a number from 1 on")]
     Number(String),
@@ -312,6 +315,46 @@ impl IdRange {
     #[must_use]
     pub fn of_slot(slot: u32) -> Self {
         Self { base: 1 + slot * Self::SIZE }
+    }
+}
+
+/// What a credential may do; each holds the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// See everything but secrets.
+    Read,
+    /// Push, start, stop, restart, roll back.
+    Deploy,
+    /// Everything.
+    Admin,
+}
+
+impl Scope {
+    /// Every scope, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Deploy, Self::Admin];
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Deploy => "deploy",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| NameError::Scope(shown(text)))
     }
 }
 

@@ -19,12 +19,12 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tide::Response;
 use tokio_util::sync::CancellationToken;
 
-pub use access::{Lock, Peer};
+pub use access::Lock;
 pub use bridge::{AnswerBody, BodyLimit, Bridge};
 pub use server::Server;
 pub use sockets::Listeners;
 
-use crate::auth::Auth;
+use crate::auth::{Auth, Identity, Presented};
 use crate::config::Config;
 use crate::deploys::Deploys;
 use crate::names::{Actor, ServiceName};
@@ -85,7 +85,7 @@ impl State {
 /// A request whose lock was opened.
 pub struct Call {
     request: tide::Request<State>,
-    actor: Option<Actor>,
+    identity: Option<Identity>,
 }
 
 impl Call {
@@ -95,14 +95,22 @@ impl Call {
 
     /// Who asks. Every locked route has somebody.
     fn actor(&self) -> Result<Actor, Problem> {
-        self.actor.clone().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
+        Ok(self.identity()?.actor.clone())
+    }
+
+    /// Who asks, with what it may do.
+    fn identity(&self) -> Result<&Identity, Problem> {
+        self.identity.as_ref().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
+    }
+
+    /// What the request presents of who sends it.
+    fn presented(&self) -> Result<&Presented, Problem> {
+        access::presented(&self.request)
     }
 
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> Result<String, Problem> {
-        let raw = self.request.param(name).map_err(|_| Problem::new(Code::NotFound, "there is nothing here"))?;
-        let text = percent_encoding::percent_decode_str(raw).decode_utf8();
-        text.map(std::borrow::Cow::into_owned).map_err(|_| Problem::new(Code::BadRequest, "the path is not UTF-8"))
+        access::param(&self.request, name)
     }
 
     /// The service that the path names.
@@ -133,8 +141,8 @@ impl tide::Endpoint<State> for Endpoint {
     async fn call(&self, request: tide::Request<State>) -> tide::Result {
         let method = request.method();
         let route = self.route;
-        let answered = match access::authorise(&request, route.lock).await {
-            Ok(actor) => (route.handler)(Call { request, actor }).await,
+        let answered = match access::authorise(&request, route.lock, route.path).await {
+            Ok(identity) => (route.handler)(Call { request, identity }).await,
             Err(problem) => Err(problem),
         };
         let mut response = match answered {

@@ -17,8 +17,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::Peer;
 use super::{Bridge, Listeners};
+use crate::auth::{Peer, Presented};
 use crate::config::Limits;
 
 /// A client that takes nothing for so long is gone, whatever is queued for it.
@@ -67,14 +67,14 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
     async fn accept_web(self, listener: TcpListener) {
         while let Some(accepted) = self.stopping.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
                     let _ = nix::sys::socket::setsockopt(
                         &stream,
                         nix::sys::socket::sockopt::TcpUserTimeout,
                         &USER_TIMEOUT_MS,
                     );
-                    self.serve(stream, Peer::Network).await;
+                    self.serve(stream, Peer::Network(peer.ip().to_canonical())).await;
                 }
                 Err(error) => self.rest(&error).await,
             }
@@ -104,7 +104,8 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         let Some(Ok(place)) = place else { return };
         let service = self.service.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer);
+            let presented = Presented::read(&request, peer);
+            request.extensions_mut().insert(presented);
             Service::call(&service, request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -73,6 +73,8 @@ impl Adapters {
         self.store.forget_service(service.id).await?;
         tracing::info!(service = %service.name, "service removed");
         self.events.publish(Event::Removed(service.name.clone()));
+        // The tokens of this service went with it.
+        self.events.publish(Event::Credentials);
         Ok(report)
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! What is written here is the truth, and it is on the disk (`synchronous=FULL`) before anybody is told of it.
 
-mod auth;
 mod deployments;
 mod env;
 mod lane;
 mod releases;
 mod services;
+mod sessions;
+mod tokens;
 
 use std::path::{Path, PathBuf};
 
@@ -15,17 +16,18 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use thiserror::Error;
 
-pub use auth::{SecretHash, Session, Token};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
 pub use releases::{NewRelease, Release};
 pub use services::{Desired, NewService, Service, Settings, Source};
+pub use sessions::Session;
+pub use tokens::{Grant, SecretHash, Token};
 
 use crate::problem::{Code, Problem};
 use lane::Lane;
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/001.sql"), include_str!("migrations/002.sql")];
 
 /// Why the store refused.
 #[derive(Debug, Error)]

@@ -2,6 +2,7 @@
 
 use http_types::Method;
 use podkeeper::http::{Lock, table};
+use podkeeper::names::Scope;
 use secrecy::ExposeSecret;
 
 use super::support::{Answer, TestAgent, request};
@@ -84,7 +85,7 @@ async fn the_seeds_services_are_all_in_the_table() {
 #[tokio::test]
 async fn a_token_and_the_cookie_that_it_buys_open_what_is_locked() {
     let agent = TestAgent::start().await;
-    let token = agent.auth.create_token("test").await.unwrap();
+    let token = agent.token("test", Scope::Admin, None).await;
     let token = token.expose_secret();
     let body = format!("{{\"token\":\"{token}\"}}");
     let json = ("Content-Type", "application/json");
@@ -95,7 +96,7 @@ async fn a_token_and_the_cookie_that_it_buys_open_what_is_locked() {
     let cookie = cookie.split(';').next().unwrap().to_owned();
     let bearer = format!("Bearer {token}");
 
-    for route in table::ROUTES.iter().filter(|route| route.lock == Lock::SignedIn) {
+    for route in table::ROUTES.iter().filter(|route| ![Lock::Open, Lock::Local, Lock::Git].contains(&route.lock)) {
         if route.path.starts_with("/sessions") {
             continue;
         }
@@ -126,7 +127,7 @@ async fn a_token_that_is_none_signs_nobody_in() {
     assert_eq!((answer.status, answer.code().as_str()), (401, "not-signed-in"));
     let answer = agent.ask(&request("POST", "/sessions?token=pk_no", &[], "")).await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "bad-request"));
-    let token = agent.auth.create_token("test").await.unwrap();
+    let token = agent.token("test", Scope::Admin, None).await;
     let body = format!("{{\"token\":\"{}\"}}", token.expose_secret());
     let foreign = [json, ("Origin", "http://evil.example")];
     assert_eq!(agent.ask(&request("POST", "/sessions", &foreign, &body)).await.code(), "wrong-origin");
@@ -135,7 +136,7 @@ async fn a_token_that_is_none_signs_nobody_in() {
 #[tokio::test]
 async fn what_is_malformed_is_refused_at_the_edge() {
     let agent = TestAgent::start().await;
-    let token = agent.auth.create_token("test").await.unwrap();
+    let token = agent.token("test", Scope::Admin, None).await;
     let bearer = format!("Bearer {}", token.expose_secret());
     let key = ("Authorization", bearer.as_str());
     let json = ("Content-Type", "application/json");
@@ -189,7 +190,7 @@ async fn what_is_malformed_is_refused_at_the_edge() {
 #[tokio::test]
 async fn a_host_that_is_away_is_named() {
     let agent = TestAgent::start().await;
-    let token = agent.auth.create_token("test").await.unwrap();
+    let token = agent.token("test", Scope::Admin, None).await;
     let bearer = format!("Bearer {}", token.expose_secret());
     let answer = agent.ask(&request("GET", "/services/status", &[("Authorization", &bearer)], "")).await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "systemd-unavailable"));

@@ -11,12 +11,14 @@ use podkeeper::events::Events;
 use podkeeper::git::Repositories;
 use podkeeper::http::{self, Bridge, Listeners, Server, State};
 use podkeeper::journal::Journal;
+use podkeeper::names::{Scope, ServiceName};
 use podkeeper::podman::Podman;
 use podkeeper::proxy::Routes;
 use podkeeper::services::{Adapters, Locks, status::LiveUnits};
-use podkeeper::store::Store;
+use podkeeper::store::{Grant, Store};
 use podkeeper::templates::Templates;
 use podkeeper::units::{Quadlets, UserManager};
+use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -78,10 +80,15 @@ impl TestAgent {
             env_locks: Locks::default(),
             live: LiveUnits::default(),
         };
-        let auth = Auth::new(adapters.store.clone());
+        let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
         let state = State::new(Deploys::new(adapters, builds), auth.clone(), CancellationToken::new());
         let served = serve(Bridge::new(http::app(state), http::body_limit), limits).await;
         Self { served, auth, _folder: folder }
+    }
+
+    /// A new token.
+    pub async fn token(&self, name: &str, scope: Scope, service: Option<ServiceName>) -> SecretString {
+        self.auth.create_token(name, Grant { scope, service }, None).await.unwrap()
     }
 
     pub async fn ask(&self, request: &str) -> Answer {

@@ -5,18 +5,18 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tide::Response;
 
-use super::super::access::{self, COOKIES};
 use super::super::extract::{self, Rules};
 use super::super::{Call, respond};
 use super::told;
 use crate::api::auth::{Session, SignIn};
+use crate::auth::{COOKIES, Credential};
 use crate::problem::{Code, Problem};
 
 pub async fn sign_in(mut call: Call) -> Result<Response, Problem> {
     call.state().count_open_call()?;
     // A page elsewhere must not sign a browser in, not even with a token of its own. Programs send no Origin.
     if call.header("origin").is_some() {
-        access::same_origin(&call.request)?;
+        call.state().auth().same_origin(call.presented()?)?;
     }
     let rules = Rules { body_only: &["token"], ..Rules::default() };
     let SignIn { token } = extract::fields(&mut call.request, rules).await?;
@@ -44,19 +44,18 @@ pub async fn list(call: Call) -> Result<Response, Problem> {
     respond::json(StatusCode::Ok, &json!({ "sessions": sessions }))
 }
 
-/// Ends a session; `current` is the one that asks.
-pub async fn remove(call: Call) -> Result<Response, Problem> {
-    let text = call.param("id")?;
-    let auth = call.state().auth();
-    let id = if text == "current" {
-        let session = match access::cookie(&call.request) {
-            Some(value) => auth.session(&value).await.map_err(|error| told(error.into()))?,
-            None => None,
-        };
-        session.ok_or_else(|| Problem::new(Code::NotFound, "you came without a session"))?.id
-    } else {
-        text.parse().map_err(|_| Problem::new(Code::BadRequest, "a session's number is wanted"))?
+/// Ends the session that asks.
+pub async fn leave(call: Call) -> Result<Response, Problem> {
+    let Credential::Session(id) = call.identity()?.credential else {
+        return Err(Problem::new(Code::NotFound, "you came without a session"));
     };
-    auth.sign_out(id).await?;
+    call.state().auth().sign_out(id).await?;
+    Ok(Response::new(StatusCode::NoContent))
+}
+
+/// Ends a session.
+pub async fn remove(call: Call) -> Result<Response, Problem> {
+    let id = call.param("id")?.parse().map_err(|_| Problem::new(Code::BadRequest, "a session's number is wanted"))?;
+    call.state().auth().sign_out(id).await?;
     Ok(Response::new(StatusCode::NoContent))
 }

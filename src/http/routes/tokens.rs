@@ -9,11 +9,14 @@ use super::super::extract::{self, Rules};
 use super::super::{Call, respond};
 use super::told;
 use crate::api::auth::{CreatedToken, NewToken, Token};
+use crate::names::Scope;
 use crate::problem::Problem;
+use crate::store::Grant;
 
 pub async fn create(mut call: Call) -> Result<Response, Problem> {
     let NewToken { name } = extract::fields(&mut call.request, Rules::default()).await?;
-    let token = call.state().auth().create_token(&name).await?;
+    let grant = Grant { scope: Scope::Admin, service: None };
+    let token = call.state().auth().create_token(&name, grant, None).await?;
     respond::json(StatusCode::Created, &CreatedToken { name, token: token.expose_secret().to_owned() })
 }
 

@@ -1,0 +1,119 @@
+//! What a request presents of who sends it, read from its head once, before anything else sees the request.
+
+use std::net::IpAddr;
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
+use http::{Method, Request};
+
+/// The name of the session's cookie on plain loopback, and over TLS.
+pub const COOKIES: [&str; 2] = ["podkeeper", "__Host-podkeeper"];
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// TCP, with the other end's address.
+    Network(IpAddr),
+    /// The unix socket, with what the kernel says of the other end.
+    Local {
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+}
+
+/// What a request presents. It is among the request's extensions, for REST and for a Socket.IO handshake alike.
+#[derive(Clone)]
+pub struct Presented {
+    /// Where the connection comes from.
+    pub peer: Peer,
+    /// Whether the method changes nothing. A Socket.IO handshake is a GET that opens everything, so it is never safe.
+    pub safe: bool,
+    /// `Authorization`. One that can't be read is an empty text: present, and good for nothing.
+    pub authorization: Option<String>,
+    /// The session cookie's value.
+    pub cookie: Option<String>,
+    /// `Origin`.
+    pub origin: Option<String>,
+    /// `Sec-Fetch-Site`.
+    pub fetch_site: Option<String>,
+    /// `Sec-Fetch-Mode`.
+    pub fetch_mode: Option<String>,
+    /// `Host`, or the authority of HTTP/2.
+    pub host: Option<String>,
+}
+
+impl std::fmt::Debug for Presented {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Presented").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// A header that may be there once. Twice, or with bytes that are no text, is present and empty.
+fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut all = headers.get_all(name).iter();
+    let first = all.next()?;
+    let text = if all.next().is_some() { "" } else { first.to_str().unwrap_or_default() };
+    Some(text.to_owned())
+}
+
+impl Presented {
+    /// Reads the head of a request that came from `peer`.
+    #[must_use]
+    pub fn read<B>(request: &Request<B>, peer: Peer) -> Self {
+        let headers = request.headers();
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        Self {
+            peer,
+            safe: [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()),
+            authorization: single(headers, &AUTHORIZATION),
+            cookie: headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(cookie),
+            origin: single(headers, &ORIGIN),
+            fetch_site: single(headers, &SEC_FETCH_SITE),
+            fetch_mode: single(headers, &SEC_FETCH_MODE),
+            host: authority.or_else(|| single(headers, &HOST)),
+        }
+    }
+
+    /// The same for a request that opens more than its method says, such as a handshake.
+    #[must_use]
+    pub fn unsafely(mut self) -> Self {
+        self.safe = false;
+        self
+    }
+}
+
+/// The session cookie's value in a `Cookie` header (RFC 6265, section 5.4).
+fn cookie(header: &str) -> Option<String> {
+    header.split(';').find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        COOKIES.contains(&name).then(|| value.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_is_found_among_other_cookies() {
+        assert_eq!(cookie("a=b; podkeeper=x=y; c").as_deref(), Some("x=y"));
+        assert_eq!(cookie("__Host-podkeeper=z").as_deref(), Some("z"));
+        for other in ["", "podkeeper", "xpodkeeper=a", "a=podkeeper=b", "Podkeeper=a"] {
+            assert_eq!(cookie(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_good_for_nothing() {
+        let peer = Peer::Network(IpAddr::from([127, 0, 0, 1]));
+        let request = Request::builder().method("POST").header("authorization", "Bearer a").header("host", "h");
+        let presented = Presented::read(&request.header("authorization", "Bearer b").body(()).unwrap(), peer);
+        assert_eq!((presented.authorization.as_deref(), presented.host.as_deref()), (Some(""), Some("h")));
+        assert!(!presented.safe);
+        assert!(!format!("{presented:?}").contains("Bearer"));
+    }
+}
