@@ -22,6 +22,7 @@ use crate::podman::Podman;
 use crate::problem::chain;
 use crate::proxy::Routes;
 use crate::services::{Adapters, Locks, status::LiveUnits};
+use crate::socketio::Sockets;
 use crate::store::{Store, StoreError};
 use crate::templates::Templates;
 use crate::units::{Quadlets, UserManager};
@@ -120,9 +121,10 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
     let deploys = Deploys::new(adapters.clone(), builds);
     let stopping = CancellationToken::new();
-    let state = State::new(deploys.clone(), auth, stopping.clone());
+    let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
     let bridge = Bridge::new(http::app(state), http::body_limit);
-    let server = Server::new(bridge, config.get().limits.clone(), stopping.clone());
+    let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth, stopping.clone());
+    let server = Server::new(service, config.get().limits.clone(), stopping.clone());
 
     let serving = tokio::spawn(server.run(listeners, GRACE));
     let watching = tokio::spawn({
@@ -133,6 +135,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
         let deploys = deploys.clone();
         async move { deploys.maintain().await }
     });
+    let streaming = tokio::spawn(sockets.clone().run());
     let guarding = tokio::spawn(watchdog(adapters.store.clone()));
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is ready");
@@ -149,8 +152,8 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     stopping.cancel();
     watching.abort();
     guarding.abort();
-    deploys.stop().await;
-    let _ = tokio::join!(serving, maintaining);
+    let _ = tokio::join!(deploys.stop(), sockets.stop());
+    let _ = tokio::join!(serving, maintaining, streaming);
     Ok(())
 }
 

@@ -24,6 +24,7 @@ pub mod deploys;
 
 pub mod api;
 pub mod http;
+pub mod socketio;
 
 pub mod agent;
 pub mod cli;

@@ -4,5 +4,6 @@
 pub mod auth;
 pub mod deployments;
 pub mod fields;
+pub mod live;
 pub mod logs;
 pub mod services;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deployments::Deployment;
 use crate::names::{BranchName, CommitId, HostName, ReleaseNumber, ServiceName, VolumeName};
-use crate::services::status::{Condition, Status as HostStatus};
+use crate::services::status::{Condition, Figures as HostFigures, Status as HostStatus};
 use crate::services::{Availability, Removed as HostRemoved};
 use crate::store;
 use crate::templates;
@@ -166,6 +166,17 @@ impl From<HostRemoved> for Removed {
 /// How a service is.
 #[derive(Debug, Serialize)]
 pub struct Status {
+    /// How it is.
+    #[serde(flatten)]
+    pub state: State,
+    /// What it uses.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+/// How a service is, without what it uses.
+#[derive(Debug, Serialize, PartialEq)]
+pub struct State {
     /// `created`, `starting`, `running`, `restarting`, `stopped` or `failed`.
     pub state: &'static str,
     /// systemd's own word for it.
@@ -176,14 +187,21 @@ pub struct Status {
     pub release: Option<ReleaseNumber>,
     /// Its commit.
     pub commit: Option<CommitId>,
-    /// CPU time since the last question, in percent of one core.
-    pub cpu_percent: Option<f64>,
-    /// Memory in use, where the host counts it.
-    pub memory_bytes: Option<u64>,
     /// How often systemd started it again by itself.
     pub restarts: u32,
     /// `healthy` or `unhealthy`; null where it has no health check.
     pub health: Option<&'static str>,
+}
+
+/// What a service uses; null is what the host doesn't count.
+#[derive(Debug, Serialize)]
+pub struct Figures {
+    /// CPU time since the last question, in percent of one core.
+    pub cpu_percent: Option<f64>,
+    /// Memory in use.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
 }
 
 /// The interface's word for what a service does.
@@ -199,7 +217,13 @@ pub fn state(condition: Condition) -> &'static str {
     }
 }
 
-impl From<HostStatus> for Status {
+impl From<(HostStatus, HostFigures)> for Status {
+    fn from((status, figures): (HostStatus, HostFigures)) -> Self {
+        Self { state: status.into(), figures: figures.into() }
+    }
+}
+
+impl From<HostStatus> for State {
     fn from(status: HostStatus) -> Self {
         Self {
             state: state(status.condition),
@@ -207,10 +231,18 @@ impl From<HostStatus> for Status {
             since: status.since,
             release: status.release,
             commit: status.commit,
-            cpu_percent: status.cpu_percent.map(|percent| (percent * 10.0).round() / 10.0),
-            memory_bytes: status.memory_bytes,
             restarts: status.restarts,
             health: status.health.map(|healthy| if healthy { "healthy" } else { "unhealthy" }),
+        }
+    }
+}
+
+impl From<HostFigures> for Figures {
+    fn from(figures: HostFigures) -> Self {
+        Self {
+            cpu_percent: figures.cpu_percent.map(|percent| (percent * 10.0).round() / 10.0),
+            memory_bytes: figures.memory_bytes,
+            pids: figures.pids,
         }
     }
 }

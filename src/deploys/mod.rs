@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use log::LogLine;
+pub use log::{LogLine, LogPart};
 
 use crate::builds::{BuildError, Builds};
 use crate::events::Event;

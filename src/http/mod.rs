@@ -1,10 +1,11 @@
-//! The REST interface, git and the dashboard over HTTP: hyper carries, tide routes, socketioxide streams.
+//! The REST interface, git and the dashboard over HTTP: hyper carries, tide routes.
 //!
 //! Each route stands once, in [`table`], with its lock; nothing is authorised anywhere else.
 
 mod access;
 mod bridge;
 mod extract;
+mod line;
 mod respond;
 mod routes;
 mod server;

@@ -1,23 +1,25 @@
 //! Accepts connections, bounded in number, and lets them end in their time when the agent stops.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
+use bytes::Bytes;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use socketioxide::SocketIo;
-use socketioxide::service::SocketIoService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Bridge, Listeners};
+use super::Listeners;
+use super::line::Line;
 use crate::auth::{Peer, Presented};
 use crate::config::Limits;
 
@@ -28,21 +30,25 @@ const BREATH: Duration = Duration::from_millis(50);
 
 /// The server.
 #[derive(Clone)]
-pub struct Server<S: Clone + Send + Sync + 'static> {
-    service: SocketIoService<Bridge<S>>,
+pub struct Server<S> {
+    service: S,
     limits: Limits,
     places: Arc<Semaphore>,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
 
-impl<S: Clone + Send + Sync + 'static> Server<S> {
-    /// A server of what lies behind `bridge`. It ends when `stopping` is cancelled.
+impl<S, B> Server<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    /// A server of `service`. It ends when `stopping` is cancelled.
     #[must_use]
-    pub fn new(bridge: Bridge<S>, limits: Limits, stopping: CancellationToken) -> Self {
-        // No namespace is registered yet: a handshake is answered, and each connection to a namespace is refused.
-        let (service, _io) =
-            SocketIo::builder().max_payload(1 << 20).ws_read_buffer_size(4096).build_with_inner_svc(bridge);
+    pub fn new(service: S, limits: Limits, stopping: CancellationToken) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections as usize));
         Self { service, limits, places, stopping, connections: TaskTracker::new() }
     }
@@ -103,9 +109,12 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
         let place = self.stopping.run_until_cancelled(self.places.clone().acquire_owned()).await;
         let Some(Ok(place)) = place else { return };
         let service = self.service.clone();
+        let cut = CancellationToken::new();
+        let stream = Line::new(stream, cut.clone(), place);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let presented = Presented::read(&request, peer);
             request.extensions_mut().insert(presented);
+            request.extensions_mut().insert(cut.clone());
             Service::call(&service, request)
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -130,7 +139,6 @@ impl<S: Clone + Send + Sync + 'static> Server<S> {
             if let Err(error) = ended {
                 tracing::debug!("a connection ended: {error}");
             }
-            drop(place);
         });
     }
 }

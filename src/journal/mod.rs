@@ -141,6 +141,11 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// Whether `pattern` is one that a query takes.
+pub fn check(pattern: &str) -> Result<(), JournalError> {
+    reader::compile(pattern).map(drop)
+}
+
 /// The journal.
 #[derive(Debug, Clone)]
 pub struct Journal {

@@ -23,17 +23,13 @@ fn read(error: impl Into<std::io::Error>) -> JournalError {
     JournalError::Read(error.into())
 }
 
+pub(super) fn compile(pattern: &str) -> Result<Regex, JournalError> {
+    RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| JournalError::Pattern(Box::new(error)))
+}
+
 impl Reader {
     pub(super) fn open(folder: Option<&Path>, query: &Query) -> Result<Self, JournalError> {
-        let pattern = match &query.grep {
-            None => None,
-            Some(text) => Some(
-                RegexBuilder::new(text)
-                    .size_limit(1 << 20)
-                    .build()
-                    .map_err(|error| JournalError::Pattern(Box::new(error)))?,
-            ),
-        };
+        let pattern = query.grep.as_deref().map(compile).transpose()?;
         let mut handle = match folder {
             Some(folder) => OpenDirectoryOptions::default().open_directory(folder.to_string_lossy().into_owned()),
             None => OpenOptions::default().system(true).current_user(true).local_only(true).open(),

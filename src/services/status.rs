@@ -45,14 +45,21 @@ pub struct Status {
     pub release: Option<ReleaseNumber>,
     /// Its commit.
     pub commit: Option<CommitId>,
-    /// CPU time since the last look, in percent of one core.
-    pub cpu_percent: Option<f64>,
-    /// Memory in use, where the host counts it.
-    pub memory_bytes: Option<u64>,
     /// How often systemd started it again by itself.
     pub restarts: u32,
     /// Whether its health check passes; none where it has none.
     pub health: Option<bool>,
+}
+
+/// What a service uses; a figure that the host doesn't count is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    /// CPU time since the last look, in percent of one core.
+    pub cpu_percent: Option<f64>,
+    /// Memory in use.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
 }
 
 /// What is remembered of a unit between two looks.
@@ -104,8 +111,25 @@ impl Adapters {
         }
     }
 
+    /// How all services are, by name, and what they use.
+    pub async fn status(&self) -> Result<BTreeMap<ServiceName, (Status, Figures)>, ServiceError> {
+        let states = self.states().await?;
+        let with_figures = states.into_iter().map(|(name, status)| {
+            let figures = status.release.map(|number| self.figures_of(&ReleaseName::new(&name, number)));
+            (name, (status, figures.unwrap_or_default()))
+        });
+        Ok(with_figures.collect())
+    }
+
+    /// What all services use, by name: one sweep over the cgroup files.
+    pub async fn figures(&self) -> Result<BTreeMap<ServiceName, Figures>, ServiceError> {
+        let services = self.store.services().await?.into_iter();
+        let current = services.filter_map(|service| Some(ReleaseName::new(&service.name, service.current?)));
+        Ok(current.map(|release| (release.service.clone(), self.figures_of(&release))).collect())
+    }
+
     /// How all services are, by name.
-    pub async fn status(&self) -> Result<BTreeMap<ServiceName, Status>, ServiceError> {
+    pub async fn states(&self) -> Result<BTreeMap<ServiceName, Status>, ServiceError> {
         let services = self.store.services().await?;
         let commits = self.store.current_commits().await?;
         let listing = self.units.units(&["*@*.service".to_owned()]).await?;
@@ -129,40 +153,45 @@ impl Adapters {
             since: None,
             release: service.current,
             commit: None,
-            cpu_percent: None,
-            memory_bytes: None,
             restarts: 0,
             health: None,
         };
         let Some(unit) = unit else { return status };
-        let folder = self.cgroup(service, &unit.name);
-        status.memory_bytes = folder.as_deref().and_then(read_number_in("memory.current"));
-        let cpu = folder.as_deref().and_then(cpu_micros);
         self.live.with(&unit.name, |memory| {
             status.restarts = memory.restarts;
             status.since = memory.since;
-            let now = Instant::now();
-            if let (Some((before, at)), Some(cpu)) = (memory.cpu, cpu) {
-                let span = now.duration_since(at).as_secs_f64();
-                if span > 0.05 {
-                    status.cpu_percent = Some(cpu.saturating_sub(before) as f64 / span / 10_000.0);
-                }
-            }
-            memory.cpu = cpu.map(|cpu| (cpu, now));
         });
         status
     }
 
+    fn figures_of(&self, release: &ReleaseName) -> Figures {
+        let unit = release.unit();
+        let Some(folder) = self.cgroup(&release.service, &unit) else { return Figures::default() };
+        let cpu = cpu_micros(&folder);
+        let cpu_percent = cpu.and_then(|cpu| {
+            let now = Instant::now();
+            let before = self.live.with(&unit, |memory| memory.cpu.replace((cpu, now)));
+            let (before, at) = before?;
+            let span = now.duration_since(at).as_secs_f64();
+            (span > 0.05).then(|| cpu.saturating_sub(before) as f64 / span / 10_000.0)
+        });
+        Figures {
+            cpu_percent,
+            memory_bytes: number_in(&folder, "memory.current"),
+            pids: number_in(&folder, "pids.current"),
+        }
+    }
+
     /// The cgroup folder of a service's unit. systemd derives the slice from the unit's name.
-    fn cgroup(&self, service: &Service, unit: &str) -> Option<PathBuf> {
+    fn cgroup(&self, service: &ServiceName, unit: &str) -> Option<PathBuf> {
         let manager = self.units.cgroup()?;
-        let slice = format!("app-{}.slice", units::escape(service.name.as_str()));
+        let slice = format!("app-{}.slice", units::escape(service.as_str()));
         Some(Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice").join(slice).join(unit))
     }
 }
 
-fn read_number_in(file: &'static str) -> impl Fn(&Path) -> Option<u64> {
-    move |folder| std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+fn number_in(folder: &Path, file: &str) -> Option<u64> {
+    std::fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
 }
 
 /// `usage_usec` of the cgroup's cpu.stat (Documentation/admin-guide/cgroup-v2.rst).

@@ -10,6 +10,7 @@ use podkeeper::config::Limits;
 use podkeeper::http::{BodyLimit, Bridge};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use super::support::{Answer, Served, raw, request, serve};
 
@@ -75,7 +76,7 @@ async fn served() -> (Seen, Served) {
         Ok("")
     });
     let limits = Limits { head_timeout: Duration::from_secs(1), ..Limits::default() };
-    (seen, serve(Bridge::new(app, limit), limits).await)
+    (seen, serve(Bridge::new(app, limit), limits, CancellationToken::new()).await)
 }
 
 async fn connect(address: SocketAddr, request: &str) -> TcpStream {
@@ -212,13 +213,6 @@ async fn a_handler_that_panics_answers_and_the_next_one_too() {
     let answer = raw(served.address, &request("GET", "/panic", &[], "")).await;
     assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
     assert_eq!(raw(served.address, &request("GET", "/hello", &[], "")).await.status, 200);
-}
-
-#[tokio::test]
-async fn socketioxide_answers_a_handshake_beside_tide() {
-    let (_, served) = served().await;
-    let answer = raw(served.address, &request("GET", "/socket.io/?EIO=4&transport=polling", &[], "")).await;
-    assert!(answer.status == 200 && answer.body.contains("\"sid\""), "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

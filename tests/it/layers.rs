@@ -94,7 +94,7 @@ fn foreign_types_stay_in_their_module() {
         ("zbus::", &["units"]),
         ("rusqlite::", &["store"]),
         ("tide::", &["http"]),
-        ("socketioxide::", &["http", "socketio"]),
+        ("socketioxide::", &["socketio"]),
         ("systemd::journal", &["journal"]),
     ];
     for file in all {

@@ -5,4 +5,5 @@
 mod bridge;
 mod layers;
 mod routes;
+mod sockets;
 mod support;

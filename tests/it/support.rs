@@ -3,6 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper::{Request, Response};
 use podkeeper::auth::Auth;
 use podkeeper::builds::Builds;
 use podkeeper::config::{Config, Limits, LiveConfig};
@@ -15,6 +20,7 @@ use podkeeper::names::{Scope, ServiceName};
 use podkeeper::podman::Podman;
 use podkeeper::proxy::Routes;
 use podkeeper::services::{Adapters, Locks, status::LiveUnits};
+use podkeeper::socketio::Sockets;
 use podkeeper::store::{Grant, Store};
 use podkeeper::templates::Templates;
 use podkeeper::units::{Quadlets, UserManager};
@@ -32,14 +38,20 @@ pub struct Served {
     _stop: DropGuard,
 }
 
-pub async fn serve<S: Clone + Send + Sync + 'static>(bridge: Bridge<S>, limits: Limits) -> Served {
+pub async fn serve<S, B>(service: S, limits: Limits, stopping: CancellationToken) -> Served
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let folder = tempfile::tempdir().unwrap();
-    let stopping = CancellationToken::new();
     let web = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = web.local_addr().unwrap();
     let local = folder.path().join("agent.sock");
     let listeners = Listeners { web: vec![web], local: vec![tokio::net::UnixListener::bind(&local).unwrap()] };
-    tokio::spawn(Server::new(bridge, limits, stopping.clone()).run(listeners, Duration::from_secs(1)));
+    tokio::spawn(Server::new(service, limits, stopping.clone()).run(listeners, Duration::from_secs(1)));
     Served { address, local, _folder: folder, _stop: stopping.drop_guard() }
 }
 
@@ -47,6 +59,8 @@ pub async fn serve<S: Clone + Send + Sync + 'static>(bridge: Bridge<S>, limits: 
 pub struct TestAgent {
     pub served: Served,
     pub auth: Auth,
+    pub sockets: Sockets,
+    pub stopping: CancellationToken,
     _folder: tempfile::TempDir,
 }
 
@@ -81,9 +95,14 @@ impl TestAgent {
             live: LiveUnits::default(),
         };
         let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
-        let state = State::new(Deploys::new(adapters, builds), auth.clone(), CancellationToken::new());
-        let served = serve(Bridge::new(http::app(state), http::body_limit), limits).await;
-        Self { served, auth, _folder: folder }
+        let deploys = Deploys::new(adapters, builds);
+        let stopping = CancellationToken::new();
+        let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
+        let bridge = Bridge::new(http::app(state), http::body_limit);
+        let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth.clone(), stopping.clone());
+        tokio::spawn(sockets.clone().run());
+        let served = serve(service, limits, stopping.clone()).await;
+        Self { served, auth, sockets, stopping, _folder: folder }
     }
 
     /// A new token.

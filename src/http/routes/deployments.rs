@@ -7,6 +7,7 @@ use super::super::extract::{self, Rules};
 use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::deployments::{Deployment, Deployments, PageOf};
+use crate::deploys::LogPart;
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};
 
@@ -40,8 +41,8 @@ pub async fn cancel(call: Call) -> Result<Response, Problem> {
 /// Its whole story; it follows while the deployment goes on. `text/event-stream` where that is accepted, else text.
 pub async fn log(call: Call) -> Result<Response, Problem> {
     let id = number(&call.param("id")?)?;
-    let cursor = call.header("last-event-id").map(str::to_owned);
-    let lines = call.state().deploys().log(id, cursor).await.map_err(told)?;
+    let part = LogPart { cursor: call.header("last-event-id").map(str::to_owned), ..LogPart::default() };
+    let lines = call.state().deploys().log(id, part).await.map_err(told)?;
     let stopping = call.state().stopping();
     if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {
         return Ok(stream::events(lines, stopping));

@@ -8,12 +8,8 @@ use super::super::extract::{self, Rules};
 use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
-use crate::journal::{self, Query, Select};
-use crate::names::{ReleaseName, ReleaseNumber};
+use crate::journal::{self, Query};
 use crate::problem::{Code, Problem};
-
-/// How many of a service's newest builds its logs show.
-const BUILDS: u32 = 50;
 
 fn micros(time: Timestamp) -> Result<u64, Problem> {
     u64::try_from(time.as_microsecond()).map_err(|_| Problem::new(Code::BadRequest, "that moment is before 1970"))
@@ -25,27 +21,19 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         extract::fields(&mut call.request, Rules { path: Some(("name", name.as_str())), ..Rules::default() }).await?;
     let lines = usize::try_from(within(wanted.lines, "lines", 1, 10_000, 200)?).unwrap_or(200);
     let priority = within(wanted.priority, "priority", 0, 7, 7)?;
-    let store = &call.state().parts().store;
-    let service = store.service(&name).await.map_err(|error| told(error.into()))?;
-    let select = match wanted.release {
-        Some(number) => {
-            let number: ReleaseNumber = number
+    let release = match wanted.release {
+        Some(number) => Some(
+            number
                 .to_string()
                 .parse()
-                .map_err(|error: crate::names::NameError| Problem::new(Code::BadRequest, error.to_string()))?;
-            Select::Release(ReleaseName::new(&name, number))
-        }
-        None => {
-            let page = store.deployments(&name, None, BUILDS).await.map_err(|error| told(error.into()))?;
-            let built = page.deployments.into_iter().filter(|deployment| deployment.from_release.is_none());
-            Select::Service(name.clone(), built.map(|deployment| deployment.id).collect())
-        }
+                .map_err(|error: crate::names::NameError| Problem::new(Code::BadRequest, error.to_string()))?,
+        ),
+        None => None,
     };
-    // What lies further back belongs to another service that had this name.
-    let created = micros(service.created)?;
+    let all = call.state().deploys().log_query(&name, release).await.map_err(told)?;
+    let since = wanted.since.map(micros).transpose()?;
     let query = Query {
-        select,
-        since: Some(wanted.since.map(micros).transpose()?.map_or(created, |since| since.max(created))),
+        since: since.max(all.since),
         until: wanted.until.map(micros).transpose()?,
         cursor: wanted.cursor,
         direction: match wanted.direction {
@@ -55,10 +43,11 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         lines,
         grep: wanted.grep,
         priority: (priority < 7).then(|| u8::try_from(priority).unwrap_or(7)),
+        ..all
     };
     let accepts = call.header("accept").unwrap_or_default().to_owned();
     if wanted.follow {
-        let lines = call.state().parts().journal.follow(query);
+        let lines = call.state().deploys().follow_log(query);
         let stopping = call.state().stopping();
         return Ok(if accepts.contains("text/plain") {
             stream::text(lines, stopping, move |entry| short(&entry, name.as_str()))

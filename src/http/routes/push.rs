@@ -9,7 +9,7 @@ use tide::Response;
 use super::super::extract::{self, Rules};
 use super::super::{Call, stream as streams};
 use super::told;
-use crate::deploys::LogLine;
+use crate::deploys::{LogLine, LogPart};
 use crate::journal::Entry;
 use crate::names::{Actor, CommitId, DeploymentId};
 use crate::problem::Problem;
@@ -52,7 +52,7 @@ pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
             Ok(response)
         }
         Ok(deployment) => {
-            let lines = call.state().deploys().log(deployment.id, None).await.map_err(told)?;
+            let lines = call.state().deploys().log(deployment.id, LogPart::default()).await.map_err(told)?;
             let url = spec::url(&name, &call.state().config());
             let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
             Ok(streams::text(lines.chain(end), call.state().stopping(), |entry| format!("{}\n", entry.message)))

@@ -42,7 +42,7 @@ fn shown(
 async fn show_one(call: &Call, name: &ServiceName) -> Result<api::Service, Problem> {
     let parts = call.state().parts();
     let service = parts.store.service(name).await.map_err(|error| told(error.into()))?;
-    let status = parts.status().await.map_err(told)?;
+    let status = parts.states().await.map_err(told)?;
     let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
     let last = last.remove(&service.id);
     Ok(shown(call, service, status.get(name), last))
@@ -52,7 +52,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
     let limit = usize::try_from(within(page.limit, "limit", 1, 1000, 1000)?).unwrap_or(1000);
     let parts = call.state().parts();
-    let status = parts.status().await.map_err(told)?;
+    let status = parts.states().await.map_err(told)?;
     let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
     let mut services = parts.store.services().await.map_err(|error| told(error.into()))?;
     services.retain(|service| {

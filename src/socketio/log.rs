@@ -1,0 +1,203 @@
+//! `/log`: the lines of a service or of a deployment, those that were there and those that come, on one cursor.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::{FutureExt, Stream, StreamExt};
+use serde_json::json;
+
+use tokio::time::timeout;
+
+use super::Sockets;
+use super::channel::{Channel, MESSAGE};
+use super::client::{Answer, Call, Client, Payload, Subject};
+use crate::api::live::{Ack, Close, LogData, OpenLog};
+use crate::api::logs::LogEntry;
+use crate::deploys::{Deploys, LogLine, LogPart};
+use crate::journal;
+use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
+use crate::problem::{Code, Problem, chain};
+use crate::services::ServiceError;
+
+/// How long a client may acknowledge nothing until its reader is closed. It is opened again at the same place.
+const PARK: Duration = Duration::from_secs(2);
+/// What a line costs besides its text: its cursor, above all.
+const AROUND: usize = 320;
+/// How many of a service's lines that are there a stream begins with, where it doesn't say.
+const LINES: usize = 200;
+const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
+
+impl Payload for OpenLog {
+    async fn subject(&self, sockets: &Sockets) -> Result<Subject, Problem> {
+        match (&self.service, self.deployment) {
+            (Some(service), None) => Ok(Subject::Service(service.clone())),
+            (None, Some(id)) => {
+                let row = sockets.parts().store.deployment(id).await.map_err(|error| error.problem())?;
+                Ok(Subject::Service(row.service))
+            }
+            _ => Err(Problem::new(Code::BadRequest, WHOSE)),
+        }
+    }
+}
+
+impl Payload for Ack {
+    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+        Ok(Subject::Own)
+    }
+}
+
+impl Payload for Close {
+    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+        Ok(Subject::Own)
+    }
+}
+
+/// Whose lines.
+enum Source {
+    Service(ServiceName, Option<ReleaseNumber>),
+    Deployment(DeploymentId),
+}
+
+pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem> {
+    let within = |value: Option<u64>, name: &str, most: u64| match value {
+        Some(value) if value > most => {
+            Err(Problem::new(Code::BadRequest, format!("`{name}` must be from 0 to {most}")))
+        }
+        value => Ok(value),
+    };
+    let lines = within(wanted.lines, "lines", 10_000)?.and_then(|lines| usize::try_from(lines).ok());
+    let priority = within(wanted.priority, "priority", 7)?.and_then(|priority| u8::try_from(priority).ok());
+    if let Some(pattern) = &wanted.grep {
+        journal::check(pattern).map_err(|error| error.problem())?;
+    }
+    let (source, lines) = match (wanted.service, wanted.deployment) {
+        (Some(service), None) => (Source::Service(service, wanted.release.map(ReleaseNumber)), lines.or(Some(LINES))),
+        (None, Some(id)) => (Source::Deployment(id), lines),
+        _ => return Err(Problem::new(Code::BadRequest, WHOSE)),
+    };
+    let part = LogPart { cursor: wanted.cursor, lines, grep: wanted.grep, priority };
+    let feed = Feed { deploys: call.client.sockets().deploys().clone(), source, part };
+    // That there is such a service is said in the answer, not in the stream.
+    let first = feed.lines().await?;
+    let channel = call.client.streams().open(call.socket)?;
+    let told = json!({ "channel": channel.id() });
+    Ok(Answer::stream(told, run(call.client, channel, feed, first)))
+}
+
+pub(super) async fn ack(call: Call, ack: Ack) -> Result<Answer, Problem> {
+    call.client.streams().acknowledge(ack.channel, ack.seq)?;
+    Ok(Answer::from(json!({})))
+}
+
+pub(super) async fn close(call: Call, close: Close) -> Result<Answer, Problem> {
+    call.client.streams().close(close.channel)?;
+    Ok(Answer::from(json!({})))
+}
+
+type Lines = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
+
+struct Feed {
+    deploys: Deploys,
+    source: Source,
+    part: LogPart,
+}
+
+impl Feed {
+    /// The lines behind the last one that was sent, from a reader of their own.
+    async fn lines(&self) -> Result<Lines, Problem> {
+        let lines: Result<Lines, ServiceError> = match &self.source {
+            Source::Service(name, release) => {
+                self.deploys.service_log(name, *release, self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
+            }
+            Source::Deployment(id) => {
+                self.deploys.log(*id, self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
+            }
+        };
+        lines.map_err(|error| {
+            tracing::debug!("no log to stream: {}", chain(&error));
+            error.problem()
+        })
+    }
+
+    /// Sends all lines until there are no more.
+    async fn pump(&mut self, channel: &Channel, first: Lines) -> Result<(), Problem> {
+        let mut reader = Some(Batches { lines: first, next: None });
+        loop {
+            let batches = match &mut reader {
+                Some(batches) => batches,
+                None => reader.insert(Batches { lines: self.lines().await?, next: None }),
+            };
+            let Some(batch) = batches.next().await else { return Ok(()) };
+            let (entries, bytes) = batch?;
+            let seq = match timeout(PARK, channel.room(bytes)).await {
+                Ok(seq) => seq,
+                Err(_) => {
+                    // What the journal holds meanwhile is read when there is room for it.
+                    reader = None;
+                    channel.room(bytes).await
+                }
+            };
+            self.part.cursor = entries.last().map(|entry| entry.cursor.clone());
+            let data = LogData { channel: channel.id(), seq, entries };
+            if channel.send("data", &data).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn run(client: Client, channel: Channel, mut feed: Feed, first: Lines) {
+    let ended = tokio::select! {
+        biased;
+        () = client.gone().cancelled() => return,
+        () = client.sockets().stopping().cancelled() => {
+            Err(Problem::new(Code::Restarting, "the agent is stopping; open the stream again behind the last line"))
+        }
+        () = channel.closing() => Ok(()),
+        ended = feed.pump(&channel, first) => ended,
+    };
+    let _ = client.gone().run_until_cancelled(channel.close(ended.err().as_ref())).await;
+}
+
+/// Lines that are there together, together.
+struct Batches {
+    lines: Lines,
+    /// What didn't fit into the last batch.
+    next: Option<LogLine>,
+}
+
+impl Batches {
+    async fn next(&mut self) -> Option<Result<(Vec<LogEntry>, usize), Problem>> {
+        let mut line = match self.next.take() {
+            Some(line) => line,
+            None => self.lines.next().await?,
+        };
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        loop {
+            let entry = match line {
+                Ok(entry) => entry,
+                Err(error) if entries.is_empty() => {
+                    tracing::warn!("a log stream ended: {}", chain(&error));
+                    return Some(Err(error.problem()));
+                }
+                error => {
+                    self.next = Some(error);
+                    break;
+                }
+            };
+            let cost = entry.message.len() + AROUND;
+            if bytes + cost > MESSAGE && !entries.is_empty() {
+                self.next = Some(Ok(entry));
+                break;
+            }
+            bytes += cost;
+            entries.push(entry.into());
+            match self.lines.next().now_or_never() {
+                Some(Some(next)) => line = next,
+                // Nothing is there yet, or nothing more will come: the next call tells.
+                _ => break,
+            }
+        }
+        Some(Ok((entries, bytes)))
+    }
+}

@@ -1,0 +1,372 @@
+//! `/status`: how the services are, then each change, from one look for everybody who listens.
+//!
+//! Events only say that something changed. One task looks at the host, a moment after the first of several, and keeps
+//! what it saw with a number a change; each client has its own place in those numbers. However slow it is, what waits
+//! for it is the newest state of each service and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use socketioxide::extract::SocketRef;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Sockets;
+use super::channel::{Gone, emit, told};
+use super::client::{Answer, Call, Client, Payload, Subject};
+use crate::api::deployments::Deployment;
+use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot, Stats};
+use crate::api::services::{Figures, State};
+use crate::events::Event;
+use crate::names::{DeploymentId, ServiceName};
+use crate::problem::{Code, Problem, chain};
+use crate::services::{Adapters, ServiceError};
+use crate::store;
+
+/// The namespace.
+pub(super) const NAMESPACE: &str = "/status";
+/// How long changes are collected until the host is looked at.
+const COLLECT: Duration = Duration::from_millis(50);
+/// How often figures are sent to whom asked for them.
+const FIGURES: Duration = Duration::from_secs(2);
+/// How long until the host is looked at again where it didn't answer.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How many deployments, and how many removed services, are remembered for slow clients.
+const REMEMBERED: usize = 256;
+
+/// What everybody who listens is shown.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    view: watch::Sender<View>,
+    figures: watch::Sender<Arc<BTreeMap<ServiceName, Figures>>>,
+    wanted: Arc<AtomicUsize>,
+    asked: Notify,
+}
+
+/// What was seen, each thing with the number of its last change.
+#[derive(Debug, Default)]
+struct View {
+    /// Nothing has changed since without being looked at.
+    fresh: bool,
+    last: u64,
+    /// Who has not seen this change yet may have missed one that is not remembered.
+    forgotten: u64,
+    services: BTreeMap<ServiceName, (u64, State)>,
+    removed: BTreeMap<ServiceName, u64>,
+    deployments: BTreeMap<DeploymentId, Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    number: u64,
+    ended: bool,
+    deployment: Arc<Deployment>,
+}
+
+/// What waits to be looked at.
+#[derive(Debug, Default)]
+struct Waiting {
+    services: bool,
+    deployments: BTreeSet<DeploymentId>,
+    /// Which are under way is not known any more.
+    unfinished: bool,
+}
+
+impl Waiting {
+    fn everything() -> Self {
+        Self { services: true, deployments: BTreeSet::new(), unfinished: true }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.services && !self.unfinished && self.deployments.is_empty()
+    }
+
+    fn add(&mut self, event: Result<Event, RecvError>) {
+        match event {
+            Ok(Event::Service(_) | Event::Removed(_)) => self.services = true,
+            Ok(Event::Deployment(_, id)) => {
+                self.services = true;
+                self.deployments.insert(id);
+            }
+            Ok(_) | Err(RecvError::Closed) => {}
+            Err(RecvError::Lagged(_)) => {
+                *self = Self { deployments: std::mem::take(&mut self.deployments), ..Self::everything() }
+            }
+        }
+    }
+}
+
+impl View {
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn set_services(&mut self, states: BTreeMap<ServiceName, State>) {
+        let gone: Vec<ServiceName> = self.services.keys().filter(|name| !states.contains_key(*name)).cloned().collect();
+        for name in gone {
+            self.services.remove(&name);
+            let number = self.number();
+            self.removed.insert(name, number);
+        }
+        for (name, state) in states {
+            if self.services.get(&name).is_none_or(|(_, before)| *before != state) {
+                self.removed.remove(&name);
+                let number = self.number();
+                self.services.insert(name, (number, state));
+            }
+        }
+        while self.removed.len() > REMEMBERED {
+            let Some(oldest) = self.removed.iter().min_by_key(|(_, number)| **number).map(|(name, _)| name.clone())
+            else {
+                break;
+            };
+            self.forgotten = self.forgotten.max(self.removed.remove(&oldest).unwrap_or(0));
+        }
+    }
+
+    fn set_deployment(&mut self, row: store::Deployment) {
+        let (id, ended, number) = (row.id, row.state.is_final(), self.number());
+        self.deployments.insert(id, Seen { number, ended, deployment: Arc::new(row.into()) });
+        while self.deployments.len() > REMEMBERED {
+            let ended = self.deployments.iter().find(|(_, seen)| seen.ended).map(|(id, _)| *id);
+            let Some(oldest) = ended.or_else(|| self.deployments.keys().next().copied()) else { break };
+            let number = self.deployments.remove(&oldest).map_or(0, |seen| seen.number);
+            self.forgotten = self.forgotten.max(number);
+        }
+    }
+
+    /// The first change behind `seen` that `client` may see, and its number.
+    fn next(&self, seen: u64, client: &Client) -> Option<(u64, Change<'_>)> {
+        let services = self
+            .services
+            .iter()
+            .map(|(name, (number, state))| (*number, name, Change::Service(ServiceState { name, state })));
+        let removed = self.removed.iter().map(|(name, number)| (*number, name, Change::Removed(Removed { name })));
+        let deployments = self
+            .deployments
+            .values()
+            .map(|seen| (seen.number, &seen.deployment.service, Change::Deployment(&seen.deployment)));
+        services
+            .chain(removed)
+            .chain(deployments)
+            .filter(|(number, service, _)| *number > seen && client.sees(service))
+            .min_by_key(|(number, ..)| *number)
+            .map(|(number, _, change)| (number, change))
+    }
+
+    fn snapshot(&self, client: &Client) -> Value {
+        let services = self.services.iter().filter(|(name, _)| client.sees(name));
+        let deployments = self.deployments.values().filter(|seen| !seen.ended && client.sees(&seen.deployment.service));
+        json!(Snapshot {
+            services: services.map(|(name, (_, state))| ServiceState { name, state }).collect(),
+            deployments: deployments.map(|seen| &*seen.deployment).collect(),
+        })
+    }
+}
+
+enum Change<'a> {
+    Service(ServiceState<'a>),
+    Removed(Removed<'a>),
+    Deployment(&'a Deployment),
+}
+
+impl Change<'_> {
+    fn message(&self) -> (&'static str, Value) {
+        match self {
+            Self::Service(state) => ("service", json!(state)),
+            Self::Removed(removed) => ("removed", json!(removed)),
+            Self::Deployment(deployment) => ("deployment", json!(deployment)),
+        }
+    }
+}
+
+impl Feed {
+    /// Looks at the host when something changed and somebody listens, for ever.
+    pub(super) async fn run(&self, parts: &Adapters) {
+        let mut events = parts.events.subscribe();
+        let mut waiting = Waiting::default();
+        let mut again = None;
+        let mut next_figures = Instant::now();
+        loop {
+            tokio::select! {
+                event = events.recv() => waiting.add(event),
+                () = self.asked.notified() => {
+                    if !self.view.borrow().fresh {
+                        waiting = Waiting::everything();
+                    }
+                }
+                () = at(again) => again = None,
+                () = sleep_until(next_figures), if self.wanted.load(Ordering::Relaxed) > 0 => {
+                    next_figures = Instant::now() + FIGURES;
+                    self.sweep(parts).await;
+                    continue;
+                }
+            }
+            if self.view.receiver_count() == 0 {
+                waiting = Waiting::default();
+                self.view.send_modify(|view| *view = View { last: view.last, ..View::default() });
+                continue;
+            }
+            if waiting.is_empty() || again.is_some() {
+                continue;
+            }
+            sleep(COLLECT).await;
+            while let Ok(event) = events.try_recv() {
+                waiting.add(Ok(event));
+            }
+            match self.look(parts, &waiting).await {
+                Ok(()) => waiting = Waiting::default(),
+                Err(error) => {
+                    tracing::debug!("can't see how the services are: {}", chain(&error));
+                    again = Some(Instant::now() + AGAIN);
+                }
+            }
+        }
+    }
+
+    async fn look(&self, parts: &Adapters, waiting: &Waiting) -> Result<(), ServiceError> {
+        let states = parts.states().await?.into_iter().map(|(name, status)| (name, status.into())).collect();
+        let mut rows = Vec::new();
+        if waiting.unfinished {
+            for service in parts.store.services().await? {
+                rows.extend(parts.store.unfinished(&service.name).await?);
+            }
+        }
+        for id in &waiting.deployments {
+            // One that is gone went with its service.
+            rows.extend(parts.store.deployment(*id).await.ok());
+        }
+        self.view.send_modify(|view| {
+            view.set_services(states);
+            rows.into_iter().for_each(|row| view.set_deployment(row));
+            view.fresh = true;
+        });
+        Ok(())
+    }
+
+    async fn sweep(&self, parts: &Adapters) {
+        match parts.figures().await {
+            Ok(figures) => {
+                let figures = figures.into_iter().map(|(name, figures)| (name, figures.into())).collect();
+                self.figures.send_replace(Arc::new(figures));
+            }
+            Err(error) => tracing::debug!("can't see what the services use: {}", chain(&error)),
+        }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Somebody wants figures, for as long as this lives.
+struct Wanted(Arc<AtomicUsize>);
+
+impl Wanted {
+    fn new(feed: &Feed) -> Self {
+        feed.wanted.fetch_add(1, Ordering::Relaxed);
+        feed.asked.notify_one();
+        Self(feed.wanted.clone())
+    }
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Payload for Stats {
+    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+        Ok(Subject::Own)
+    }
+}
+
+pub(super) async fn stats(call: Call, stats: Stats) -> Result<Answer, Problem> {
+    call.client.wants_stats().send_replace(stats.on);
+    Ok(Answer::from(json!({})))
+}
+
+/// Shows `client` how everything is until it is gone or the agent stops.
+pub(super) async fn show(client: Client, socket: SocketRef) {
+    let showing = async {
+        tokio::select! {
+            biased;
+            () = client.sockets().stopping().cancelled() => {
+                let stopping = Problem::new(Code::Restarting, "the agent is stopping");
+                emit(&socket, "closed", &told(&stopping)).await
+            }
+            ended = changes(&client, &socket) => ended,
+        }
+    };
+    let _ = client.gone().run_until_cancelled(showing).await;
+}
+
+async fn changes(client: &Client, socket: &SocketRef) -> Result<(), Gone> {
+    let feed = client.sockets().feed();
+    let mut view = feed.view.subscribe();
+    let mut figures = feed.figures.subscribe();
+    let mut wants = client.wants_stats().subscribe();
+    let mut wanted = None;
+    feed.asked.notify_one();
+    if view.wait_for(|view| view.fresh).await.is_err() {
+        return Ok(());
+    }
+    // What has not been seen at all is a snapshot.
+    let mut seen = None;
+    loop {
+        tokio::select! {
+            changed = wants.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                wanted = wants.borrow_and_update().then(|| Wanted::new(feed));
+            }
+            _ = figures.changed(), if wanted.is_some() => {
+                let message = {
+                    let figures = figures.borrow_and_update();
+                    let services = figures.iter().filter(|(name, _)| client.sees(name)).collect();
+                    json!(AllFigures { services })
+                };
+                emit(socket, "stats", &message).await?;
+            }
+            sent = news(&mut view, &mut seen, client, socket) => sent?,
+        }
+    }
+}
+
+/// Waits for what the client has not seen, and sends one message of it.
+async fn news(
+    view: &mut watch::Receiver<View>,
+    seen: &mut Option<u64>,
+    client: &Client,
+    socket: &SocketRef,
+) -> Result<(), Gone> {
+    loop {
+        let message = {
+            let view = view.borrow_and_update();
+            match *seen {
+                Some(seen) if seen >= view.forgotten => {
+                    view.next(seen, client).map(|(number, change)| (number, change.message()))
+                }
+                _ => Some((view.last, ("snapshot", view.snapshot(client)))),
+            }
+        };
+        if let Some((number, (event, data))) = message {
+            emit(socket, event, &data).await?;
+            *seen = Some(number);
+            return Ok(());
+        }
+        if view.changed().await.is_err() {
+            return Err(Gone);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Socket.IO over real connections: the protocol's frames, who is let in, and the table of events.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use podkeeper::names::Scope;
+use podkeeper::socketio::table::{EVENTS, NAMESPACES};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{self, Message};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::HeaderValue;
+
+use super::support::{Answer, TestAgent, request};
+
+/// A client on a plain WebSocket that speaks the frames by hand.
+struct Client {
+    stream: WebSocketStream<TcpStream>,
+    next: u64,
+    events: VecDeque<(String, String, Value)>,
+}
+
+impl Client {
+    async fn open(agent: &TestAgent, headers: &[(&'static str, &str)]) -> Self {
+        let address = agent.served.address;
+        let mut request = format!("ws://{address}/socket.io/?EIO=4&transport=websocket").into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        let mut client = Self { stream, next: 0, events: VecDeque::new() };
+        let open: Value = serde_json::from_str(client.text().await.unwrap().strip_prefix('0').unwrap()).unwrap();
+        assert_eq!(open["upgrades"], json!([]), "{open}");
+        client
+    }
+
+    /// The next frame; none at the end. Pings are answered.
+    async fn text(&mut self) -> Option<String> {
+        loop {
+            match tokio::time::timeout(Duration::from_secs(30), self.stream.next()).await.expect("a frame") {
+                Some(Ok(Message::Text(text))) if text.as_str() == "2" => self.send("3").await,
+                Some(Ok(Message::Text(text))) => return Some(text.as_str().to_owned()),
+                Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return None,
+                Some(Ok(other)) => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.stream.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Connects to a namespace. The error is what the server says.
+    async fn join(&mut self, namespace: &str, auth: Value) -> Result<(), String> {
+        self.send(&format!("40{namespace},{auth}")).await;
+        loop {
+            let text = self.text().await.expect("an answer");
+            if let Some(data) = text.strip_prefix(&format!("44{namespace},")) {
+                let data: Value = serde_json::from_str(data).unwrap();
+                return Err(data["message"].as_str().unwrap().to_owned());
+            }
+            if let Some(data) = text.strip_prefix(&format!("40{namespace},")) {
+                assert!(data.contains("\"sid\""), "{data}");
+                return Ok(());
+            }
+            self.keep(&text);
+        }
+    }
+
+    fn keep(&mut self, text: &str) {
+        let rest = text.strip_prefix("42").unwrap_or_else(|| panic!("{text}"));
+        let (namespace, data) = rest.split_once(',').unwrap();
+        let (event, data): (String, Value) = serde_json::from_str(data).unwrap();
+        self.events.push_back((namespace.to_owned(), event, data));
+    }
+
+    /// Sends an event and waits for its answer.
+    async fn ask(&mut self, namespace: &str, event: &str, data: Value) -> Value {
+        let id = self.next;
+        self.next += 1;
+        self.send(&format!("42{namespace},{id}{}", json!([event, data]))).await;
+        loop {
+            let text = self.text().await.expect("an answer");
+            if let Some(data) = text.strip_prefix(&format!("43{namespace},{id}")) {
+                let mut data: Vec<Value> = serde_json::from_str(data).unwrap();
+                assert_eq!(data.len(), 1);
+                return data.remove(0);
+            }
+            self.keep(&text);
+        }
+    }
+
+    /// The next event; none where the connection or the namespace is closed.
+    async fn event(&mut self) -> Option<(String, String, Value)> {
+        while self.events.is_empty() {
+            let text = self.text().await?;
+            if text.starts_with("41") || text == "1" {
+                return None;
+            }
+            self.keep(&text);
+        }
+        self.events.pop_front()
+    }
+}
+
+async fn signed_in(agent: &TestAgent) -> Client {
+    let token = agent.token("socket", Scope::Admin, None).await;
+    Client::open(agent, &[("Authorization", &format!("Bearer {}", token.expose_secret()))]).await
+}
+
+/// The cookie that a token buys.
+async fn cookie(agent: &TestAgent, token: &str) -> String {
+    let body = format!("{{\"token\":\"{token}\"}}");
+    let answer = agent.ask(&request("POST", "/sessions", &[("Content-Type", "application/json")], &body)).await;
+    answer.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
+}
+
+async fn poll(agent: &TestAgent, method: &str, query: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    agent.ask(&request(method, &format!("/socket.io/?EIO=4&transport=polling{query}"), headers, body)).await
+}
+
+#[tokio::test]
+async fn a_client_that_polls_connects_and_asks() {
+    let agent = TestAgent::start().await;
+    let token = agent.token("socket", Scope::Read, None).await;
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let headers = [("Authorization", bearer.as_str())];
+    let open = poll(&agent, "GET", "", &headers, "").await;
+    let opened: Value = serde_json::from_str(open.body.strip_prefix('0').unwrap()).unwrap();
+    assert_eq!(opened["upgrades"], json!(["websocket"]));
+    assert_eq!((&opened["pingInterval"], &opened["pingTimeout"]), (&json!(10_000), &json!(10_000)));
+    let sid = format!("&sid={}", opened["sid"].as_str().unwrap());
+    assert_eq!(poll(&agent, "POST", &sid, &headers, "40/log,").await.body, "ok");
+    let until = async |wanted: &str, times: usize| {
+        let mut answers = String::new();
+        while answers.matches(wanted).count() < times {
+            answers.push_str(&poll(&agent, "GET", &sid, &headers, "").await.body);
+        }
+        answers
+    };
+    until("40/log,{\"sid\"", 1).await;
+    // Two packets in one payload.
+    let two = "42/log,7[\"close\",{\"channel\":1}]\u{1e}42/log,8[\"nothing\"]";
+    assert_eq!(poll(&agent, "POST", &sid, &headers, two).await.body, "ok");
+    let answers = until("43/log,", 2).await;
+    for id in [7, 8] {
+        assert!(answers.contains(&format!("43/log,{id}[{{")), "{answers}");
+    }
+    assert_eq!(answers.matches("\"problem\":\"not-found\"").count(), 2, "{answers}");
+    assert_eq!(poll(&agent, "POST", &sid, &headers, "1").await.body, "ok");
+    assert_eq!(poll(&agent, "GET", &sid, &headers, "").await.status, 400);
+}
+
+#[tokio::test]
+async fn what_is_no_engine_io_is_refused() {
+    let agent = TestAgent::start().await;
+    for (method, path, code) in [
+        ("GET", "/socket.io/?EIO=4&transport=abc", "0"),
+        ("GET", "/socket.io/?EIO=4", "0"),
+        ("GET", "/socket.io/?EIO=4&transport=polling&sid=abc", "1"),
+        ("POST", "/socket.io/?EIO=4&transport=polling", "2"),
+        ("GET", "/socket.io/?EIO=3&transport=polling", "5"),
+        ("GET", "/socket.io/?transport=polling", "5"),
+    ] {
+        let answer = agent.ask(&request(method, path, &[], "")).await;
+        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        assert_eq!((answer.status, body["code"].as_str()), (400, Some(code)), "{method} {path}: {answer:?}");
+    }
+    // What only begins like it is another path.
+    assert_eq!(agent.ask(&request("GET", "/socket.iox", &[], "")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_malformed_or_oversized_frame_ends_the_connection() {
+    let agent = TestAgent::start().await;
+    for frame in
+        ["4abc".to_owned(), "42/log,[".into(), "9".into(), format!("42/log,[\"open\",\"{}\"]", "x".repeat(2 << 20))]
+    {
+        let mut client = signed_in_as(&agent, &frame.len().to_string()).await;
+        client.join("/log", json!({})).await.unwrap();
+        // The server may be gone before all of it is written.
+        let _ = client.stream.send(Message::text(frame)).await;
+        assert!(client.event().await.is_none());
+    }
+    let mut client = signed_in_as(&agent, "again").await;
+    client.join("/log", json!({})).await.unwrap();
+}
+
+async fn signed_in_as(agent: &TestAgent, name: &str) -> Client {
+    let token = agent.token(name, Scope::Admin, None).await;
+    Client::open(agent, &[("Authorization", &format!("Bearer {}", token.expose_secret()))]).await
+}
+
+#[tokio::test]
+async fn a_namespace_opens_to_a_token_and_to_a_cookie_from_our_own_page() {
+    let agent = TestAgent::start().await;
+    let token = agent.token("socket", Scope::Read, None).await;
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let cookie = cookie(&agent, token.expose_secret()).await;
+    let origin = format!("http://{}", agent.served.address);
+    for namespace in NAMESPACES.iter().filter(|namespace| namespace.scope == Scope::Read) {
+        for (name, headers, auth, problem) in [
+            ("nobody", vec![], json!({}), Some("not-signed-in")),
+            ("a wrong token", vec![("Authorization", "Bearer pk_a")], json!({}), Some("not-signed-in")),
+            ("a wrong cookie", vec![("Cookie", "podkeeper=a"), ("Origin", &origin)], json!({}), Some("not-signed-in")),
+            (
+                "a foreign page",
+                vec![("Cookie", &cookie), ("Origin", "http://evil.example")],
+                json!({}),
+                Some("wrong-origin"),
+            ),
+            ("no page", vec![("Cookie", &cookie)], json!({}), Some("wrong-origin")),
+            ("a cookie", vec![("Cookie", &cookie), ("Origin", &origin)], json!({}), None),
+            ("a token", vec![("Authorization", &bearer)], json!({}), None),
+            ("a token in the packet", vec![], json!({ "token": token.expose_secret() }), None),
+            (
+                "a wrong one in the packet",
+                vec![("Authorization", &bearer)],
+                json!({ "token": "pk_a" }),
+                Some("not-signed-in"),
+            ),
+        ] {
+            let mut client = Client::open(&agent, &headers).await;
+            let joined = client.join(namespace.path, auth).await;
+            let said = joined.as_ref().err().and_then(|said| said.split(':').next());
+            assert_eq!(said, problem, "{} {name}: {joined:?}", namespace.path);
+            if problem.is_some() {
+                // Nothing is there to send an event to, and whoever tries is cut off.
+                client.send(&format!("42{},1[\"stats\",{{\"on\":true}}]", namespace.path)).await;
+                assert!(client.event().await.is_none(), "{} {name}", namespace.path);
+            }
+        }
+    }
+    let mut client = Client::open(&agent, &[("Authorization", &bearer)]).await;
+    assert_eq!(client.join("/none", json!({})).await.unwrap_err(), "Invalid namespace");
+}
+
+#[tokio::test]
+async fn the_seeds_namespaces_are_there() {
+    for path in ["/status", "/log"] {
+        assert!(NAMESPACES.iter().any(|namespace| namespace.path == path), "{path}");
+    }
+    for event in EVENTS {
+        assert!(NAMESPACES.iter().any(|namespace| namespace.path == event.namespace), "{}", event.name);
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_token_goes_is_cut_off() {
+    let agent = TestAgent::start().await;
+    let mut stays = signed_in_as(&agent, "stays").await;
+    let mut goes = signed_in_as(&agent, "goes").await;
+    for client in [&mut stays, &mut goes] {
+        client.join("/log", json!({})).await.unwrap();
+        client.join("/status", json!({})).await.unwrap();
+    }
+    agent.auth.remove_token("goes").await.unwrap();
+    let mut farewells = 0;
+    while let Some(text) = goes.text().await {
+        farewells += usize::from(text.starts_with("41/"));
+    }
+    // Both namespaces said so, and then the connection itself was closed.
+    assert_eq!(farewells, 2);
+    assert_eq!(stays.ask("/log", "close", json!({ "channel": 1 })).await["problem"], "not-found");
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_says_so() {
+    let agent = TestAgent::start().await;
+    let mut client = signed_in(&agent).await;
+    client.join("/status", json!({})).await.unwrap();
+    agent.stopping.cancel();
+    let sockets = agent.sockets.clone();
+    tokio::spawn(async move { sockets.stop().await });
+    let (_, event, data) = client.event().await.unwrap();
+    assert_eq!((event.as_str(), &data["problem"]), ("closed", &json!("restarting")));
+    assert!(client.event().await.is_none());
+}
+
+#[tokio::test]
+async fn what_an_event_does_not_take_is_refused() {
+    let agent = TestAgent::start().await;
+    let mut client = signed_in(&agent).await;
+    client.join("/log", json!({})).await.unwrap();
+    client.join("/status", json!({})).await.unwrap();
+    for (namespace, event, data, problem) in [
+        ("/log", "open", json!({}), "bad-request"),
+        ("/log", "open", json!({ "service": "none" }), "not-found"),
+        ("/log", "open", json!({ "deployment": 7 }), "not-found"),
+        ("/log", "open", json!({ "service": "none", "deployment": 7 }), "bad-request"),
+        ("/log", "open", json!({ "service": "Not A Name" }), "bad-request"),
+        ("/log", "open", json!({ "service": "none", "lines": 10_001 }), "bad-request"),
+        ("/log", "open", json!({ "service": "none", "priority": 8 }), "bad-request"),
+        ("/log", "open", json!({ "service": "none", "grep": "(" }), "bad-request"),
+        ("/log", "open", json!({ "service": "none", "other": 1 }), "bad-request"),
+        ("/log", "ack", json!({ "channel": 1, "seq": 1 }), "not-found"),
+        ("/log", "ack", json!("x"), "bad-request"),
+        ("/log", "close", json!({ "channel": 1 }), "not-found"),
+        ("/status", "stats", json!({ "on": "yes" }), "bad-request"),
+        ("/status", "open", json!({ "service": "none" }), "not-found"),
+    ] {
+        let answer = client.ask(namespace, event, data.clone()).await;
+        assert_eq!(answer["problem"], problem, "{namespace} {event} {data}: {answer}");
+        assert!(answer["detail"].is_string());
+    }
+}
