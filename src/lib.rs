@@ -9,6 +9,7 @@ pub mod names;
 pub mod problem;
 
 pub mod git;
+pub mod hooks;
 pub mod journal;
 pub mod podman;
 pub mod proxy;

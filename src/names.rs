@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -40,6 +42,9 @@ pub enum NameError {
     /// A scope.
     #[error("`{0}` is not a scope: it is `read`, `deploy` or `admin`")]
     Scope(String),
+    /// A hook's key; it isn't repeated.
+    #[error("this is no key for a hook: it takes 24 to 200 printable ASCII characters")]
+    HookKey,
     /// A number (deployment, release) that isn't one.
     #[error("`{0}` is not a number from 1 on")]
     Number(String),
@@ -229,6 +234,50 @@ impl FromStr for HostName {
     }
 }
 
+/// The key of a service's hook: whoever has it may ask for a build. A new one is also a signing token of the Standard
+/// Webhooks (`whsec_` and base64), so that one key serves every forge.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookKey(String);
+
+impl HookKey {
+    const PREFIX: &str = "whsec_";
+
+    /// The key that these random bytes make. None where it would hold a `+` or a `/`, which an address must escape.
+    #[must_use]
+    pub fn from_random(bytes: [u8; 32]) -> Option<Self> {
+        let text = STANDARD.encode(bytes);
+        (!text.contains(['+', '/'])).then(|| Self(format!("{}{text}", Self::PREFIX)))
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The bytes that sign by the rule of the Standard Webhooks.
+    #[must_use]
+    pub fn signing_bytes(&self) -> Vec<u8> {
+        let decoded = self.0.strip_prefix(Self::PREFIX).and_then(|text| STANDARD.decode(text).ok());
+        decoded.unwrap_or_else(|| self.0.clone().into_bytes())
+    }
+}
+
+impl FromStr for HookKey {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let printable = |b: u8| b == b' ' || b.is_ascii_graphic();
+        let good = (24..=200).contains(&text.len()) && text.bytes().all(printable) && text.trim() == text;
+        if good { Ok(Self(text.to_owned())) } else { Err(NameError::HookKey) }
+    }
+}
+
+impl fmt::Debug for HookKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookKey(***)")
+    }
+}
+
 macro_rules! number_name {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -365,6 +414,8 @@ pub enum Actor {
     Token(String),
     /// A process on the host that spoke over the agent's unix socket, by its user id.
     Local(u32),
+    /// A forge that has the key of the service's hook, by its kind.
+    Hook(String),
     /// The agent itself, ending what it found half done.
     Agent,
 }
@@ -375,6 +426,7 @@ impl FromStr for Actor {
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.split_once(':') {
             Some(("token", name)) => Ok(Self::Token(name.to_owned())),
+            Some(("hook", sender)) => Ok(Self::Hook(sender.to_owned())),
             Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| NameError::Number(shown(uid))),
             _ if text == "agent" => Ok(Self::Agent),
             _ => Err(NameError::Number(shown(text))),
@@ -387,6 +439,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Token(name) => write!(f, "token:{name}"),
             Self::Local(uid) => write!(f, "local:{uid}"),
+            Self::Hook(sender) => write!(f, "hook:{sender}"),
             Self::Agent => f.write_str("agent"),
         }
     }
@@ -444,6 +497,21 @@ mod tests {
         check::<HostName>(&["blog.localhost", "a.b-c.de"], &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b"]);
         check::<EnvKey>(&["A", "_x", "PATH_2"], &["", "2A", "A-B", "A B", "A=B", "É"]);
         check::<ReleaseNumber>(&["1", "41"], &["", "0", "-1", "+1", "01", "4294967296", "x"]);
+    }
+
+    #[test]
+    fn a_hooks_key_signs_with_what_its_base64_holds_and_is_never_shown() {
+        let key = HookKey::from_random([7; 32]).expect("it needs no escape");
+        assert_eq!((key.as_str().len(), key.signing_bytes()), (50, vec![7; 32]));
+        assert_eq!(key.as_str().parse(), Ok(key.clone()));
+        assert_eq!(format!("{key:?}"), "HookKey(***)");
+        assert_eq!(HookKey::from_random([0xff; 32]), None);
+        let own: HookKey = "It's a Secret to Everybody".parse().expect("any text may be a key");
+        assert_eq!(own.signing_bytes(), own.as_str().as_bytes());
+        check::<HookKey>(
+            &[],
+            &["", "short", &"a".repeat(201), " a key with spaces around it", "a key with\na line's end in it"],
+        );
     }
 
     #[test]

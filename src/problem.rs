@@ -54,6 +54,8 @@ pub enum Code {
     DiskFull,
     /// No free port, id range or slot is left.
     Exhausted,
+    /// The agent holds as much as it takes at once; the same call goes through in a moment.
+    Busy,
     /// The agent is stopping; the same call goes through in a moment.
     Restarting,
     /// The source could not be fetched.
@@ -84,7 +86,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::BadRequest,
         Self::InvalidName,
         Self::NameReserved,
@@ -108,6 +110,7 @@ impl Code {
         Self::StoreUnavailable,
         Self::DiskFull,
         Self::Exhausted,
+        Self::Busy,
         Self::Restarting,
         Self::FetchFailed,
         Self::NoCommits,
@@ -150,6 +153,7 @@ impl Code {
             Self::StoreUnavailable => "store-unavailable",
             Self::DiskFull => "disk-full",
             Self::Exhausted => "exhausted",
+            Self::Busy => "busy",
             Self::Restarting => "restarting",
             Self::FetchFailed => "fetch-failed",
             Self::NoCommits => "no-commits",

@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod deployments;
 pub mod fields;
+pub mod hooks;
 pub mod live;
 pub mod logs;
 pub mod services;

@@ -8,7 +8,9 @@ use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, Ser
 use crate::problem::{Code, Problem};
 use crate::services::env::Changes;
 use crate::services::{Removed, ServiceError, spec};
-use crate::store::{Cause, Deployment, Desired, NewDeployment, Service, Settings, Source, State};
+use crate::store::{
+    Cause, Delivered, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, Service, Settings, Source, State,
+};
 
 /// How long a cancelled deployment may take to end.
 const CANCEL: Duration = Duration::from_secs(30);
@@ -16,6 +18,12 @@ const CANCEL: Duration = Duration::from_secs(30);
 impl Deploys {
     async fn request(&self, new: NewDeployment) -> Result<Deployment, ServiceError> {
         let (deployment, superseded) = self.parts().store.request_deployment(new).await?;
+        self.announce(&deployment, superseded);
+        Ok(deployment)
+    }
+
+    /// Tells what was queued, and lets it begin.
+    fn announce(&self, deployment: &Deployment, superseded: Vec<DeploymentId>) {
         for id in superseded {
             tracing::info!(deployment = %id, service = %deployment.service, "superseded by deployment {}", deployment.id);
             self.parts().events.publish(Event::Deployment(deployment.service.clone(), id));
@@ -27,10 +35,9 @@ impl Deploys {
             actor = deployment.actor,
             "queued"
         );
-        self.tell(&deployment);
+        self.tell(deployment);
         self.parts().events.publish(Event::Service(deployment.service.clone()));
         self.poke(&deployment.service);
-        Ok(deployment)
     }
 
     /// Builds a commit and makes it live. Without `commit` it is the newest of the service's branch, as it is when the
@@ -209,6 +216,16 @@ impl Deploys {
             Some((_, None)) => Ok(Err(format!("The branch `{}` is gone; what runs goes on.", service.branch))),
             None => Ok(Err(format!("Kept. Only a push to `{}` is deployed.", service.branch))),
         }
+    }
+
+    /// Writes down what a forge delivered, with the deployment that it asks for. One that is remembered gets what it got
+    /// before, and builds nothing.
+    pub async fn deliver(&self, delivery: NewDelivery) -> Result<HookDelivery, ServiceError> {
+        let Delivered { delivery, again, superseded } = self.parts().store.deliver(delivery).await?;
+        if let Some(deployment) = delivery.deployment.as_ref().filter(|_| !again) {
+            self.announce(deployment, superseded);
+        }
+        Ok(delivery)
     }
 
     /// Queues what a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref

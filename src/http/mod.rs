@@ -10,6 +10,7 @@ mod respond;
 mod routes;
 mod server;
 mod sockets;
+mod spool;
 mod stream;
 pub mod table;
 
@@ -28,7 +29,7 @@ pub use sockets::Listeners;
 use crate::auth::{Auth, Identity, Presented};
 use crate::config::Config;
 use crate::deploys::Deploys;
-use crate::names::{Actor, ServiceName};
+use crate::names::{Actor, HookKey, ServiceName};
 use crate::problem::{Code, Problem};
 use table::Route;
 
@@ -47,6 +48,9 @@ struct Inner {
     auth: Auth,
     stopping: CancellationToken,
     open_calls: DefaultDirectRateLimiter,
+    spool: spool::Spool,
+    /// What a hook's key is compared with where there is no such service.
+    decoy: HookKey,
 }
 
 impl State {
@@ -54,7 +58,9 @@ impl State {
     #[must_use]
     pub fn new(deploys: Deploys, auth: Auth, stopping: CancellationToken) -> Self {
         let open_calls = RateLimiter::direct(Quota::per_second(OPEN_CALLS));
-        Self { inner: Arc::new(Inner { deploys, auth, stopping, open_calls }) }
+        let spool = spool::Spool::default();
+        let decoy = crate::services::new_hook_key();
+        Self { inner: Arc::new(Inner { deploys, auth, stopping, open_calls, spool, decoy }) }
     }
 
     fn deploys(&self) -> &Deploys {
@@ -71,6 +77,14 @@ impl State {
 
     fn config(&self) -> Arc<Config> {
         self.parts().config.get()
+    }
+
+    fn spool(&self) -> &spool::Spool {
+        &self.inner.spool
+    }
+
+    fn decoy(&self) -> &HookKey {
+        &self.inner.decoy
     }
 
     fn stopping(&self) -> CancellationToken {
@@ -142,6 +156,9 @@ impl tide::Endpoint<State> for Endpoint {
     async fn call(&self, request: tide::Request<State>) -> tide::Result {
         let method = request.method();
         let route = self.route;
+        if method == http_types::Method::Head && !route.takes_head() {
+            return Ok(not_allowed(request.url().path()));
+        }
         let answered = match access::authorise(&request, route.lock, route.path).await {
             Ok(identity) => (route.handler)(Call { request, identity }).await,
             Err(problem) => Err(problem),
@@ -187,6 +204,8 @@ pub fn body_limit(state: &State, path: &str) -> BodyLimit {
     let config = state.config();
     let bytes = if path.starts_with("/git/") {
         config.git.max_push_mib.saturating_mul(1024 * 1024)
+    } else if path.starts_with("/hooks/") {
+        spool::LARGEST as u64
     } else {
         config.limits.body_kib.saturating_mul(1024)
     };
@@ -211,14 +230,20 @@ impl tide::Middleware<State> for Unmatched {
         if allow.is_empty() {
             return Ok(respond::problem(&Problem::new(Code::NotFound, "there is nothing here")));
         }
-        let mut response = if options {
-            let mut response = Response::new(http_types::StatusCode::NoContent);
-            response.insert_header("x-request-id", respond::request_id());
-            response
-        } else {
-            respond::problem(&Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}")))
-        };
+        if !options {
+            return Ok(not_allowed(&path));
+        }
+        let mut response = Response::new(http_types::StatusCode::NoContent);
+        response.insert_header("x-request-id", respond::request_id());
         response.insert_header("allow", allow);
         Ok(response)
     }
+}
+
+/// 405, with the methods that the path takes.
+fn not_allowed(path: &str) -> Response {
+    let allow = table::methods(path).join(", ");
+    let mut response = respond::problem(&Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}")));
+    response.insert_header("allow", allow);
+    response
 }

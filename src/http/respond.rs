@@ -35,6 +35,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::JournalUnavailable
         | Code::StoreUnavailable
         | Code::Exhausted
+        | Code::Busy
         | Code::Restarting => StatusCode::ServiceUnavailable,
         Code::DiskFull => StatusCode::InsufficientStorage,
         Code::FetchFailed => StatusCode::BadGateway,
@@ -50,7 +51,7 @@ pub fn status(code: Code) -> StatusCode {
 /// When a client may try again, in seconds.
 fn retry_after(code: Code) -> Option<&'static str> {
     match code {
-        Code::RateLimited | Code::Restarting => Some("1"),
+        Code::RateLimited | Code::Busy | Code::Restarting => Some("1"),
         Code::PodmanUnavailable | Code::SystemdUnavailable | Code::JournalUnavailable | Code::StoreUnavailable => {
             Some("5")
         }

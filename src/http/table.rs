@@ -3,12 +3,12 @@
 use http_types::Method;
 
 use super::access::Lock;
-use super::routes::{deployments, env, git, health, logs, push, services, sessions, tokens};
+use super::routes::{deployments, env, git, health, hooks, logs, push, services, sessions, tokens};
 use super::{Answer, Call};
 
 /// A route.
 pub struct Route {
-    /// The method. A GET answers HEAD too.
+    /// The method. A GET answers HEAD too, where [`Route::takes_head`] says so.
     pub method: Method,
     /// tide's pattern: `:name` is one part of the path, `*path` the rest of it.
     pub path: &'static str,
@@ -16,6 +16,14 @@ pub struct Route {
     pub lock: Lock,
     /// What answers it.
     pub(super) handler: fn(Call) -> Answer,
+}
+
+impl Route {
+    /// Whether the path takes HEAD. A hook's doesn't: a link preview must not build.
+    #[must_use]
+    pub fn takes_head(&self) -> bool {
+        self.method == Method::Get && !self.path.starts_with("/hooks/")
+    }
 }
 
 macro_rules! routes {
@@ -56,6 +64,11 @@ routes! {
     Delete "/deployments/:id" Deploy deployments::cancel,
     Get "/deployments/:id/log" Read deployments::log,
 
+    Get "/services/:name/hook" Admin hooks::show,
+    Post "/services/:name/hook/rotate" Admin hooks::rotate,
+    Get "/hooks/:repo" Open hooks::deliver,
+    Post "/hooks/:repo" Open hooks::deliver,
+
     Get "/templates" Read services::templates,
 
     Post "/sessions" Open sessions::sign_in,
@@ -78,7 +91,8 @@ pub fn methods(path: &str) -> Vec<&'static str> {
     let mut methods = Vec::new();
     for route in ROUTES.iter().filter(|route| fits(route.path, path)) {
         let all: &[&str] = match route.method {
-            Method::Get => &["GET", "HEAD"],
+            Method::Get if route.takes_head() => &["GET", "HEAD"],
+            Method::Get => &["GET"],
             Method::Post => &["POST"],
             Method::Put => &["PUT"],
             Method::Patch => &["PATCH"],
@@ -115,6 +129,7 @@ mod tests {
     fn the_methods_of_a_path() {
         assert_eq!(methods("/services/blog/start"), ["POST", "OPTIONS"]);
         assert_eq!(methods("/services"), ["GET", "HEAD", "OPTIONS"]);
+        assert_eq!(methods("/hooks/blog"), ["GET", "POST", "OPTIONS"]);
         assert_eq!(methods("/git/blog.git/info/refs"), ["GET", "HEAD", "POST", "OPTIONS"]);
         assert!(methods("/services/").is_empty() && methods("/nothing").is_empty());
     }

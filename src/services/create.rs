@@ -1,12 +1,11 @@
 //! Making a service: nothing of it runs until a push or a start.
 
-use data_encoding::BASE32_NOPAD;
 use secrecy::SecretString;
 
 use super::{Adapters, ServiceError};
 use crate::events::Event;
 use crate::git::RepoUri;
-use crate::names::{BranchName, NameError, ServiceName, TemplateName};
+use crate::names::{BranchName, HookKey, NameError, ServiceName, TemplateName};
 use crate::problem::{Code, Problem};
 use crate::store::{NewService, Service, Settings, Source, StoreError};
 
@@ -17,6 +16,17 @@ pub enum NewSource {
     Template(TemplateName),
     /// A repository elsewhere, and its password where its address held one.
     External(RepoUri, Option<SecretString>),
+}
+
+/// A key that nobody knows.
+#[must_use]
+pub fn new_hook_key() -> HookKey {
+    loop {
+        // Every fourth will do.
+        if let Some(key) = HookKey::from_random(rand::random()) {
+            return key;
+        }
+    }
 }
 
 /// Whether a name can be had.
@@ -33,6 +43,13 @@ pub enum Availability {
 }
 
 impl Adapters {
+    /// Gives a service's hook another key: `key`, or a new one. The old one is dead from then on.
+    pub async fn rotate_hook(&self, name: &ServiceName, key: Option<HookKey>) -> Result<Service, ServiceError> {
+        self.store.set_hook_key(name, key.unwrap_or_else(new_hook_key)).await?;
+        tracing::info!(service = %name, "the hook has a new key");
+        Ok(self.store.service(name).await?)
+    }
+
     /// Whether a service named `name` could be made. Any text may be asked for.
     pub async fn availability(&self, name: &str) -> Result<Availability, ServiceError> {
         let name: ServiceName = match name.parse() {
@@ -92,13 +109,11 @@ impl Adapters {
                 Source::External { uri: uri.to_string(), secret }
             }
         };
-        let key: [u8; 20] = rand::random();
-        let hook_key = BASE32_NOPAD.encode(&key).to_ascii_lowercase();
         let new = NewService {
             name: name.clone(),
             source,
             branch: branch.clone(),
-            hook_key,
+            hook_key: new_hook_key(),
             settings: Settings::default(),
             max: self.config.get().services.max,
         };

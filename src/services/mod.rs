@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use thiserror::Error;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-pub use create::{Availability, NewSource};
+pub use create::{Availability, NewSource, new_hook_key};
 pub use reconcile::HostView;
 pub use remove::Removed;
 

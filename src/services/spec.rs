@@ -46,6 +46,12 @@ pub fn push_url(name: &ServiceName, config: &Config) -> String {
     format!("{}/git/{name}.git", config.listen.public_url)
 }
 
+/// The address that a forge is told.
+#[must_use]
+pub fn hook_url(name: &ServiceName, config: &Config) -> String {
+    format!("{}/hooks/{name}", config.listen.public_url)
+}
+
 /// The host names that lead to the service.
 #[must_use]
 pub fn hosts(service: &Service, config: &Config) -> Vec<HostName> {

@@ -8,6 +8,7 @@ use super::{EnvSecrets, Store, StoreError, env, micros, parse, time};
 use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 
+/// An enum whose variants have a word each, in the interface and in the store.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -24,12 +25,14 @@ macro_rules! words {
                 match self { $(Self::$variant => $word,)+ }
             }
 
-            fn from_word(word: &str, what: &'static str) -> Result<Self, StoreError> {
+            pub(super) fn from_word(word: &str, what: &'static str) -> Result<Self, StoreError> {
                 match word { $($word => Ok(Self::$variant),)+ _ => Err(StoreError::Corrupt { what }) }
             }
         }
     };
 }
+
+pub(super) use words;
 
 words! {
     /// Why a deployment was asked for.
@@ -185,7 +188,7 @@ fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
     })
 }
 
-fn find(connection: &Connection, id: DeploymentId) -> Result<Deployment, StoreError> {
+pub(super) fn find(connection: &Connection, id: DeploymentId) -> Result<Deployment, StoreError> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE d.id = ?1"))?;
     let found = statement.query_row([id.0], |row| Ok(read_row(row))).optional()?;
     found.unwrap_or(Err(StoreError::NoDeployment(id.0)))
@@ -251,36 +254,41 @@ fn end_waiting(transaction: &Transaction<'_>, service: i64, state: State) -> Res
     Ok(waiting)
 }
 
+/// Queues a deployment. The service is wanted running, its environment is replaced where the new one brings it, and what
+/// waited before is superseded. The answer names those, too.
+pub(super) fn queue(
+    transaction: &Transaction<'_>,
+    new: &NewDeployment,
+) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
+    let service = find_kept(transaction, &new.service)?;
+    if let Some(secrets) = &new.env {
+        env::replace(transaction, service.id, secrets)?;
+    }
+    services::set_desired(transaction, service.id, Desired::Running)?;
+    let superseded = end_waiting(transaction, service.id, State::Superseded)?;
+    transaction.execute(
+        "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued) \
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6)",
+        params![
+            service.id,
+            new.cause.as_str(),
+            new.actor.to_string(),
+            new.commit.as_ref().map(CommitId::as_str),
+            new.from_release.map(|release| release.0),
+            micros(Timestamp::now())
+        ],
+    )?;
+    let deployment = find(transaction, DeploymentId(transaction.last_insert_rowid()))?;
+    if let Some(commit) = &deployment.commit {
+        see(transaction, service.id, commit)?;
+    }
+    Ok((deployment, superseded))
+}
+
 impl Store {
-    /// Queues a deployment. In the same transaction the service is wanted running, its environment is replaced where
-    /// the new one brings it, and what waited before is superseded. The answer names those, too.
+    /// Queues a deployment, in one transaction.
     pub async fn request_deployment(&self, new: NewDeployment) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
-        self.write(move |transaction| {
-            let service = find_kept(transaction, &new.service)?;
-            if let Some(secrets) = &new.env {
-                env::replace(transaction, service.id, secrets)?;
-            }
-            services::set_desired(transaction, service.id, Desired::Running)?;
-            let superseded = end_waiting(transaction, service.id, State::Superseded)?;
-            transaction.execute(
-                "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued) \
-                 VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6)",
-                params![
-                    service.id,
-                    new.cause.as_str(),
-                    new.actor.to_string(),
-                    new.commit.as_ref().map(CommitId::as_str),
-                    new.from_release.map(|release| release.0),
-                    micros(Timestamp::now())
-                ],
-            )?;
-            let deployment = find(transaction, DeploymentId(transaction.last_insert_rowid()))?;
-            if let Some(commit) = &deployment.commit {
-                see(transaction, service.id, commit)?;
-            }
-            Ok((deployment, superseded))
-        })
-        .await
+        self.write(move |transaction| queue(transaction, &new)).await
     }
 
     /// Cancels what waits of a service, and writes down that it shall not run, or shall be removed.

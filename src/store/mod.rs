@@ -4,6 +4,7 @@
 
 mod deployments;
 mod env;
+mod hooks;
 mod lane;
 mod releases;
 mod services;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
+pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
 pub use releases::{NewRelease, Release};
 pub use services::{Desired, NewService, Service, Settings, Source};
 pub use sessions::Session;
@@ -27,7 +29,8 @@ use crate::problem::{Code, Problem};
 use lane::Lane;
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/001.sql"), include_str!("migrations/002.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("migrations/001.sql"), include_str!("migrations/002.sql"), include_str!("migrations/003.sql")];
 
 /// Why the store refused.
 #[derive(Debug, Error)]
@@ -232,7 +235,7 @@ mod tests {
             name: name.parse().unwrap(),
             source: Source::Template("static".parse().unwrap()),
             branch: "main".parse().unwrap(),
-            hook_key: "key".into(),
+            hook_key: crate::names::HookKey::from_random([7; 32]).unwrap(),
             settings: Settings::default(),
             max: 3,
         }

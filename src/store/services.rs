@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, json, micros, parse, time, to_json};
-use crate::names::{BranchName, HostName, IdRange, ReleaseNumber, ServiceName, TemplateName, VolumeName};
+use crate::names::{BranchName, HookKey, HostName, IdRange, ReleaseNumber, ServiceName, TemplateName, VolumeName};
 
 /// Where a service's code comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub struct Service {
     /// The branch that is deployed.
     pub branch: BranchName,
     /// The key that authorises its hook.
-    pub hook_key: String,
+    pub hook_key: HookKey,
     /// What somebody wants of it.
     pub desired: Desired,
     /// Its ids in the user namespace.
@@ -104,7 +104,7 @@ pub struct NewService {
     /// The branch to deploy.
     pub branch: BranchName,
     /// The key that authorises its hook.
-    pub hook_key: String,
+    pub hook_key: HookKey,
     /// Its settings.
     pub settings: Settings,
     /// How many services this host takes.
@@ -135,7 +135,7 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
         created: time(row.get(2)?, "created")?,
         source,
         branch: parse(&row.get::<_, String>(6)?, "branch")?,
-        hook_key: row.get(7)?,
+        hook_key: parse(&row.get::<_, String>(7)?, "hook_key")?,
         desired,
         ids: IdRange::of_slot(row.get(9)?),
         current: row.get::<_, Option<u32>>(10)?.map(ReleaseNumber),
@@ -187,7 +187,7 @@ impl Store {
                     uri,
                     secret,
                     new.branch.as_str(),
-                    new.hook_key,
+                    new.hook_key.as_str(),
                     slot,
                     to_json(&new.settings, "settings")?
                 ],

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that can't go on fails")]
 
 mod bridge;
+mod hooks;
 mod layers;
 mod routes;
 mod sockets;

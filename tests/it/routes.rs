@@ -65,6 +65,8 @@ async fn every_locked_route_is_closed_without_a_key() {
 #[tokio::test]
 async fn the_seeds_services_are_all_in_the_table() {
     for (method, path, locked) in [
+        (Method::Get, "/hooks/:repo", false),
+        (Method::Post, "/hooks/:repo", false),
         (Method::Get, "/services", true),
         (Method::Get, "/services/status", true),
         (Method::Get, "/services/available", false),

@@ -30,6 +30,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
+/// Held by whoever measures this process's memory, and by whoever takes much of it: the tests share one process.
+pub static MEMORY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Something that is served; it ends when this is dropped.
 pub struct Served {
     pub address: SocketAddr,
@@ -59,6 +62,7 @@ where
 pub struct TestAgent {
     pub served: Served,
     pub auth: Auth,
+    pub store: Store,
     pub sockets: Sockets,
     pub stopping: CancellationToken,
     _folder: tempfile::TempDir,
@@ -94,7 +98,8 @@ impl TestAgent {
             env_locks: Locks::default(),
             live: LiveUnits::default(),
         };
-        let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
+        let store = adapters.store.clone();
+        let auth = Auth::new(store.clone(), adapters.events.clone(), config.clone());
         let deploys = Deploys::new(adapters, builds);
         let stopping = CancellationToken::new();
         let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
@@ -102,7 +107,7 @@ impl TestAgent {
         let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth.clone(), stopping.clone());
         tokio::spawn(sockets.clone().run());
         let served = serve(service, limits, stopping.clone()).await;
-        Self { served, auth, sockets, stopping, _folder: folder }
+        Self { served, auth, store, sockets, stopping, _folder: folder }
     }
 
     /// A new token.

@@ -4,6 +4,7 @@ pub mod deployments;
 pub mod env;
 pub mod git;
 pub mod health;
+pub mod hooks;
 pub mod logs;
 pub mod push;
 pub mod services;

@@ -111,8 +111,8 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
     let service = call.state().parts().create(&name, source, branch).await.map_err(told)?;
     let config = call.state().config();
     let created = api::CreatedService {
-        hook_url: format!("{}/hooks/{name}", config.listen.public_url),
-        hook_key: service.hook_key.clone(),
+        hook_url: spec::hook_url(&name, &config),
+        hook_key: service.hook_key.as_str().to_owned(),
         service: shown(&call, service, None, None),
     };
     let mut response = respond::json(StatusCode::Created, &created)?;

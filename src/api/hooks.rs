@@ -1,0 +1,67 @@
+//! Hooks.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::auth::SecretText;
+use crate::names::DeploymentId;
+use crate::store;
+
+/// A service's hook.
+#[derive(Debug, Serialize)]
+pub struct Hook {
+    /// Where a forge says that somebody pushed.
+    pub url: String,
+    /// The key that authorises it: a secret, a token, a signing token, or `key` in the address.
+    pub key: String,
+    /// The last deliveries, at most 50, the newest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A delivery that the key authorised.
+#[derive(Debug, Serialize)]
+pub struct Delivery {
+    /// When it came first.
+    pub received: Timestamp,
+    /// The kind of forge that sent it.
+    pub sender: String,
+    /// The sender's word for what happened.
+    pub event: String,
+    /// The sender's number of it.
+    pub id: Option<String>,
+    /// `deployed`, `ping`, `ignored` or `refused`.
+    pub outcome: &'static str,
+    /// Why it was ignored or refused.
+    pub reason: Option<String>,
+    /// The deployment that was queued for it.
+    pub deployment: Option<DeploymentId>,
+    /// How that one is now.
+    pub state: Option<&'static str>,
+}
+
+impl From<store::HookDelivery> for Delivery {
+    fn from(delivery: store::HookDelivery) -> Self {
+        let store::HookDelivery { received, sender, event, id, outcome, reason, deployment } = delivery;
+        let state = deployment.as_ref().map(|deployment| deployment.state.as_str());
+        let deployment = deployment.map(|deployment| deployment.id);
+        Self { received, sender, event, id, outcome: outcome.as_str(), reason, deployment, state }
+    }
+}
+
+/// How to give a hook another key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// The key, where a forge has made it itself; a new one without it.
+    pub key: Option<SecretText>,
+}
+
+/// The answer to a delivery that deploys nothing.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Heard {
+    /// It concerns nothing that is deployed: why.
+    Ignored(String),
+    /// The sender tried the hook, and it is good: which service's it is.
+    Ping(String),
+}

@@ -1,0 +1,43 @@
+//! Azure DevOps: service hooks of the kind "Web Hooks". They are not signed; the key comes as a header or in the address.
+
+use serde::Deserialize;
+
+use super::{Change, Delivery, HookError, News, Sender, Told, checked_id, payload, shown};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    id: Option<String>,
+    event_type: String,
+}
+
+#[derive(Deserialize)]
+struct Push {
+    resource: Resource,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    ref_updates: Vec<RefUpdate>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RefUpdate {
+    name: String,
+    new_object_id: String,
+}
+
+pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
+    let Event { id, event_type } = payload(Sender::Azure, delivery)?;
+    let id = id.as_deref().map(checked_id).transpose()?;
+    let news = if event_type == "git.push" {
+        let Push { resource } = payload(Sender::Azure, delivery)?;
+        let changes = resource.ref_updates.iter().map(|update| Change::new(&update.name, &update.new_object_id));
+        News::Pushed(changes.collect())
+    } else {
+        News::Other
+    };
+    Ok(Told { event: shown(&event_type), id, news })
+}

@@ -1,0 +1,58 @@
+//! Anybody else: a script, a scheduler, a sender of Standard Webhooks. It may say which ref has moved, as `ref`; without
+//! that it wants a build.
+
+use serde::Deserialize;
+
+use super::{Change, Delivery, HookError, News, Reference, Sender, Told, essence, id, is_form, parse};
+
+#[derive(Default, Deserialize)]
+struct Said {
+    /// A branch's short name, or a ref's whole one.
+    #[serde(rename = "ref")]
+    reference: Option<String>,
+    /// The commit there now; all zeros where the ref is gone.
+    after: Option<String>,
+}
+
+impl Said {
+    fn of(delivery: Delivery<'_>) -> Result<Self, HookError> {
+        if is_form(delivery.headers) {
+            return Ok(Self::of_form(delivery.body));
+        }
+        let json = delivery.headers.get("content-type").is_some_and(|value| essence(value) == "application/json");
+        if json && !delivery.body.is_empty() {
+            return parse(Sender::Generic, delivery.body);
+        }
+        Ok(Self::of_form(delivery.query.as_bytes()))
+    }
+
+    fn of_form(form: &[u8]) -> Self {
+        let mut said = Self::default();
+        for (name, value) in form_urlencoded::parse(form) {
+            match name.as_ref() {
+                "ref" => said.reference = Some(value.into_owned()),
+                "after" => said.after = Some(value.into_owned()),
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
+    let id = id(delivery.headers, &["webhook-id", "idempotency-key"])?;
+    let Said { reference, after } = Said::of(delivery)?;
+    let news = match reference {
+        None => News::Wanted,
+        Some(name) => {
+            // Who names no commit says that there is one.
+            let mut change = Change::new(&name, after.as_deref().unwrap_or("unknown"));
+            if !name.starts_with("refs/") {
+                change.reference = Reference::Branch(name);
+            }
+            News::Pushed(vec![change])
+        }
+    };
+    let event = if news == News::Wanted { "build" } else { "push" };
+    Ok(Told { event: event.into(), id, news })
+}

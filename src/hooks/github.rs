@@ -1,0 +1,27 @@
+//! GitHub, and the forges that took its payload over: Gitea, Forgejo and Gogs.
+
+use serde::Deserialize;
+
+use super::{Change, Delivery, HookError, News, Sender, Told, event, id, payload};
+
+#[derive(Deserialize)]
+struct Push {
+    #[serde(rename = "ref")]
+    reference: String,
+    after: String,
+}
+
+pub(super) fn read(sender: Sender, delivery: Delivery<'_>) -> Result<Told, HookError> {
+    let prefix = sender.as_str();
+    let event = event(delivery.headers, &format!("x-{prefix}-event"));
+    let id = id(delivery.headers, &[&format!("x-{prefix}-delivery")])?;
+    let news = match event.as_str() {
+        "push" => {
+            let push: Push = payload(sender, delivery)?;
+            News::Pushed(vec![Change::new(&push.reference, &push.after)])
+        }
+        "ping" => News::Ping,
+        _ => News::Other,
+    };
+    Ok(Told { event, id, news })
+}

@@ -1,0 +1,123 @@
+//! `/hooks/{repo}`, where a forge says that somebody pushed, and `/services/{name}/hook`, which shows what it said.
+
+use http_types::StatusCode;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use tide::Response;
+
+use super::super::extract::{self, Rules};
+use super::super::{Call, respond, spool};
+use super::{accepted, told};
+use crate::api::hooks as api;
+use crate::hooks::{self, Decision, Delivery, Headers, Sender};
+use crate::names::{Actor, HookKey, NameError, ServiceName};
+use crate::problem::{Code, Problem};
+use crate::services::spec;
+use crate::store::{Cause, NewDelivery, NewDeployment, NewOutcome, Outcome, Service, StoreError};
+
+/// How many deliveries are shown.
+const SHOWN: u32 = 50;
+
+/// A wrong key and an unknown service look the same.
+fn unknown() -> Problem {
+    Problem::new(Code::NotFound, "there is no such hook, or the key is not its own")
+        .with_hint("GET /services/{name}/hook shows a hook's address and key")
+}
+
+/// The service that the path names.
+async fn service(call: &Call) -> Result<Option<Service>, Problem> {
+    let Ok(name) = call.param("repo")?.parse::<ServiceName>() else { return Ok(None) };
+    match call.state().parts().store.service(&name).await {
+        Ok(service) => Ok(Some(service)),
+        Err(StoreError::NoService(_)) => Ok(None),
+        Err(error) => Err(told(error.into())),
+    }
+}
+
+/// What the body is read for: none where the key doesn't authorise it.
+type Read = Option<Result<hooks::Told, hooks::HookError>>;
+
+async fn read(call: &mut Call, sender: Sender, headers: Headers, key: HookKey) -> Result<Read, Problem> {
+    let query = call.request.url().query().unwrap_or_default().to_owned();
+    let now = Timestamp::now();
+    let head = Delivery { headers: &headers, query: &query, body: &[] };
+    // Only who signs, or has shown the key already, may send more than what could hold a key.
+    let known = hooks::is_signed(sender, &headers) || hooks::authorises(&key, sender, head, now);
+    let most = if known { spool::LARGEST } else { hooks::KEYED_BODY };
+    let state = call.state().clone();
+    let Some(body) = state.spool().take(&mut call.request, most).await? else { return Ok(None) };
+    let read = state.spool().with(body, move |body| {
+        let delivery = Delivery { headers: &headers, query: &query, body };
+        hooks::authorises(&key, sender, delivery, now).then(|| hooks::read(sender, delivery))
+    });
+    read.await
+}
+
+/// A delivery, by GET or POST.
+pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
+    let headers = call.request.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    let headers: Headers = headers.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let sender = Sender::of(&headers);
+    let service = service(&call).await?;
+    // Where there is no service, another key takes the same time to be found wrong.
+    let key = service.as_ref().map_or(call.state().decoy(), |service| &service.hook_key).clone();
+    let read = read(&mut call, sender, headers, key).await?;
+    let (Some(service), Some(read)) = (service, read) else { return Err(unknown()) };
+
+    let (event, id, outcome) = match read {
+        Ok(told) => {
+            let outcome = match hooks::decide(&told, &service.branch) {
+                Decision::Build => NewOutcome::Deployed(NewDeployment {
+                    service: service.name.clone(),
+                    cause: Cause::Hook,
+                    actor: Actor::Hook(sender.as_str().to_owned()),
+                    // The branch's newest when its turn comes, which may be newer than what was pushed here.
+                    commit: None,
+                    from_release: None,
+                    env: None,
+                }),
+                Decision::Ping => NewOutcome::Ping,
+                Decision::Ignore(why) => NewOutcome::Ignored(why),
+            };
+            (told.event, told.id, outcome)
+        }
+        Err(error) => (String::new(), None, NewOutcome::Refused(error.to_string())),
+    };
+    let name = service.name.clone();
+    let delivery = NewDelivery { service: service.name, sender: sender.as_str(), event, id, outcome };
+    let delivery = call.state().deploys().deliver(delivery).await.map_err(told)?;
+    match (delivery.outcome, delivery.deployment) {
+        (Outcome::Deployed, Some(deployment)) => accepted(&call, deployment).await,
+        (Outcome::Ping, _) => respond::json(StatusCode::Ok, &api::Heard::Ping(name.to_string())),
+        (Outcome::Refused, _) => Err(Problem::new(Code::BadRequest, delivery.reason.unwrap_or_default())
+            .with_hint("set the hook's content type to application/json")),
+        (_, _) => respond::json(StatusCode::Ok, &api::Heard::Ignored(delivery.reason.unwrap_or_default())),
+    }
+}
+
+async fn shown(call: &Call, service: Service) -> Result<Response, Problem> {
+    let deliveries = call.state().parts().store.deliveries(service.id, SHOWN).await;
+    let deliveries = deliveries.map_err(|error| told(error.into()))?;
+    let hook = api::Hook {
+        url: spec::hook_url(&service.name, &call.state().config()),
+        key: service.hook_key.as_str().to_owned(),
+        deliveries: deliveries.into_iter().map(Into::into).collect(),
+    };
+    respond::json(StatusCode::Ok, &hook)
+}
+
+pub async fn show(call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;
+    shown(&call, service).await
+}
+
+pub async fn rotate(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let rules = Rules { path: Some(("name", name.as_str())), body_only: &["key"] };
+    let api::Rotate { key } = extract::fields(&mut call.request, rules).await?;
+    let key = key.map(|key| key.0.expose_secret().parse::<HookKey>()).transpose();
+    let key = key.map_err(|error: NameError| Problem::new(Code::InvalidSetting, error.to_string()))?;
+    let service = call.state().parts().rotate_hook(&name, key).await.map_err(told)?;
+    shown(&call, service).await
+}

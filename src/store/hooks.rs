@@ -1,0 +1,283 @@
+//! What forges have delivered: a row each, remembered for a week, so that one that comes again builds nothing.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::deployments::{self, Deployment, NewDeployment, words};
+use super::services::find_kept;
+use super::{Store, StoreError, micros, time};
+use crate::names::{DeploymentId, HookKey, ServiceName};
+
+/// How long a delivery is remembered.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How many of a service are remembered.
+const KEPT: u32 = 1000;
+
+words! {
+    /// What became of a delivery.
+    Outcome {
+        /// A deployment was queued for it.
+        Deployed = "deployed",
+        /// The sender tried the hook.
+        Ping = "ping",
+        /// It concerns nothing that is deployed.
+        Ignored = "ignored",
+        /// It was authorised, and could not be read.
+        Refused = "refused",
+    }
+}
+
+/// A delivery that was authorised.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// The service.
+    pub service: ServiceName,
+    /// Who sent it.
+    pub sender: &'static str,
+    /// What happened there.
+    pub event: String,
+    /// The sender's number of it.
+    pub id: Option<String>,
+    /// What becomes of it.
+    pub outcome: NewOutcome,
+}
+
+/// What becomes of a new delivery.
+#[derive(Debug, Clone)]
+pub enum NewOutcome {
+    /// This is queued.
+    Deployed(NewDeployment),
+    /// The sender tries the hook.
+    Ping,
+    /// Nothing, because of this.
+    Ignored(String),
+    /// It can't be read, because of this.
+    Refused(String),
+}
+
+/// A delivery, as its row tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookDelivery {
+    /// When it came first.
+    pub received: Timestamp,
+    /// Who sent it.
+    pub sender: String,
+    /// What happened there.
+    pub event: String,
+    /// The sender's number of it.
+    pub id: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Why it was ignored or refused.
+    pub reason: Option<String>,
+    /// The deployment that was queued for it, as it stands now.
+    pub deployment: Option<Deployment>,
+}
+
+/// What the store did with a delivery.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// The delivery.
+    pub delivery: HookDelivery,
+    /// It is remembered from before, and nothing was done.
+    pub again: bool,
+    /// The deployments whose place the new one took.
+    pub superseded: Vec<DeploymentId>,
+}
+
+const SELECT: &str = "SELECT received, sender, event, delivery, outcome, reason, deployment FROM hook_deliveries";
+
+fn read_row(connection: &Connection, row: &Row<'_>) -> Result<HookDelivery, StoreError> {
+    let deployment: Option<i64> = row.get(6)?;
+    Ok(HookDelivery {
+        received: time(row.get(0)?, "received")?,
+        sender: row.get(1)?,
+        event: row.get(2)?,
+        id: row.get(3)?,
+        outcome: Outcome::from_word(&row.get::<_, String>(4)?, "outcome")?,
+        reason: row.get(5)?,
+        deployment: deployment.map(|id| deployments::find(connection, DeploymentId(id))).transpose()?,
+    })
+}
+
+fn remembered(connection: &Connection, service: i64, id: &str) -> Result<Option<HookDelivery>, StoreError> {
+    let since = micros(Timestamp::now() - REMEMBERED);
+    let mut statement =
+        connection.prepare_cached(&format!("{SELECT} WHERE service = ?1 AND delivery = ?2 AND received > ?3"))?;
+    let found = statement.query_row(params![service, id, since], |row| Ok(read_row(connection, row))).optional()?;
+    found.transpose()
+}
+
+/// Forgets what is older than a week, and what is beyond the bound.
+fn forget(connection: &Connection, service: i64) -> Result<(), StoreError> {
+    let before = micros(Timestamp::now() - REMEMBERED);
+    connection.execute(
+        "DELETE FROM hook_deliveries WHERE service = ?1 AND (received <= ?2 OR id <= \
+         (SELECT id FROM hook_deliveries WHERE service = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3))",
+        params![service, before, KEPT - 1],
+    )?;
+    Ok(())
+}
+
+impl Store {
+    /// Writes a delivery down and, in the same transaction, queues the deployment that it asks for. One that is
+    /// remembered changes nothing, and the answer is what became of it then.
+    pub async fn deliver(&self, new: NewDelivery) -> Result<Delivered, StoreError> {
+        self.write(move |transaction| {
+            let service = find_kept(transaction, &new.service)?;
+            if let Some(id) = &new.id
+                && let Some(delivery) = remembered(transaction, service.id, id)?
+            {
+                return Ok(Delivered { delivery, again: true, superseded: Vec::new() });
+            }
+            forget(transaction, service.id)?;
+            let (outcome, reason, queued) = match new.outcome {
+                NewOutcome::Deployed(new) => (Outcome::Deployed, None, Some(deployments::queue(transaction, &new)?)),
+                NewOutcome::Ping => (Outcome::Ping, None, None),
+                NewOutcome::Ignored(why) => (Outcome::Ignored, Some(why), None),
+                NewOutcome::Refused(why) => (Outcome::Refused, Some(why), None),
+            };
+            let (deployment, superseded) = queued.unzip();
+            transaction.execute(
+                "INSERT INTO hook_deliveries (service, delivery, sender, event, received, outcome, reason, deployment) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    service.id,
+                    new.id,
+                    new.sender,
+                    new.event,
+                    micros(Timestamp::now()),
+                    outcome.as_str(),
+                    reason,
+                    deployment.map(|deployment| deployment.id.0)
+                ],
+            )?;
+            let id = transaction.last_insert_rowid();
+            let mut statement = transaction.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+            let delivery = statement.query_row([id], |row| Ok(read_row(transaction, row)))??;
+            Ok(Delivered { delivery, again: false, superseded: superseded.unwrap_or_default() })
+        })
+        .await
+    }
+
+    /// The last `limit` deliveries to a service, the newest first.
+    pub async fn deliveries(&self, service: i64, limit: u32) -> Result<Vec<HookDelivery>, StoreError> {
+        self.read(move |connection| {
+            let mut statement =
+                connection.prepare_cached(&format!("{SELECT} WHERE service = ?1 ORDER BY id DESC LIMIT ?2"))?;
+            let mut rows = statement.query(params![service, limit])?;
+            let mut deliveries = Vec::new();
+            while let Some(row) = rows.next()? {
+                deliveries.push(read_row(connection, row)?);
+            }
+            Ok(deliveries)
+        })
+        .await
+    }
+
+    /// Gives a service's hook another key; the old one is dead from then on.
+    pub async fn set_hook_key(&self, name: &ServiceName, key: HookKey) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write(move |transaction| {
+            let service = find_kept(transaction, &name)?;
+            transaction
+                .execute("UPDATE services SET hook_key = ?2 WHERE id = ?1", params![service.id, key.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Actor;
+    use crate::store::{Cause, NewService, Settings, Source, State};
+
+    async fn store() -> (tempfile::TempDir, Store, i64) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        let new = NewService {
+            name: "blog".parse().unwrap(),
+            source: Source::Template("static".parse().unwrap()),
+            branch: "main".parse().unwrap(),
+            hook_key: HookKey::from_random([7; 32]).unwrap(),
+            settings: Settings::default(),
+            max: 1,
+        };
+        let service = store.create_service(new).await.unwrap();
+        (folder, store, service.id)
+    }
+
+    fn delivery(id: Option<&str>, outcome: NewOutcome) -> NewDelivery {
+        NewDelivery {
+            service: "blog".parse().unwrap(),
+            sender: "github",
+            event: "push".into(),
+            id: id.map(str::to_owned),
+            outcome,
+        }
+    }
+
+    fn build() -> NewOutcome {
+        NewOutcome::Deployed(NewDeployment {
+            service: "blog".parse().unwrap(),
+            cause: Cause::Hook,
+            actor: Actor::Hook("github".into()),
+            commit: None,
+            from_release: None,
+            env: None,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_comes_again_gets_what_it_got_and_queues_nothing() {
+        let (_folder, store, service) = store().await;
+        let first = store.deliver(delivery(Some("a"), build())).await.unwrap();
+        let again = store.deliver(delivery(Some("a"), build())).await.unwrap();
+        assert!(!first.again && again.again);
+        assert_eq!(first.delivery, again.delivery);
+        let ignored = store.deliver(delivery(Some("b"), NewOutcome::Ignored("a tag".into()))).await.unwrap();
+        let again = store.deliver(delivery(Some("b"), build())).await.unwrap();
+        assert_eq!((again.again, again.delivery), (true, ignored.delivery));
+        // Without a number each is a delivery of its own.
+        for _ in 0..2 {
+            assert!(!store.deliver(delivery(None, build())).await.unwrap().again);
+        }
+        let all = store.deliveries(service, 50).await.unwrap();
+        assert_eq!(all.len(), 4);
+        let states: Vec<_> = all.iter().filter_map(|one| one.deployment.as_ref()).map(|one| one.state).collect();
+        assert_eq!(states, [State::Queued, State::Superseded, State::Superseded]);
+    }
+
+    #[tokio::test]
+    async fn a_week_is_remembered_and_a_bounded_number() {
+        let (_folder, store, service) = store().await;
+        store.deliver(delivery(Some("a"), NewOutcome::Ping)).await.unwrap();
+        let past = micros(Timestamp::now() - REMEMBERED - SignedDuration::from_secs(1));
+        let age = move |transaction: &rusqlite::Transaction<'_>| {
+            transaction.execute("UPDATE hook_deliveries SET received = ?1", [past])?;
+            Ok(())
+        };
+        store.write(age).await.unwrap();
+        assert!(!store.deliver(delivery(Some("a"), NewOutcome::Ping)).await.unwrap().again);
+        assert_eq!(store.deliveries(service, KEPT).await.unwrap().len(), 1);
+        let fill = move |transaction: &rusqlite::Transaction<'_>| {
+            for number in 0..KEPT * 2 {
+                transaction.execute(
+                    "INSERT INTO hook_deliveries (service, delivery, sender, event, received, outcome) \
+                     VALUES (?1, ?2, 'github', 'push', ?3, 'ping')",
+                    params![service, format!("n{number}"), micros(Timestamp::now())],
+                )?;
+            }
+            Ok(())
+        };
+        store.write(fill).await.unwrap();
+        store.deliver(delivery(Some("last"), NewOutcome::Ping)).await.unwrap();
+        let all = store.deliveries(service, KEPT * 3).await.unwrap();
+        assert_eq!((all.len(), all[0].id.as_deref()), (KEPT as usize, Some("last")));
+        let name = "blog".parse().unwrap();
+        store.set_hook_key(&name, HookKey::from_random([8; 32]).unwrap()).await.unwrap();
+        assert_eq!(store.service(&name).await.unwrap().hook_key, HookKey::from_random([8; 32]).unwrap());
+    }
+}
