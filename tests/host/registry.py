@@ -53,6 +53,8 @@ def main() -> None:
             "os": "linux",
             "config": json.loads(config),
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(plain.getvalue()).hexdigest()}"]},
+            # Without a history of its base Podman finds no step of a build in its cache.
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "debian"}],
         }
     ).encode()
     settings = blob(description)
