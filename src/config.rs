@@ -259,7 +259,7 @@ pub struct Limits {
     /// How long a client may send nothing in the middle of a body.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
-    /// How many connections at once.
+    /// How many connections at once, on each listening socket.
     pub connections: u32,
 }
 

@@ -2,19 +2,19 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,8 @@ use crate::config::Limits;
 
 /// A client that takes nothing for so long is gone, whatever is queued for it.
 const USER_TIMEOUT_MS: u32 = 15_000;
+/// How long a client that has just connected may take to ask for something when the agent stops.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// After an error such as "too many open files".
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -33,7 +35,6 @@ const BREATH: Duration = Duration::from_millis(50);
 pub struct Server<S> {
     service: S,
     limits: Limits,
-    places: Arc<Semaphore>,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
@@ -49,8 +50,7 @@ where
     /// A server of `service`. It ends when `stopping` is cancelled.
     #[must_use]
     pub fn new(service: S, limits: Limits, stopping: CancellationToken) -> Self {
-        let places = Arc::new(Semaphore::new(limits.connections as usize));
-        Self { service, limits, places, stopping, connections: TaskTracker::new() }
+        Self { service, limits, stopping, connections: TaskTracker::new() }
     }
 
     /// Serves until the agent stops, then waits at most `grace` for what is under way.
@@ -71,7 +71,8 @@ where
     }
 
     async fn accept_web(self, listener: TcpListener) {
-        while let Some(accepted) = self.stopping.run_until_cancelled(listener.accept()).await {
+        let places = self.places();
+        while let Some((place, accepted)) = self.next(&places, listener.accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
@@ -80,7 +81,7 @@ where
                         nix::sys::socket::sockopt::TcpUserTimeout,
                         &USER_TIMEOUT_MS,
                     );
-                    self.serve(stream, Peer::Network(peer.ip().to_canonical())).await;
+                    self.serve(stream, Peer::Network(peer.ip().to_canonical()), place);
                 }
                 Err(error) => self.rest(&error).await,
             }
@@ -88,10 +89,11 @@ where
     }
 
     async fn accept_local(self, listener: UnixListener) {
-        while let Some(accepted) = self.stopping.run_until_cancelled(listener.accept()).await {
+        let places = self.places();
+        while let Some((place, accepted)) = self.next(&places, listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => match stream.peer_cred() {
-                    Ok(peer) => self.serve(stream, Peer::Local { uid: peer.uid(), gid: peer.gid() }).await,
+                    Ok(peer) => self.serve(stream, Peer::Local { uid: peer.uid(), gid: peer.gid() }, place),
                     Err(error) => self.rest(&error).await,
                 },
                 Err(error) => self.rest(&error).await,
@@ -99,46 +101,81 @@ where
         }
     }
 
+    /// What one listener's connections take: a full web port never shuts out the command line and git's hooks.
+    fn places(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.limits.connections as usize))
+    }
+
+    /// The next connection, once there is a place for it. Until then it waits in the backlog, and when the agent stops
+    /// it waits there for the next agent.
+    async fn next<T>(
+        &self,
+        places: &Arc<Semaphore>,
+        accept: impl Future<Output = T>,
+    ) -> Option<(OwnedSemaphorePermit, T)> {
+        let next = async {
+            // Never closed.
+            let place = places.clone().acquire_owned().await.ok()?;
+            Some((place, accept.await))
+        };
+        self.stopping.run_until_cancelled(next).await?
+    }
+
     async fn rest(&self, error: &std::io::Error) {
         tracing::warn!("can't accept a connection: {error}");
         tokio::time::sleep(BREATH).await;
     }
 
-    /// Serves one connection in a task of its own. While all places are taken the next one waits in the backlog.
-    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: Peer) {
-        let place = self.stopping.run_until_cancelled(self.places.clone().acquire_owned()).await;
-        let Some(Ok(place)) = place else { return };
+    /// Serves one connection in a task of its own.
+    fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+    ) {
         let service = self.service.clone();
         let cut = CancellationToken::new();
         let stream = Line::new(stream, cut.clone(), place);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            let presented = Presented::read(&request, peer);
-            request.extensions_mut().insert(presented);
-            request.extensions_mut().insert(cut.clone());
-            Service::call(&service, request)
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = service_fn({
+            let asked = asked.clone();
+            move |mut request: Request<Incoming>| {
+                asked.store(true, Ordering::Relaxed);
+                let presented = Presented::read(&request, peer);
+                request.extensions_mut().insert(presented);
+                request.extensions_mut().insert(cut.clone());
+                Service::call(&service, request)
+            }
         });
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
         let stopping = self.stopping.clone();
         self.connections.spawn(async move {
-            let graceful = GracefulShutdown::new();
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            let connection = graceful.watch(connection);
+            let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
             tokio::pin!(connection);
             let ended = tokio::select! {
                 ended = &mut connection => ended,
                 () = stopping.cancelled() => {
-                    // The request under way is answered; the next one goes to the next agent.
-                    let shut = tokio::spawn(graceful.shutdown());
-                    let ended = connection.await;
-                    shut.abort();
-                    ended
+                    // The request under way is answered, and the one that is just coming on a new connection; the
+                    // next one goes to the next agent.
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        ended = &mut connection => ended,
+                        () = never_asked(&asked) => Ok(()),
+                    }
                 }
             };
             if let Err(error) = ended {
                 tracing::debug!("a connection ended: {error}");
             }
         });
+    }
+}
+
+/// Returns when nothing was asked in good time, and else never.
+async fn never_asked(asked: &AtomicBool) {
+    tokio::time::sleep(FIRST_REQUEST).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }

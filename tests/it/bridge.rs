@@ -37,6 +37,10 @@ fn limit(_: &Seen, path: &str) -> BodyLimit {
 }
 
 async fn served() -> (Seen, Served) {
+    served_within(Limits { head_timeout: Duration::from_secs(1), ..Limits::default() }).await
+}
+
+async fn served_within(limits: Limits) -> (Seen, Served) {
     let seen = Seen::default();
     let mut app = tide::with_state(seen.clone());
     app.at("/hello").get(|_| async { Ok("hello") });
@@ -75,7 +79,6 @@ async fn served() -> (Seen, Served) {
         }
         Ok("")
     });
-    let limits = Limits { head_timeout: Duration::from_secs(1), ..Limits::default() };
     (seen, serve(Bridge::new(app, limit), limits, CancellationToken::new()).await)
 }
 
@@ -186,10 +189,7 @@ async fn a_connection_is_kept_and_takes_requests_one_behind_the_other() {
 async fn a_client_that_is_slow_with_its_head_or_body_is_cut_off() {
     let (_, served) = served().await;
     let began = Instant::now();
-    let mut stream = connect(served.address, "GET /hello HTTP/1.1\r\nHo").await;
-    let mut text = String::new();
-    let _ =
-        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text)).await.expect("it is cut off");
+    cut_off(connect(served.address, "GET /hello HTTP/1.1\r\nHo").await).await;
     let answer =
         raw(served.address, "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\nab").await;
     assert_eq!((answer.status, answer.body.as_str()), (400, "TimedOut"));
@@ -211,6 +211,8 @@ async fn a_bad_host_or_method_never_reaches_a_handler() {
 
 #[tokio::test]
 async fn a_handler_that_panics_answers_and_the_next_one_too() {
+    // Printing a backtrace takes a hundred MB.
+    let _memory = MEMORY.lock().await;
     let (_, served) = served().await;
     let answer = raw(served.address, &request("GET", "/panic", &[], "")).await;
     assert_eq!((answer.status, answer.code().as_str()), (500, "internal"));
@@ -225,4 +227,33 @@ async fn no_second_runtime_is_started() {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         assert!(!name.starts_with("async-") && !name.starts_with("blocking-"), "{name}");
     }
+}
+
+/// Reads until the server ends the connection, at most for ten times the limit of a head.
+async fn cut_off(mut stream: TcpStream) -> String {
+    let mut text = String::new();
+    let _ =
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text)).await.expect("it is cut off");
+    text
+}
+
+#[tokio::test]
+async fn a_connection_that_asks_nothing_is_cut_off() {
+    let (_, served) = served().await;
+    for head in ["", "P", "PRI * HTTP/2.0\r\n", "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let text = cut_off(connect(served.address, head).await).await;
+        assert_eq!(text.contains("hello"), head.contains("hello"), "{head}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn silent_connections_take_no_place_for_long() {
+    let limits = Limits { head_timeout: Duration::from_secs(1), connections: 2, ..Limits::default() };
+    let (_, served) = served_within(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(connect(served.address, "POST /ec").await);
+    }
+    let answer = raw(served.address, &request("GET", "/hello", &[], "")).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
 }
