@@ -5,11 +5,24 @@ import pathlib
 import re
 
 import pytest
-from host import Host
+from host import Host, enter_network
 
 
 def debs() -> pathlib.Path:
     return pathlib.Path(os.environ["PODKEEPER_DEBS"])
+
+
+def install(host: Host) -> None:
+    host.install(debs())
+    # So that a test doesn't wait ten seconds for each release that goes.
+    host.write("/etc/podkeeper/podkeeper.toml", '[services]\ndrain = "1s"\n')
+    host.run("systemctl", "reload", "podkeeper")
+
+
+def host_name() -> str:
+    """Each of pytest-xdist's workers has a host of its own: e2e-gw0, e2e-gw1…"""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return os.environ.get("PODKEEPER_KEEP") or (f"e2e-{worker}" if worker else "e2e")
 
 
 @pytest.fixture(scope="session")
@@ -19,23 +32,41 @@ def host():
     PODKEEPER_KEEP=NAME uses the host of that name, which is booted where it doesn't run yet, and leaves it.
     """
     keep = os.environ.get("PODKEEPER_KEEP")
-    # Each of pytest-xdist's workers has a host of its own: e2e-gw0, e2e-gw1…
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    host = Host(keep or (f"e2e-{worker}" if worker else "e2e"))
+    host = Host(host_name())
     if keep and pathlib.Path(f"/run/podkeeper-test/{keep}/pid").exists():
         host.join_network()
     else:
         host.stop()
         host.boot()
-        host.install(debs())
-        # So that a test doesn't wait ten seconds for each release that goes.
-        host.write("/etc/podkeeper/podkeeper.toml", '[services]\ndrain = "1s"\n')
-        host.run("systemctl", "reload", "podkeeper")
+        install(host)
     host.wait_ready()
     host.sign_in()
     yield host
     if not keep:
         host.stop()
+
+
+@pytest.fixture
+def plain():
+    """A host for one test alone, which may break it: a plain Debian 13 without Podkeeper."""
+    with open("/proc/self/ns/net") as before:
+        host = Host(f"{host_name()[:14]}-x")
+        try:
+            host.stop()
+            host.boot()
+            yield host
+        finally:
+            host.stop()
+            enter_network(before.fileno())
+
+
+@pytest.fixture
+def own(plain: Host):
+    """The same with Podkeeper installed."""
+    install(plain)
+    plain.wait_ready()
+    plain.sign_in()
+    return plain
 
 
 @pytest.fixture

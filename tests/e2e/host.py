@@ -22,6 +22,14 @@ CLONE_NEWNET = 0x40000000
 SLACK = 3
 
 libc = ctypes.CDLL(None, use_errno=True)
+# The network that the tests were started in.
+MACHINE = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def enter_network(namespace: int) -> None:
+    """From here on this process and its children have the network of this descriptor."""
+    if libc.setns(namespace, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -80,22 +88,24 @@ class Host:
     # ---- life -----------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
+        enter_network(MACHINE)
         self.verb("boot")
         self.join_network()
 
     def reboot(self) -> None:
+        enter_network(MACHINE)
         self.verb("reboot")
         self.join_network()
 
     def stop(self) -> None:
+        enter_network(MACHINE)
         self.verb("stop")
 
     def join_network(self) -> None:
         """From here on this process and its children have the host's network."""
         pid = pathlib.Path(f"/run/podkeeper-test/{self.name}/pid").read_text().strip()
         with open(f"/proc/{pid}/ns/net") as file:
-            if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
+            enter_network(file.fileno())
 
     def install(self, debs: pathlib.Path) -> str:
         names = []
