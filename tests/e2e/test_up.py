@@ -1,0 +1,136 @@
+"""`packaging/up` and `packaging/down`, on a machine without systemd and on one with it."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+from conftest import debs
+from host import HOST, ROOT, SLACK, Host, enter_network
+
+NAME = f"up-{os.environ.get('PYTEST_XDIST_WORKER', 'x')}"
+
+
+def packages() -> list[str]:
+    return [word for file in sorted(debs().glob("*.deb")) for word in ("--deb", str(file))]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[list[str]]:
+    """A network of its own, so that nobody else has the ports: the words that run a command in it."""
+    with contextlib.ExitStack() as stack:
+        holder = subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 3600"], stdout=subprocess.PIPE
+        )
+        stack.callback(holder.wait)
+        stack.callback(holder.kill)
+        assert holder.stdout and holder.stdout.readline() == b"up\n"
+        before = stack.enter_context(open("/proc/self/ns/net"))
+        stack.callback(enter_network, before.fileno())
+        network = f"/proc/{holder.pid}/ns/net"
+        with open(network) as file:
+            enter_network(file.fileno())
+        yield ["env", f"PODKEEPER_HOST={NAME}"]
+        subprocess.run([HOST, "stop", NAME], check=True)
+
+
+def run(machine: list[str], command: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*machine, str(ROOT / "packaging" / command), *arguments], text=True, capture_output=True, timeout=600, **options
+    )
+
+
+def test_up_makes_a_host_again_and_again_and_down_takes_it_away(machine):
+    first = run(machine, "up", *packages(), "--json")
+    assert first.returncode == 0, first.stderr
+    told = json.loads(first.stdout.splitlines()[-1])
+    assert set(told) == {"url", "enroll_url", "enter"}
+    # It tells how far it is, and what to do next.
+    assert "[1/4]" in first.stderr and "[4/4]" in first.stderr
+    assert told["url"] in first.stderr and "git push" in first.stderr and "packaging/down" in first.stderr
+
+    def inside(*argv: str) -> str:
+        return subprocess.check_output([*told["enter"], *argv], text=True).strip()
+
+    assert inside("id", "-u") == "0" and inside("systemctl", "is-system-running") == "running"
+    token = inside("podkeeper", "token", "create", "--name", "up")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert requests.get(f"{told['url']}/readyz", timeout=10).status_code == 200
+    service = {"template": "static"}
+    assert requests.put(f"{told['url']}/services/blog", json=service, headers=headers, timeout=10).status_code == 201
+    wait = headers | {"Prefer": "wait=120"}
+    assert requests.post(f"{told['url']}/services/blog/start", headers=wait, timeout=150).json()["state"] == "live"
+    blog = {"Host": "blog.localhost:8080"}
+    for address in ("127.0.0.1", "[::1]"):
+        assert requests.get(f"http://{address}:8080/", headers=blog, timeout=10).status_code == 200
+
+    began = time.monotonic()
+    again = run(machine, "up", *packages(), "--json")
+    assert again.returncode == 0, again.stderr
+    assert time.monotonic() - began < 60 * SLACK
+    assert json.loads(again.stdout.splitlines()[-1]) == told
+    assert requests.get(f"{told['url']}/services/blog", headers=headers, timeout=10).status_code == 200
+    assert requests.get("http://127.0.0.1:8080/", headers=blog, timeout=10).status_code == 200
+
+    forwarder = pathlib.Path(f"/run/podkeeper-up/{NAME}/forward.pid").read_text().strip()
+    for _ in range(2):
+        down = run(machine, "down")
+        assert down.returncode == 0, down.stderr
+        assert "is gone" in down.stderr
+        assert NAME not in subprocess.check_output([HOST, "list"], text=True).split()
+        for left in (f"/run/podkeeper-up/{NAME}", f"/run/podkeeper-test/{NAME}", f"/var/tmp/podkeeper-test/{NAME}"):
+            assert not pathlib.Path(left).exists()
+        assert forwarder not in subprocess.check_output(["ps", "-e", "-o", "pid="], text=True).split()
+        with pytest.raises(requests.ConnectionError):
+            requests.get(told["url"], timeout=10)
+
+
+def test_up_says_what_is_missing(machine, tmp_path):
+    (agent,) = debs().glob("podkeeper_*.deb")
+    old = tmp_path / "rustc"
+    old.write_text("#!/bin/sh\necho rustc 1.80.0\n")
+    old.chmod(0o755)
+    outdated = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for arguments, told, options in (
+        (["--deb", str(agent)], "the package podkeeper-host is missing", {}),
+        (["--deb", "/nowhere.deb"], "there is no package '/nowhere.deb'", {}),
+        (["--deb"], "--deb takes a file", {}),
+        (["--dev"], "Usage: packaging/up", {}),
+        ([], "rustc 1.94 or later, and here is 1.80.0", {"env": outdated}),
+        (packages(), "run it as root", {"user": 65534, "group": 65534}),
+    ):
+        refused = run(machine, "up", *arguments, **options)
+        assert refused.returncode != 0 and told in refused.stderr, refused.stderr
+    assert NAME not in subprocess.check_output([HOST, "list"], text=True).split()
+
+
+def test_on_systemd_it_installs_on_this_machine(plain: Host, tmp_path):
+    plain.run("mkdir", "-p", "/root/packaging", "/root/fake")
+    for file in ("common", "up", "down"):
+        plain.put(ROOT / "packaging" / file, f"/root/packaging/{file}")
+        plain.run("chmod", "755", f"/root/packaging/{file}")
+    given = []
+    for file in debs().glob("*.deb"):
+        plain.put(file, f"/root/{file.name}")
+        given += ["--deb", f"/root/{file.name}"]
+
+    plain.write("/root/fake/apt-cache", "#!/bin/sh\necho '  Candidate: 4.3.1+ds1-8'\n")
+    plain.run("chmod", "755", "/root/fake/apt-cache")
+    path = "PATH=/root/fake:/usr/sbin:/usr/bin:/sbin:/bin"
+    refused = plain.run("env", path, "/root/packaging/up", *given, check=False)
+    assert "needs Podman 5.3 or later" in refused and "has 4.3.1" in refused and "Debian 13" in refused
+    assert plain.code("test", "-e", "/usr/bin/podkeeper") != 0
+
+    for _ in range(2):
+        told = json.loads(plain.run("/root/packaging/up", *given, "--json").splitlines()[-1])
+        assert told["url"] == "http://localhost:7070" and told["enter"] == []
+        plain.wait_ready()
+    said = plain.run("/root/packaging/down", check=False)
+    assert "/var/lib/podkeeper" in said
+    assert plain.code("systemctl", "cat", "podkeeper.service", "podkeeper-proxy.service") != 0
+    plain.run("/root/packaging/down")
