@@ -161,11 +161,12 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
 fn reload(config: &LiveConfig, deploys: &Deploys, path: &Path) {
     match Config::load(path, true) {
         Ok(new) => {
-            let old = config.get();
-            if (&new.listen.web, &new.listen.local) != (&old.listen.web, &old.listen.local) {
-                tracing::warn!("`listen.web` and `listen.local` take effect at the agent's next start");
+            if !config.replace(new) {
+                tracing::warn!(
+                    "`listen.web`, `listen.local`, `paths`, `host`, `limits.head_timeout` and `limits.connections` \
+                     take effect at the agent's next start"
+                );
             }
-            config.replace(new);
             deploys.reconfigure();
             tracing::info!("the configuration is read again");
         }

@@ -47,7 +47,7 @@ pub enum ConfigError {
 }
 
 /// The whole configuration. An empty file is a good one.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where the agent listens.
@@ -67,7 +67,7 @@ pub struct Config {
 }
 
 /// Where the agent listens when systemd hands it no sockets, and how its address reads from outside.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// The address of dashboard, REST interface and git.
@@ -92,7 +92,7 @@ impl Default for Listen {
 }
 
 /// Folders and programs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Paths {
     /// The agent's state: store, repositories, build contexts, keys. Also the service user's home.
@@ -149,7 +149,7 @@ impl Paths {
 }
 
 /// Podman and the service user's systemd manager. Empty means: under `/run/user/UID` of the agent's own user.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Host {
     /// Podman's REST socket.
@@ -175,7 +175,7 @@ impl Host {
 }
 
 /// Builds.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Builds {
     /// How many run at once.
@@ -196,7 +196,7 @@ impl Default for Builds {
 }
 
 /// Services and their releases.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Services {
     /// The first port that a release may have on 127.0.0.1.
@@ -229,7 +229,7 @@ impl Default for Services {
 }
 
 /// Git: pushes and external repositories.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Git {
     /// The largest push, in MiB.
@@ -248,7 +248,7 @@ impl Default for Git {
 }
 
 /// What one request may take.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// The largest body of an ordinary request, in KiB.
@@ -293,9 +293,20 @@ impl LiveConfig {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts `config` in its place. Addresses, paths and sockets are read at the agent's start only.
-    pub fn replace(&self, config: Config) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    /// Puts `config` in its place. Sockets, paths and what connections take are read at the agent's start only and
+    /// stay; false where that makes a difference.
+    pub fn replace(&self, config: Config) -> bool {
+        let running = self.get();
+        let mut taken = config.clone();
+        taken.listen.web = running.listen.web;
+        taken.listen.local = running.listen.local.clone();
+        taken.paths = running.paths.clone();
+        taken.host = running.host.clone();
+        taken.limits.head_timeout = running.limits.head_timeout;
+        taken.limits.connections = running.limits.connections;
+        let whole = taken == config;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(taken);
+        whole
     }
 }
 
@@ -402,6 +413,15 @@ mod tests {
     fn an_unknown_key_is_refused_with_its_line() {
         let error = parse("[builds]\nparallel = 1\nparalel = 2\n").expect_err("a typo").to_string();
         assert!(error.contains("line 3") && error.contains("paralel"), "{error}");
+    }
+
+    #[test]
+    fn a_reload_takes_everything_but_what_is_read_at_the_start() {
+        let live = LiveConfig::new(Config::default());
+        assert!(live.replace(parse("[services]\nkeep = 7\n[listen]\npublic_url = \"http://a\"").expect("it is good")));
+        assert!(!live.replace(parse("[services]\nkeep = 8\n[paths]\nstate = \"/elsewhere\"").expect("it is good")));
+        assert_eq!(live.get().services.keep, 8);
+        assert_eq!(live.get().paths, Paths::default());
     }
 
     #[test]

@@ -102,8 +102,10 @@ fn carry_out(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::Agent => agent::run(&arguments.config)?,
         Command::Config(ConfigCommand::Check { file }) => {
+            // The agent does without the file, too; one that is named must be there.
+            let optional = file.is_none();
             let file = file.unwrap_or(arguments.config);
-            Config::load(&file, false)?;
+            Config::load(&file, optional)?;
             writeln!(std::io::stdout(), "{} is good", file.display())?;
         }
         Command::Token(command) => token(&Config::load(&arguments.config, true)?, command)?,

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,18 +54,28 @@ where
 
     /// Serves until the agent stops, then waits at most `grace` for what is under way.
     pub async fn run(self, listeners: Listeners, grace: Duration) {
-        let accepting = TaskTracker::new();
+        // A push that is still taken ends with git's hook, which asks over the unix socket: that goes last.
+        let last = CancellationToken::new();
+        let local = Self { stopping: last.clone(), connections: TaskTracker::new(), ..self.clone() };
+        let (accepting, accepting_local) = (TaskTracker::new(), TaskTracker::new());
         for listener in listeners.web {
             accepting.spawn(self.clone().accept_web(listener));
         }
         for listener in listeners.local {
-            accepting.spawn(self.clone().accept_local(listener));
+            accepting_local.spawn(local.clone().accept_local(listener));
         }
         accepting.close();
+        accepting_local.close();
+        self.stopping.cancelled().await;
+        let end = tokio::time::Instant::now() + grace;
         accepting.wait().await;
         self.connections.close();
-        if tokio::time::timeout(grace, self.connections.wait()).await.is_err() {
-            tracing::info!("{} connections are cut off", self.connections.len());
+        let ended = tokio::time::timeout_at(end, self.connections.wait()).await;
+        last.cancel();
+        accepting_local.wait().await;
+        local.connections.close();
+        if ended.is_err() || tokio::time::timeout_at(end, local.connections.wait()).await.is_err() {
+            tracing::info!("{} connections are cut off", self.connections.len() + local.connections.len());
         }
     }
 
@@ -136,11 +145,11 @@ where
         let service = self.service.clone();
         let cut = CancellationToken::new();
         let stream = Line::new(stream, cut.clone(), place);
-        let asked = Arc::new(AtomicBool::new(false));
+        let asked = CancellationToken::new();
         let service = service_fn({
             let asked = asked.clone();
             move |mut request: Request<Incoming>| {
-                asked.store(true, Ordering::Relaxed);
+                asked.cancel();
                 let presented = Presented::read(&request, peer);
                 request.extensions_mut().insert(presented);
                 request.extensions_mut().insert(cut.clone());
@@ -156,12 +165,14 @@ where
             let ended = tokio::select! {
                 ended = &mut connection => ended,
                 () = stopping.cancelled() => {
-                    // The request under way is answered, and the one that is just coming on a new connection; the
-                    // next one goes to the next agent.
-                    connection.as_mut().graceful_shutdown();
+                    // The request under way is answered, and the one that is just coming on a new connection, which
+                    // hyper would drop; the next one goes to the next agent.
                     tokio::select! {
                         ended = &mut connection => ended,
-                        () = never_asked(&asked) => Ok(()),
+                        _ = tokio::time::timeout(FIRST_REQUEST, asked.cancelled()) => {
+                            connection.as_mut().graceful_shutdown();
+                            connection.await
+                        }
                     }
                 }
             };
@@ -169,13 +180,5 @@ where
                 tracing::debug!("a connection ended: {error}");
             }
         });
-    }
-}
-
-/// Returns when nothing was asked in good time, and else never.
-async fn never_asked(asked: &AtomicBool) {
-    tokio::time::sleep(FIRST_REQUEST).await;
-    if asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
     }
 }

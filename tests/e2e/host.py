@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -199,6 +200,34 @@ class Host:
         url = f"http://any:{self.token}@127.0.0.1:7070/git/{name}.git"
         git("clone", "-q", *options, url, str(folder), cwd=folder.parent)
         return Clone(folder)
+
+
+class Clients:
+    """Asks for something on new connections, one after the other, until it is stopped; whatever fails is kept."""
+
+    def __init__(self, url: str, **options) -> None:
+        self.url, self.options = url, options
+        self.answers, self.failures = 0, []
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.ask)
+
+    def ask(self) -> None:
+        while not self.ended.is_set():
+            try:
+                answer = requests.get(self.url, timeout=60, **self.options)
+                self.answers += 1
+                if answer.status_code != 200:
+                    self.failures.append(answer.status_code)
+            except requests.RequestException as error:
+                self.failures.append(str(error))
+
+    def __enter__(self) -> "Clients":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.ended.set()
+        self.thread.join(60)
 
 
 def git(*arguments: str, cwd: pathlib.Path, check: bool = True) -> str:

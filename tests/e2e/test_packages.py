@@ -4,13 +4,12 @@ import pathlib
 import re
 import shutil
 import subprocess
-import threading
 import time
 
 import pytest
 import requests
 from conftest import debs
-from host import Host, wait_for
+from host import Clients, Host, wait_for
 
 # What purging the agent leaves, as it says: the host's part, which the services run on, and the services' own.
 KEPT = (
@@ -95,34 +94,6 @@ def test_the_packages_declare_what_they_stand_on():
         assert package in agent
     for package in ("podman (>= 5.3)", "caddy", "uidmap", "passt", "crun", "netavark", "dbus-user-session"):
         assert package in base
-
-
-class Clients:
-    """Asks for something on new connections, one after the other, until it is stopped; whatever fails is kept."""
-
-    def __init__(self, url: str, **options) -> None:
-        self.url, self.options = url, options
-        self.answers, self.failures = 0, []
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.ask)
-
-    def ask(self) -> None:
-        while not self.ended.is_set():
-            try:
-                answer = requests.get(self.url, timeout=60, **self.options)
-                self.answers += 1
-                if answer.status_code != 200:
-                    self.failures.append(answer.status_code)
-            except requests.RequestException as error:
-                self.failures.append(str(error))
-
-    def __enter__(self) -> "Clients":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.ended.set()
-        self.thread.join(60)
 
 
 def newer(package: str, folder: pathlib.Path) -> pathlib.Path:

@@ -26,13 +26,15 @@ pub async fn ready(call: Call) -> Result<Response, Problem> {
         ("journal", journal.err().map(|error| error.problem())),
         ("store", store.err().map(|error| error.problem())),
     ];
-    let ready = checks.iter().all(|(_, problem)| problem.is_none());
+    let away: Vec<_> = checks.iter().filter(|(_, problem)| problem.is_some()).map(|(name, _)| *name).collect();
+    let ready = away.is_empty();
+    let detail = if ready { "ready".to_owned() } else { format!("not ready: no answer from {}", away.join(", ")) };
     let all: serde_json::Map<_, _> = checks
         .into_iter()
         .map(|(name, problem)| (name.to_owned(), json!(problem.map_or("ok", |problem| problem.code.as_str()))))
         .collect();
     let status = if ready { StatusCode::Ok } else { StatusCode::ServiceUnavailable };
-    let mut response = respond::json(status, &json!({ "ready": ready, "parts": all }))?;
+    let mut response = respond::json(status, &json!({ "ready": ready, "detail": detail, "parts": all }))?;
     if !ready {
         response.insert_header("retry-after", "5");
     }

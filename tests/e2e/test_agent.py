@@ -1,0 +1,268 @@
+"""The agent as a unit: who it runs as, how it starts, reloads and ends, and that its end cuts nothing off."""
+
+import base64
+import pathlib
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+import requests
+from host import SLACK, Clone, Clients, Host, wait_for
+
+STATIC = 'COPY site /site\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
+
+
+def building(seconds: int) -> str:
+    return f"FROM docker.io/library/busybox:stable\nRUN sleep {seconds}\n{STATIC}"
+
+
+def push_in_background(clone: Clone) -> subprocess.Popen:
+    return subprocess.Popen(
+        ["git", "push", "origin", "HEAD:main"],
+        cwd=clone.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def under_way(host: Host, name: str) -> dict:
+    """The service's newest deployment, once it is being built."""
+
+    def look() -> dict | None:
+        newest = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"][:1]
+        return newest[0] if newest and newest[0]["state"] == "building" else None
+
+    return wait_for(look, 60, "it is being built")
+
+
+def properties(host: Host, unit: str, *names: str) -> list[str]:
+    return [host.run("systemctl", "show", "-P", name, unit).strip() for name in names]
+
+
+@pytest.fixture
+def config(host: Host):
+    """The configuration's text; the file and the agent are put back afterwards."""
+    before = host.run("cat", "/etc/podkeeper/podkeeper.toml")
+    yield before
+    host.write("/etc/podkeeper/podkeeper.toml", before)
+    host.run("systemctl", "reload", "podkeeper")
+
+
+def test_no_process_is_root(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    clone.push()
+    clone.commit({"Containerfile": building(6)})
+    push = push_in_background(clone)
+    under_way(host, name)
+    programs = ("podkeeper agent", "http-backend", "hook post-receive", "podman build", "sleep 6", "httpd", "caddy")
+    uid = host.uid()
+
+    def ours() -> list[tuple[int, str]] | None:
+        """Ours of the host's processes, once all of these run."""
+        found = []
+        for line in host.run("ps", "-e", "-ww", "-o", "uid=,cgroup:200=,args=").splitlines():
+            owner, cgroup, arguments = line.split(None, 2)
+            if "podkeeper" in cgroup or f"user-{uid}.slice" in cgroup:
+                found.append((int(owner), arguments))
+        return found if all(any(program in line[1] for line in found) for program in programs) else None
+
+    # The agent, git's backend and hook, a build with its RUN step, a running service, the proxy.
+    found = wait_for(ours, 30, f"all of {programs} run")
+    assert not [line for line in found if line[0] == 0]
+    push.wait(60)
+    # Nor may one become it.
+    status = host.run("cat", f"/proc/{host.agent_pid()}/status")
+    assert "NoNewPrivs:\t1" in status and "CapPrm:\t0000000000000000" in status and "CapBnd:\t0000000000000000" in status
+
+
+def test_the_watchdog_ends_an_agent_that_hangs(host: Host):
+    kind, user, watchdog = properties(host, "podkeeper.service", "Type", "User", "WatchdogUSec")
+    assert (kind, user) == ("notify", "podkeeper") and watchdog not in ("0", "infinity")
+    host.run("mkdir", "-p", "/run/systemd/system/podkeeper.service.d")
+    host.write("/run/systemd/system/podkeeper.service.d/quick.conf", "[Service]\nWatchdogSec=3\n")
+    host.run("systemctl", "daemon-reload")
+    try:
+        host.run("systemctl", "restart", "podkeeper")
+        agent = host.agent_pid()
+        (restarts,) = properties(host, "podkeeper.service", "NRestarts")
+        host.run("kill", "-STOP", str(agent))
+        wait_for(
+            lambda: properties(host, "podkeeper.service", "NRestarts", "ActiveState") == [str(int(restarts) + 1), "active"],
+            30 * SLACK,
+            "systemd has started another one",
+        )
+        assert host.agent_pid() != agent
+        assert "Watchdog timeout" in host.run("journalctl", "-q", "-u", "podkeeper", "-n", "50", "-o", "cat")
+    finally:
+        host.run("rm", "-r", "/run/systemd/system/podkeeper.service.d")
+        host.run("systemctl", "daemon-reload")
+        host.run("systemctl", "restart", "podkeeper")
+    host.wait_ready()
+
+
+def test_a_restart_refuses_no_connection(host: Host):
+    agents = {host.agent_pid()}
+    with Clients("http://127.0.0.1:7070/healthz") as clients:
+        # More often in a short time than systemd's default limit would take.
+        for _ in range(7):
+            answered = clients.answers
+            host.run("systemctl", "restart", "podkeeper")
+            wait_for(lambda: clients.answers > answered + 5, 30, "the next one answers")
+            agents.add(host.agent_pid())
+    assert len(agents) == 8
+    assert not clients.failures
+    with Clients("http://127.0.0.1:7070/healthz") as clients:
+        host.run("systemctl", "kill", "-s", "KILL", "podkeeper")
+        wait_for(lambda: clients.answers > 20, 30, "the next one answers")
+    # What the killed one was answering is cut off; nobody is refused.
+    assert not [failure for failure in clients.failures if "refused" in failure]
+
+
+def test_a_reload_reads_the_configuration_again_and_a_bad_one_changes_nothing(host: Host, config: str):
+    agent = host.agent_pid()
+    body = {"name": "x" * 3000}
+
+    def too_large() -> bool:
+        return host.call("PUT", "/services/reload", json=body).status_code == 413
+
+    assert not too_large()
+    host.write("/etc/podkeeper/podkeeper.toml", config + "[limits]\nbody_kib = 2\n")
+    host.run("systemctl", "reload", "podkeeper")
+    wait_for(too_large, 10, "the new limit holds")
+    assert host.agent_pid() == agent
+
+    # systemctl tells that it is bad, and what is bad.
+    host.write("/etc/podkeeper/podkeeper.toml", "[limits]\nbody_kib = 4096\nbodykib = 1\n")
+    assert host.code("systemctl", "reload", "podkeeper") != 0
+    # Also where a signal comes from elsewhere.
+    host.run("systemctl", "kill", "-s", "HUP", "podkeeper")
+    journal = ("journalctl", "-q", "-u", "podkeeper", "-n", "20", "-o", "cat")
+    wait_for(lambda: "the configuration is kept as it was" in host.run(*journal), 10, "it tells that it is bad")
+    assert "line 3" in host.run(*journal) and "bodykib" in host.run(*journal)
+    assert too_large()
+    assert host.agent_pid() == agent and host.run("systemctl", "is-active", "podkeeper") == "active\n"
+
+
+def test_config_check_names_the_line_of_what_is_wrong(host: Host):
+    assert "is good" in host.run("podkeeper", "config", "check")
+    for text, told in (
+        ("[builds]\nparallel = 1\nparalel = 2\n", ("line 3", "unknown field `paralel`")),
+        ("[buidls]\n", ("line 1", "unknown field `buidls`")),
+        ("[builds]\n\ntimeout = 5\n", ("line 3",)),
+        ("[builds]\nparallel = 99\n", ("builds.parallel", "from 1 to 16")),
+    ):
+        host.write("/tmp/check.toml", text)
+        said = host.run("podkeeper", "config", "check", "/tmp/check.toml", check=False)
+        assert all(part in said for part in told), said
+        assert host.code("podkeeper", "config", "check", "/tmp/check.toml") == 1
+
+
+class SlowPush:
+    """A push by hand, of which the first half is sent."""
+
+    def __init__(self, host: Host, name: str, clone: Clone) -> None:
+        old = clone.git("rev-parse", "HEAD").strip()
+        clone.commit({"large.bin": pathlib.Path("/dev/urandom").open("rb").read(4_000_000)})
+        self.old, self.new = old, clone.git("rev-parse", "HEAD").strip()
+        pack = subprocess.run(
+            ["git", "pack-objects", "--stdout", "--revs", "-q"],
+            cwd=clone.folder,
+            input=f"{self.new}\n^{old}\n".encode(),
+            capture_output=True,
+            check=True,
+        ).stdout
+        update = f"{old} {self.new} refs/heads/main\0 report-status\n".encode()
+        body = b"%04x" % (len(update) + 4) + update + b"0000" + pack
+        password = base64.b64encode(f"any:{host.token}".encode()).decode()
+        head = (
+            f"POST /git/{name}.git/git-receive-pack HTTP/1.1\r\nHost: localhost:7070\r\nAuthorization: Basic {password}\r\n"
+            f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self.stream = socket.create_connection(("127.0.0.1", 7070), timeout=60)
+        self.stream.sendall(head.encode() + body[: len(body) // 2])
+        self.rest = body[len(body) // 2 :]
+
+    def finish(self) -> str:
+        """Sends the rest; the whole answer."""
+        self.stream.sendall(self.rest)
+        answer = b""
+        while data := self.stream.recv(65536):
+            answer += data
+        return answer.decode(errors="replace")
+
+
+def branch(host: Host, name: str) -> str:
+    return host.user("git", "-C", f"/var/lib/podkeeper/git/{name}.git", "rev-parse", "refs/heads/main").strip()
+
+
+def test_sigterm_ends_it_in_time_and_cuts_off_nothing_that_matters(host: Host, name: str, tmp_path):
+    host.create(name)
+    other = f"{name[:30]}-other"
+    host.create(other)
+    try:
+        clone = host.clone(name, tmp_path / "clone")
+        clone.commit({"Containerfile": building(10), "site/index.html": "built over a restart"})
+        push = push_in_background(clone)
+        deployment = under_way(host, name)
+        unfinished = SlowPush(host, other, host.clone(other, tmp_path / "other"))
+        assert branch(host, other) == unfinished.old
+
+        events: list[str] = []
+        url = f"http://127.0.0.1:7070/deployments/{deployment['id']}/log"
+        headers = {"Authorization": f"Bearer {host.token}", "Accept": "text/event-stream"}
+        stream = requests.get(url, headers=headers, stream=True, timeout=60)
+        reader = threading.Thread(target=lambda: events.extend(stream.iter_lines(decode_unicode=True)))
+        reader.start()
+        wait_for(lambda: events, 30, "the stream tells something")
+
+        began = time.monotonic()
+        host.run("systemctl", "stop", "podkeeper.service")
+        assert time.monotonic() - began < 5 * SLACK
+        assert properties(host, "podkeeper.service", "Result", "ExecMainStatus") == ["success", "0"]
+
+        reader.join(30)
+        assert [line for line in events if line][-2:] == ["event: closed", 'data: {"problem":"restarting"}']
+        said, _ = push.communicate(timeout=30)
+        assert "[restarting]" in said and push.returncode == 0, said
+        # The build goes on without the agent, and half of a push changes nothing.
+        build = f"build-{deployment['id']}.service"
+        assert host.user("systemctl", "--user", "show", "-P", "SubState", build) == "running\n"
+        assert branch(host, other) == unfinished.old
+        assert not host.run("sh", "-c", f"ls -d /var/lib/podkeeper/git/{other}.git/objects/tmp_objdir* || true").strip()
+
+        host.start_agent()
+        host.wait_deployment(deployment["id"])
+        assert host.serve(name).text == "built over a restart"
+        assert host.call("GET", f"/services/{other}/deployments", 200).json()["deployments"] == []
+    finally:
+        host.delete(other)
+
+
+def test_a_push_that_ends_soon_after_sigterm_is_taken(host: Host, name: str, tmp_path):
+    host.create(name)
+    push = SlowPush(host, name, host.clone(name, tmp_path / "clone"))
+    host.run("systemctl", "stop", "--no-block", "podkeeper.service")
+    wait_for(lambda: properties(host, "podkeeper.service", "ActiveState") == ["deactivating"], 10, "it stops")
+    answer = push.finish()
+    assert "ok refs/heads/main" in answer, answer
+    assert branch(host, name) == push.new
+    host.start_agent()
+
+    def deployed() -> list:
+        return host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
+
+    (deployment,) = wait_for(deployed, 30, "what was pushed is deployed")
+    assert deployment["commit"] == push.new
+    host.wait_deployment(deployment["id"])
+
+
+def test_the_units_are_sound_and_closed(host: Host):
+    units = ("podkeeper.service", "podkeeper.socket", "podkeeper-proxy.service")
+    assert not host.run("systemd-analyze", "verify", "--man=no", *(f"/usr/lib/systemd/system/{unit}" for unit in units), check=False)
+    assert not host.user("systemd-analyze", "--user", "verify", "--man=no", "/usr/lib/systemd/user/build.slice")
+    told = host.run("systemd-analyze", "security", "--no-pager", "podkeeper.service").strip().splitlines()[-1]
+    assert float(told.split("podkeeper.service:")[1].split()[0]) <= 1.0, told
