@@ -1,0 +1,51 @@
+"""A reboot, without the agent and without Debian's own Caddy."""
+
+import pathlib
+import subprocess
+import time
+
+import requests
+from host import HOST, MACHINE, SLACK, Host, enter_network, wait_for
+
+
+def serves(host: Host, name: str) -> bool:
+    try:
+        return host.serve(name).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def test_a_running_service_comes_back_and_a_stopped_one_stays_stopped(own: Host):
+    for name in ("running", "stopped"):
+        own.create(name)
+        own.start(name)
+    assert own.call("POST", "/services/stopped/stop", 200).json()["state"] == "stopped"
+    own.run("systemctl", "disable", "--now", "podkeeper.socket", "podkeeper.service")
+    # Debian's package would start it at boot.
+    assert own.run("systemctl", "is-enabled", "caddy.service", check=False) == "disabled\n"
+
+    file = pathlib.Path(f"/run/podkeeper-test/{own.name}/pid")
+    before = file.read_text()
+    enter_network(MACHINE)
+    began = time.monotonic()
+    reboot = subprocess.Popen([HOST, "reboot", own.name], stdout=subprocess.DEVNULL)
+    wait_for(lambda: file.exists() and file.read_text() not in ("", before), 60, "it boots")
+    own.join_network()
+    wait_for(lambda: serves(own, "running"), 30 * SLACK, "the service answers")
+    print(f"\n{time.monotonic() - began:.1f} s from power on to the first answer, without the agent")
+    assert reboot.wait(120) == 0
+
+    assert own.run("systemctl", "is-system-running") == "running\n"
+    for unit in ("podkeeper.service", "podkeeper.socket", "caddy.service"):
+        assert own.run("systemctl", "is-active", unit, check=False) == "inactive\n"
+    assert own.user("systemctl", "--user", "is-active", "stopped@1.service", check=False) == "inactive\n"
+    assert own.serve("stopped").status_code == 404
+
+    # Nor does the agent start it when it is back.
+    own.run("systemctl", "enable", "--now", "podkeeper.socket", "podkeeper.service")
+    own.wait_ready()
+    states = {name: facts["state"] for name, facts in own.call("GET", "/services/status", 200).json().items()}
+    assert states == {"running": "running", "stopped": "stopped"}
+    assert serves(own, "running")
+    own.start("stopped")
+    assert serves(own, "stopped")
