@@ -44,8 +44,12 @@ def test_a_running_service_comes_back_and_a_stopped_one_stays_stopped(own: Host)
     # Nor does the agent start it when it is back.
     own.run("systemctl", "enable", "--now", "podkeeper.socket", "podkeeper.service")
     own.wait_ready()
-    states = {name: facts["state"] for name, facts in own.call("GET", "/services/status", 200).json().items()}
-    assert states == {"running": "running", "stopped": "stopped"}
+
+    def states() -> dict[str, str]:
+        return {name: facts["state"] for name, facts in own.call("GET", "/services/status", 200).json().items()}
+
+    wait_for(lambda: states() == {"running": "running", "stopped": "stopped"}, 10 * SLACK, "the agent sees them so")
+    assert own.user("systemctl", "--user", "is-active", "stopped@1.service", check=False) == "inactive\n"
     assert serves(own, "running")
     own.start("stopped")
     assert serves(own, "stopped")
