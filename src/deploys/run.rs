@@ -178,7 +178,7 @@ impl Deploys {
             (Source::External { uri, secret }, _) => {
                 let (uri, _) = RepoUri::parse(uri).map_err(ServiceError::from)?;
                 let password = match secret {
-                    Some(secret) => self.parts().podman.reveal_secret(secret).await.map_err(ServiceError::from)?,
+                    Some(secret) => Some(self.parts().read_password(secret).await?),
                     None => None,
                 };
                 repositories.fetch(&service.name, &uri, &service.branch, password.as_ref()).await?

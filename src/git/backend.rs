@@ -98,9 +98,11 @@ impl Repositories {
                 // The service's branch may be pushed whatever it holds: a new history is a new release.
                 ("receive.denyCurrentBranch", "ignore".into()),
                 ("receive.denyDeleteCurrent", "refuse".into()),
-                // Objects stay packed as they came, however few, and git's own memory stays within a small server's.
-                ("receive.unpackLimit", "1000".into()),
-                ("receive.autogc", "false".into()),
+                // Objects stay packed as they came, however few; at each fiftieth pack they become one. Git's own memory
+                // stays within a small server's.
+                ("receive.unpackLimit", "1".into()),
+                ("receive.autogc", "true".into()),
+                ("gc.autoDetach", "false".into()),
                 ("pack.threads", "1".into()),
                 ("pack.windowMemory", "32m".into()),
                 ("core.bigFileThreshold", "16m".into()),
@@ -114,26 +116,27 @@ impl Repositories {
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Answer);
         };
+        let group = child.id();
         let mut body = request.body;
         let feed = tokio::spawn(async move {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 match body.read(&mut buffer).await {
-                    Ok(0) => break true,
+                    Ok(0) => break,
                     Ok(n) => {
                         if input.write_all(&buffer[..n]).await.is_err() {
-                            break true;
+                            break;
                         }
                     }
                     // The client went away in the middle: git must not take what came for the whole.
-                    Err(_) => break false,
+                    Err(_) => break super::command::end_group(group),
                 }
             }
         });
-        let (status, headers, rest) = read_head(&mut output).await?;
-        let group = child.id();
+        // Before the head, too, a client that goes away ends the program.
         let running = Running { _child: child, group, feed };
-        Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, running }) })
+        let (status, headers, rest) = read_head(&mut output).await?;
+        Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, _running: running }) })
     }
 }
 
@@ -141,7 +144,7 @@ impl Repositories {
 struct Running {
     _child: Child,
     group: Option<u32>,
-    feed: tokio::task::JoinHandle<bool>,
+    feed: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Running {
@@ -156,7 +159,7 @@ struct Output {
     rest: Vec<u8>,
     at: usize,
     output: ChildStdout,
-    running: Running,
+    _running: Running,
 }
 
 impl AsyncRead for Output {
@@ -171,10 +174,7 @@ impl AsyncRead for Output {
             self.at += n;
             return std::task::Poll::Ready(Ok(()));
         }
-        if !self.running.feed.is_finished() || buffer.remaining() > 0 {
-            return std::pin::Pin::new(&mut self.output).poll_read(context, buffer);
-        }
-        std::task::Poll::Ready(Ok(()))
+        std::pin::Pin::new(&mut self.output).poll_read(context, buffer)
     }
 }
 

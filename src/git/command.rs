@@ -72,10 +72,18 @@ async fn read(output: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     kept
 }
 
+/// What git adds to whatever ssh has said before, and says nothing of.
+const ADDED: [&str; 3] = [
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+];
+
 /// Git's last words on one line, without what they tell of the host's folders and of users in addresses.
 fn last_lines(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !ADDED.contains(line)).collect();
     let last = lines.iter().rev().take(3).rev();
     let words = last.flat_map(|line| line.split_whitespace()).map(|word| {
         let bare = word.trim_matches(|c| "'\"`:,.()".contains(c));
@@ -99,5 +107,8 @@ mod tests {
     fn last_words_tell_nothing_of_the_host() {
         let shown = last_lines(b"one\ntwo\nfatal: '/var/lib/x/y.git' does not\x1b[31m exist\nthree\n");
         assert_eq!(shown, "two fatal: … does not[31m exist three");
+        let refused = b"Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\n\
+            Please make sure you have the correct access rights\nand the repository exists.\n";
+        assert_eq!(last_lines(refused), "Permission denied (publickey).");
     }
 }

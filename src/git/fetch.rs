@@ -121,8 +121,11 @@ impl Repositories {
         let _secret = match password {
             Some(password) => {
                 let file = self.write_secret(password).await?;
-                command.env("GIT_ASKPASS", self.config.get().paths.helpers.join("askpass"));
-                command.env("PODKEEPER_PASSWORD_FILE", file.path());
+                let askpass = self.config.get().paths.helpers.join("askpass");
+                command.env("GIT_ASKPASS", &askpass).env("PODKEEPER_PASSWORD_FILE", file.path());
+                // ssh asks on its own, and without a terminal only where it must.
+                command.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "force");
+                command.env("PODKEEPER_SSH_BATCH", "no");
                 Some(file)
             }
             None => {

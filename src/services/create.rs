@@ -119,7 +119,15 @@ impl Adapters {
         };
         // The row comes first: of two who ask at once one gets the name, and only that one makes the repository. A row
         // whose repository was never made is seen at the agent's start, which makes it then.
-        let service = self.store.create_service(new).await?;
+        let service = match self.store.create_service(new.clone()).await {
+            Ok(service) => service,
+            Err(error) => {
+                if let Source::External { secret: Some(password), .. } = &new.source {
+                    self.podman.remove_secret(password).await?;
+                }
+                return Err(error.into());
+            }
+        };
         if let Some(files) = starter
             && let Err(error) = self.repositories.create(name, Some(&files), &branch).await
         {

@@ -85,6 +85,15 @@ impl Adapters {
         Ok(name)
     }
 
+    /// The password in the secret `name`.
+    pub async fn read_password(&self, name: &str) -> Result<SecretString, ServiceError> {
+        self.podman.reveal_secret(name).await?.ok_or_else(|| {
+            Problem::new(Code::FetchFailed, "the repository's password is no longer in Podman's secret store")
+                .with_hint("remove the service and make it again with its password")
+                .into()
+        })
+    }
+
     async fn check_sizes(&self, old: &EnvSecrets, changes: &Changes, replace: bool) -> Result<(), ServiceError> {
         let mut total = 0;
         for (key, value) in changes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {

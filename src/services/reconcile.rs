@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::plan::{Observed, Seen, Step, Wanted, plan};
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
-use crate::names::{ReleaseName, ReleaseNumber, ServiceName};
-use crate::store::{Desired, Release, Service};
+use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
+use crate::store::{Desired, Release, Service, Source};
 use crate::units::{self, JobResult};
 
 /// How long the proxy may take to see a new route; it looks the folder up at each request.
@@ -166,12 +166,15 @@ impl Adapters {
         Ok(self.store.forget_release(service.id, number).await?)
     }
 
-    /// Removes the Podman secrets of `service` that neither its next release nor a kept one names.
+    /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.
     async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
         let _held = self.env_locks.hold(&service.name).await;
         let mut named: std::collections::HashSet<String> = self.store.env(&service.name).await?.into_values().collect();
         for release in self.store.releases(service.id).await? {
             named.extend(release.env.into_values());
+        }
+        if let Source::External { secret: Some(password), .. } = &service.source {
+            named.insert(password.clone());
         }
         for secret in self.podman.secrets(&super::env::secret_prefix(&service.name)).await? {
             if super::env::owner(&secret) == Some(service.name.as_str()) && !named.contains(&secret) {

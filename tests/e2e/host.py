@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -10,7 +11,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import requests
@@ -124,6 +126,41 @@ class Host:
                 return False
 
         wait_for(ready, 30, "the agent is ready")
+
+    @contextlib.contextmanager
+    def configured(self, text: str) -> Iterator[None]:
+        """The agent has this added to its configuration, or in the place of what it says of the same keys."""
+        path = "/etc/podkeeper/podkeeper.toml"
+        before = self.run("cat", path)
+        tables = tomllib.loads(before)
+        for table, keys in tomllib.loads(text).items():
+            tables.setdefault(table, {}).update(keys)
+        # A basic string of TOML is one of JSON.
+        lines = [
+            line
+            for table, keys in tables.items()
+            for line in [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+        ]
+        try:
+            self.reconfigure("\n".join(lines) + "\n")
+            yield
+        finally:
+            self.reconfigure(before)
+
+    def reconfigure(self, text: str) -> None:
+        self.write("/etc/podkeeper/podkeeper.toml", text)
+        before = self.reloads()
+        self.run("systemctl", "reload", "podkeeper")
+        wait_for(lambda: self.reloads() > before, 10, "the configuration is read")
+
+    def reloads(self) -> int:
+        lines = self.run("journalctl", "-q", "-o", "cat", "-u", "podkeeper", "--grep", "the configuration is (read|kept)", check=False)
+        return len(lines.splitlines())
+
+    def journal_holds(self, text: str) -> bool:
+        """Whether any field of any entry holds it."""
+        search = 'journalctl -q -o export --all | grep -qaF -e "$1"'
+        return self.code("sh", "-c", search, "sh", text) == 0
 
     def uid(self) -> str:
         return self.run("id", "-u", "podkeeper").strip()

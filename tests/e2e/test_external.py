@@ -1,0 +1,239 @@
+"""Services whose code lies elsewhere: a real git server on the host, over http, ssh and git's own protocol."""
+
+import base64
+import json
+from urllib.parse import quote
+
+import pytest
+from host import Host, wait_for
+
+PASSWORD = "p@ss/wörd%41"
+CONTAINERFILE = (
+    "FROM docker.io/library/busybox:stable\nCOPY site /site\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\n"
+    'CMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
+)
+HTTP = "127.0.0.1:8085/cgi-bin/git"
+UNITS = ("forge-http", "forge-ssh", "forge-git")
+
+
+class Forge:
+    """git http-backend behind busybox's httpd, sshd and git's daemon, all over the repositories below /srv/forge/git."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.stop()
+        host.run("sh", "-c", "id forge 2>/dev/null || useradd --create-home --shell /bin/sh forge")
+        host.run("chpasswd", input=f"forge:{PASSWORD}\n")
+        host.run("mkdir", "-p", "/srv/forge/git", "/srv/forge/www/cgi-bin", "/run/sshd")
+        host.write(
+            "/srv/forge/www/cgi-bin/git",
+            "#!/bin/sh\n"
+            'echo "${REMOTE_USER:-nobody} $PATH_INFO $HTTP_GIT_PROTOCOL" >>/srv/forge/access.log\n'
+            "export GIT_PROJECT_ROOT=/srv/forge/git GIT_HTTP_EXPORT_ALL=1 GIT_PROTOCOL=$HTTP_GIT_PROTOCOL\n"
+            "exec git http-backend\n",
+        )
+        host.write(
+            "/srv/forge/www/cgi-bin/elsewhere",
+            "#!/bin/sh\n"
+            "printf 'Status: 302 Found\\r\\nLocation: http://127.0.0.1:8085/cgi-bin/git%s?%s\\r\\n\\r\\n' "
+            '"$PATH_INFO" "$QUERY_STRING"\n',
+        )
+        host.run("sh", "-c", "chmod 755 /srv/forge/www/cgi-bin/*")
+        host.write("/srv/forge/httpd.conf", f"/cgi-bin/git/private.git:ann:{PASSWORD}\n")
+        host.write(
+            "/srv/forge/sshd_config",
+            "Port 22\nPort 2222\nHostKey /srv/forge/host_key\nAuthorizedKeysFile /srv/forge/authorized_keys\n"
+            "StrictModes no\nUsePAM no\nPidFile none\n",
+        )
+        self.new_host_key()
+        host.run("touch", "/srv/forge/authorized_keys", "/srv/forge/access.log")
+        self.own()
+        start = ["systemd-run", "--quiet", "--collect"]
+        httpd = ["busybox", "httpd", "-f", "-u", "forge", "-p", "8085", "-h", "/srv/forge/www", "-c", "/srv/forge/httpd.conf"]
+        host.run(*start, "--unit=forge-http", *httpd)
+        host.run(*start, "--unit=forge-ssh", "/usr/sbin/sshd", "-D", "-e", "-f", "/srv/forge/sshd_config")
+        host.run(*start, "--unit=forge-git", "--uid=forge", "git", "daemon", "--export-all", "--base-path=/srv/forge/git")
+        wait_for(lambda: all(host.code("systemctl", "is-active", unit) == 0 for unit in UNITS), 10, "the forge runs")
+
+    def stop(self) -> None:
+        self.host.run("systemctl", "stop", *(f"{unit}.service" for unit in UNITS), check=False)
+        self.host.run("rm", "-rf", "/srv/forge")
+
+    def new_host_key(self) -> None:
+        self.host.run("sh", "-c", "rm -f /srv/forge/host_key*; ssh-keygen -q -t ed25519 -N '' -f /srv/forge/host_key")
+
+    def own(self) -> None:
+        self.host.run("chown", "-R", "forge:", "/srv/forge/git", "/srv/forge/authorized_keys", "/srv/forge/access.log")
+
+    def commit(self, repository: str, page: str, branch: str = "main") -> None:
+        """Makes a commit, and the repository where it isn't there yet."""
+        script = (
+            'set -e; bare=/srv/forge/git/$1.git work=$(mktemp -d); [ -d "$bare" ] || git init -q --bare "$bare"\n'
+            'export GIT_DIR=$bare GIT_WORK_TREE=$work GIT_INDEX_FILE=$work.index; cd "$work"\n'
+            'git symbolic-ref HEAD "refs/heads/$3"; mkdir site; printf %s "$2" >site/index.html; cat >Containerfile\n'
+            "git -c safe.directory=* add -A\n"
+            "git -c safe.directory=* -c user.name=A -c user.email=a@example.com commit -q --allow-empty -m change\n"
+            'rm -rf "$work" "$work.index"\n'
+        )
+        self.host.run("env", "HOME=/root", "sh", "-c", script, "sh", repository, page, branch, input=CONTAINERFILE)
+        self.own()
+
+    def access_log(self) -> str:
+        return self.host.run("cat", "/srv/forge/access.log")
+
+
+@pytest.fixture(scope="module")
+def forge(host: Host):
+    forge = Forge(host)
+    with host.configured('[git]\nallow_private = true\nfetch_timeout = "20s"\n'):
+        yield forge
+    forge.stop()
+
+
+def test_over_http_with_a_password(host: Host, forge: Forge, name: str):
+    forge.commit("private", "one")
+    uri = f"http://ann:{quote(PASSWORD, safe='')}@{HTTP}/private.git"
+    created = host.call("PUT", f"/services/{name}", 201, json={"external": uri}).json()
+    shown = f"http://ann:***@{HTTP}/private.git"
+    assert created["source"] == {"type": "external", "uri": shown} and created["push_url"] is None
+    assert host.call("GET", f"/services/{name}", 200).json()["source"]["uri"] == shown
+    assert host.start(name)["cause"] == "start"
+    assert host.serve(name).text == "one"
+    assert "ann /private.git/git-upload-pack version=2" in forge.access_log()
+
+    # The password is still there for the next build, and the quick restart needs none.
+    forge.commit("private", "two")
+    host.wait_deployment(host.call("POST", f"/services/{name}/restart", 202).json()["id"])
+    assert host.serve(name).text == "two"
+    asked = forge.access_log()
+    quick = host.call("POST", f"/services/{name}/restart", 202, params={"quick": "1"}).json()
+    host.wait_deployment(quick["id"])
+    assert forge.access_log() == asked
+
+    # It is nowhere but in Podman's secret store.
+    encoded = base64.b64encode(PASSWORD.encode()).decode().rstrip("=")
+    files = host.run(
+        "grep", "-rlaF", "-e", PASSWORD, "-e", quote(PASSWORD, safe=""), "-e", encoded, "/var/lib/podkeeper", check=False
+    )
+    assert not any(host.journal_holds(text) for text in (PASSWORD, quote(PASSWORD, safe=""), encoded))
+    assert set(files.split()) <= {"/var/lib/podkeeper/.local/share/containers/storage/secrets/filedriver/secretsdata.json"}
+    assert f"podkeeper-{name}-" in host.user("podman", "secret", "ls", "--format", "{{.Name}}")
+    host.delete(name)
+    assert f"podkeeper-{name}-" not in host.user("podman", "secret", "ls", "--format", "{{.Name}}")
+
+
+def test_a_wrong_password_is_told_and_not_shown(host: Host, forge: Forge, name: str):
+    forge.commit("private", "one")
+    host.create(name, external=f"http://ann:hunter2@{HTTP}/private.git")
+    failed = host.start(name, "failed")
+    assert failed["problem"]["code"] == "fetch-failed" and "password" in failed["problem"]["hint"]
+    assert "hunter2" not in json.dumps(failed)
+    # None at all is no hang either.
+    host.delete(name)
+    host.create(name, external=f"http://{HTTP}/private.git")
+    assert host.start(name, "failed")["problem"]["code"] == "fetch-failed"
+
+
+def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, name: str):
+    forge.commit("deploy", "by key")
+    host.create(name, external="forge@127.0.0.1:/srv/forge/git/deploy.git")
+    key = host.call("GET", f"/services/{name}/deploy-key", 200).json()["public_key"]
+    assert key.startswith("ssh-ed25519 ") and key.endswith(f"podkeeper-{name}")
+    assert host.call("POST", f"/services/{name}/deploy-key", 200).json()["public_key"] == key
+    failed = host.start(name, "failed")
+    assert failed["problem"]["code"] == "fetch-failed" and "deploy key" in failed["problem"]["hint"]
+    host.write("/srv/forge/authorized_keys", key + "\n")
+    host.start(name)
+    assert host.serve(name).text == "by key"
+    private = host.run("stat", "-c", "%a %U", f"/var/lib/podkeeper/keys/{name}").strip()
+    assert private == "600 podkeeper"
+
+    # Whoever answers there from now on must have the key of the first time.
+    forge.new_host_key()
+    host.run("systemctl", "kill", "-s", "HUP", "forge-ssh.service")
+    changed = host.start(name, "failed")
+    assert changed["problem"]["code"] == "fetch-failed" and "verification failed" in changed["problem"]["detail"]
+    assert host.serve(name).text == "by key"
+    host.delete(name)
+    assert host.run("sh", "-c", f"ls /var/lib/podkeeper/keys | grep -c {name} || true").strip() == "0"
+
+
+def test_over_ssh_with_a_password(host: Host, forge: Forge, name: str):
+    forge.commit("public", "by password")
+    uri = f"ssh://forge:{quote(PASSWORD, safe='')}@127.0.0.1:2222/srv/forge/git/public.git"
+    assert host.create(name, external=uri)["source"]["uri"] == "ssh://forge:***@127.0.0.1:2222/srv/forge/git/public.git"
+    host.start(name)
+    assert host.serve(name).text == "by password"
+
+
+def test_over_gits_own_protocol_and_another_branch(host: Host, forge: Forge, name: str):
+    forge.commit("public", "main")
+    forge.commit("public", "release", branch="release")
+    host.create(name, external="git://127.0.0.1/public.git", branch="release")
+    host.start(name)
+    assert host.serve(name).text == "release"
+
+
+def test_a_repository_without_commits(host: Host, forge: Forge, name: str):
+    host.run("git", "init", "-q", "--bare", "/srv/forge/git/empty.git")
+    forge.own()
+    host.create(name, external=f"http://{HTTP}/empty.git")
+    failed = host.start(name, "failed")
+    assert failed["problem"]["code"] == "no-commits" and "`main`" in failed["problem"]["hint"]
+    forge.commit("public", "one")
+    host.delete(name)
+    host.create(name, external=f"http://{HTTP}/public.git", branch="nothing")
+    assert host.start(name, "failed")["problem"]["code"] == "no-commits"
+    host.delete(name)
+    host.create(name, external=f"http://{HTTP}/missing.git")
+    assert host.start(name, "failed")["problem"]["code"] == "fetch-failed"
+
+
+def test_a_redirect_leads_nowhere(host: Host, forge: Forge, name: str):
+    forge.commit("public", "one")
+    host.create(name, external="http://127.0.0.1:8085/cgi-bin/elsewhere/public.git")
+    asked = forge.access_log()
+    assert host.start(name, "failed")["problem"]["code"] == "fetch-failed"
+    assert forge.access_log() == asked
+
+
+def test_private_addresses_are_refused_unless_they_are_allowed(host: Host, forge: Forge, name: str):
+    forge.commit("public", "one")
+    asked = forge.access_log()
+    with host.configured("[git]\nallow_private = false\n"):
+        for address in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "169.254.169.254"):
+            host.create(name, external=f"http://{address}:8085/cgi-bin/git/public.git")
+            failed = host.start(name, "failed")
+            assert failed["problem"]["code"] == "fetch-failed", address
+            assert "not a public address" in failed["problem"]["detail"], failed
+            assert "git.allow_private" in failed["problem"]["hint"]
+            host.delete(name)
+    assert forge.access_log() == asked
+
+
+def test_addresses_that_are_refused_make_nothing(host: Host, name: str):
+    for uri in (
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "./here",
+        "ext::sh -c id",
+        "fd::3",
+        "-uhttps://x/y",
+        "--upload-pack=touch /tmp/x",
+        "ssh://-oProxyCommand=touch/x",
+        "ftp://example.org/x",
+        "https://",
+        "https://example.org",
+        "https://example.org/a\nb",
+        "",
+    ):
+        answer = host.call("PUT", f"/services/{name}", 422, json={"external": uri})
+        assert answer.json()["type"] == "urn:podkeeper:problem:invalid-uri", uri
+    both = host.call("PUT", f"/services/{name}", 400, json={"external": "https://example.org/x", "template": "static"})
+    assert both.json()["type"].endswith(":bad-request")
+    assert host.call("GET", f"/services/available?name={name}", 200).json()["available"] is True
+
+
+def test_a_service_whose_code_lies_here_has_no_deploy_key(host: Host, name: str):
+    host.create(name)
+    assert host.call("GET", f"/services/{name}/deploy-key", 409).json()["type"].endswith(":conflict")
