@@ -42,13 +42,20 @@ impl Adapters {
     pub async fn read_env(&self, service: &ServiceName) -> Result<BTreeMap<EnvKey, SecretString>, ServiceError> {
         let mut values = BTreeMap::new();
         for (key, secret) in self.store.env(service).await? {
-            let value = self.podman.reveal_secret(&secret).await?.ok_or_else(|| {
+            let value = self.read_value(&secret).await?.ok_or_else(|| {
                 Problem::new(Code::ReleaseGone, format!("the value of `{key}` is no longer in Podman's secret store"))
                     .with_hint("set it again")
             })?;
             values.insert(key, value);
         }
         Ok(values)
+    }
+
+    async fn read_value(&self, secret: &str) -> Result<Option<SecretString>, ServiceError> {
+        if secret.is_empty() {
+            return Ok(Some(SecretString::default()));
+        }
+        Ok(self.podman.reveal_secret(secret).await?)
     }
 
     /// Makes the secrets for `changes`, and tells the whole set that the service then has. Nothing is written in the
@@ -66,6 +73,9 @@ impl Adapters {
             match value {
                 None => {
                     env.remove(&key);
+                }
+                Some(value) if value.expose_secret().is_empty() => {
+                    env.insert(key, String::new());
                 }
                 Some(value) => {
                     let name = secret_name(service, key.as_str());
@@ -108,7 +118,7 @@ impl Adapters {
         }
         if !replace {
             for (key, secret) in old.iter().filter(|(key, _)| !changes.contains_key(*key)) {
-                let value = self.podman.reveal_secret(secret).await?;
+                let value = self.read_value(secret).await?;
                 total += key.as_str().len() + value.map_or(0, |value| value.expose_secret().len());
             }
         }

@@ -8,7 +8,8 @@ use super::services::find_kept;
 use super::{Store, StoreError, parse};
 use crate::names::{EnvKey, ServiceName};
 
-/// A service's variables: each key and the name of the Podman secret that holds its value.
+/// A service's variables: each key and the name of the Podman secret that holds its value. No name stands for an empty
+/// value, which Podman's store does not take.
 pub type EnvSecrets = BTreeMap<EnvKey, String>;
 
 pub(super) fn read(connection: &Connection, service: i64) -> Result<EnvSecrets, StoreError> {

@@ -18,7 +18,7 @@ pub struct ContainerSpec {
     pub container_port: u16,
     /// Its ids in the user namespace.
     pub ids: IdRange,
-    /// Its variables: key and Podman secret.
+    /// Its variables: key and Podman secret; no secret for an empty value.
     pub secrets: Vec<(EnvKey, String)>,
     /// Its volumes and where they are mounted.
     pub volumes: Vec<(VolumeName, String)>,
@@ -88,7 +88,11 @@ fn container(spec: &ContainerSpec, text: &mut String) {
     line(text, "LogOpt", format_args!("tag={}", spec.release.service));
     line(text, "Label", format_args!("podkeeper.service={}", spec.release.service));
     for (key, secret) in &spec.secrets {
-        line(text, "Secret", format_args!("{secret},type=env,target={key}"));
+        if secret.is_empty() {
+            line(text, "Environment", format_args!("{key}="));
+        } else {
+            line(text, "Secret", format_args!("{secret},type=env,target={key}"));
+        }
     }
     for (name, path) in &spec.volumes {
         line(text, "Volume", format_args!("{}:{}", spec.volume(name), literal(path)));
@@ -133,7 +137,10 @@ mod tests {
             port: 20_041,
             container_port: 8080,
             ids: IdRange::of_slot(1),
-            secrets: vec![("KEY".parse().unwrap(), "podkeeper-blog-KEY-abc".into())],
+            secrets: vec![
+                ("KEY".parse().unwrap(), "podkeeper-blog-KEY-abc".into()),
+                ("NOTHING".parse().unwrap(), String::new()),
+            ],
             volumes: vec![("data".parse().unwrap(), "/da%ta".into())],
             healthcheck: true,
             health_timeout: Duration::from_secs(30),
@@ -152,6 +159,7 @@ mod tests {
             "UIDMap=0:65537:65536",
             "GIDMap=0:65537:65536",
             "Secret=podkeeper-blog-KEY-abc,type=env,target=KEY",
+            "Environment=NOTHING=",
             "Volume=blog.data:/da%%ta",
             "Notify=healthy",
             "TimeoutStartSec=40",
