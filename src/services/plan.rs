@@ -39,8 +39,10 @@ pub struct Wanted {
 pub struct Observed {
     /// Each release that has a file or a unit.
     pub releases: BTreeMap<ReleaseNumber, Seen>,
-    /// The ports that the service's host name leads to.
+    /// The ports that a host name of the service leads to.
     pub routes: Vec<u16>,
+    /// Those of them that all of its host names lead to.
+    pub whole_routes: Vec<u16>,
 }
 
 /// One step.
@@ -98,7 +100,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Vec<Step> {
     let port = wanted.current.and_then(|current| wanted.kept.get(&current).copied());
     let stale: Vec<u16> = observed.routes.iter().copied().filter(|routed| Some(*routed) != port).collect();
     if let Some(port) = port
-        && !observed.routes.contains(&port)
+        && !observed.whole_routes.contains(&port)
     {
         steps.push(Step::Route(port));
         if !stale.is_empty() {
@@ -157,7 +159,8 @@ mod tests {
     }
 
     fn observed(releases: &[(ReleaseNumber, Seen)], routes: &[u16]) -> Observed {
-        Observed { releases: releases.iter().copied().collect(), routes: routes.to_vec() }
+        let releases = releases.iter().copied().collect();
+        Observed { releases, routes: routes.to_vec(), whole_routes: routes.to_vec() }
     }
 
     /// What the host shows after a step.
@@ -170,8 +173,14 @@ mod tests {
             Step::Stop(n) => observed.releases.entry(*n).or_default().running = false,
             Step::ResetFailed(n) => observed.releases.entry(*n).or_default().failed = false,
             Step::Discard(n) => drop(observed.releases.remove(n)),
-            Step::Route(port) => observed.routes.push(*port),
-            Step::Unroute(port) => observed.routes.retain(|routed| routed != port),
+            Step::Route(port) => {
+                observed.routes.push(*port);
+                observed.whole_routes.push(*port);
+            }
+            Step::Unroute(port) => {
+                observed.routes.retain(|routed| routed != port);
+                observed.whole_routes.retain(|routed| routed != port);
+            }
             Step::Reload | Step::Settle | Step::Drain => {}
         }
     }
@@ -218,6 +227,12 @@ mod tests {
                 Step::Reload,
             ]
         );
+    }
+
+    #[test]
+    fn a_host_name_that_came_later_is_routed_too() {
+        let seen = Observed { whole_routes: Vec::new(), ..observed(&[(OLD, RUNS)], &[20_001]) };
+        assert_eq!(plan(&wanted(Some(OLD)), &seen), [Step::Route(20_001)]);
     }
 
     #[test]

@@ -53,12 +53,14 @@ impl HostView {
         self.releases.keys()
     }
 
-    fn of(&self, service: &Service, hosts: &[crate::names::HostName]) -> Observed {
-        let mut routes: Vec<u16> =
-            hosts.iter().filter_map(|host| self.routes.get(host.as_str())).flatten().copied().collect();
+    fn of(&self, service: &Service, hosts: &[HostName]) -> Observed {
+        let ports = |host: &HostName| self.routes.get(host.as_str()).map_or(&[][..], Vec::as_slice);
+        let mut routes: Vec<u16> = hosts.iter().flat_map(ports).copied().collect();
         routes.sort_unstable();
         routes.dedup();
-        Observed { releases: self.releases.get(&service.name).cloned().unwrap_or_default(), routes }
+        let whole = |port: &&u16| hosts.iter().all(|host| ports(host).contains(port));
+        let whole_routes = routes.iter().filter(whole).copied().collect();
+        Observed { releases: self.releases.get(&service.name).cloned().unwrap_or_default(), routes, whole_routes }
     }
 }
 
