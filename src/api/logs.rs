@@ -75,6 +75,11 @@ pub struct LogEntry {
     /// The line's bytes in base64, where they are no UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
+    /// What syslog calls the program that wrote it.
+    #[serde(skip)]
+    identifier: String,
+    #[serde(skip)]
+    pid: Option<u32>,
 }
 
 impl From<journal::Entry> for LogEntry {
@@ -97,14 +102,18 @@ impl From<journal::Entry> for LogEntry {
             build: unit.strip_prefix("build-").and_then(|id| id.parse().ok()),
             message,
             bytes,
+            identifier: entry.identifier.unwrap_or_default(),
+            pid: entry.pid,
         }
     }
 }
 
 impl LogEntry {
-    /// The line as `journalctl -o short-iso` prints it, without a host name.
+    /// The line as `journalctl -o short-iso` prints it on the host of this name, in UTC.
     #[must_use]
-    pub fn short(&self, identifier: &str) -> String {
-        format!("{} {identifier}: {}\n", self.time.strftime("%Y-%m-%dT%H:%M:%S+00:00"), self.message)
+    pub fn short(&self, host: &str) -> String {
+        let pid = self.pid.map_or_else(String::new, |pid| format!("[{pid}]"));
+        let time = self.time.strftime("%Y-%m-%dT%H:%M:%S+00:00");
+        format!("{time} {host} {}{pid}: {}\n", self.identifier, self.message)
     }
 }

@@ -48,41 +48,58 @@ impl Forward {
         piece.entry.message = line;
         Some(piece.entry)
     }
+
+    /// Whether no line lacks its end.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unfinished.is_empty()
+    }
 }
 
-/// Joins pieces that come newest first.
+/// Joins pieces that come newest first. Each line has a place, counted from 0 for the newest.
 #[derive(Debug, Default)]
 pub(super) struct Backward {
-    lines: Vec<Entry>,
-    /// Which line takes the pieces that come before it.
-    open: HashMap<(Option<String>, u8), usize>,
+    /// The lines that take the pieces before them; how many there may be is bounded by what a host's containers are.
+    open: HashMap<(Option<String>, u8), (usize, Entry)>,
+    lines: usize,
 }
 
 impl Backward {
-    /// Takes a piece; the beginning of a line whose end wasn't seen is left out. The number of lines so far is returned.
-    pub(super) fn push(&mut self, piece: Piece) -> usize {
+    /// Takes a piece, and gives the line that is now known to be whole. The beginning of a line whose end wasn't seen is
+    /// left out.
+    pub(super) fn push(&mut self, piece: Piece) -> Option<(usize, Entry)> {
         let key = piece.key();
-        if !piece.partial {
-            self.open.insert(key, self.lines.len());
-            self.lines.push(piece.entry);
-        } else if let Some(line) = self.open.get(&key).and_then(|index| self.lines.get_mut(*index))
-            && line.message.len() < MAX_LINE
-        {
-            let mut message = piece.entry.message;
-            message.append(&mut line.message);
-            line.message = message;
+        if piece.partial {
+            let (_, line) = self.open.get_mut(&key)?;
+            if line.message.len() < MAX_LINE {
+                let mut message = piece.entry.message;
+                message.append(&mut line.message);
+                line.message = message;
+                return None;
+            }
         }
-        self.lines.len()
+        let place = self.lines;
+        self.lines += 1;
+        if piece.container.is_none() {
+            return Some((place, piece.entry));
+        }
+        self.open.insert(key, (place, piece.entry))
     }
 
-    /// The lines, newest first.
-    pub(super) fn lines(self) -> Vec<Entry> {
-        self.lines
+    /// Whether a line that is newer than `place` may still lack its beginning.
+    pub(super) fn lacks(&self, place: usize) -> bool {
+        self.open.values().any(|(open, _)| *open < place)
+    }
+
+    /// The lines that no piece came before.
+    pub(super) fn rest(self) -> impl Iterator<Item = (usize, Entry)> {
+        self.open.into_values()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn piece(number: u64, container: &str, text: &str, partial: bool) -> Piece {
@@ -92,6 +109,7 @@ mod tests {
             priority: 6,
             unit: None,
             identifier: None,
+            pid: None,
             message: text.as_bytes().to_vec(),
         };
         Piece { entry, container: Some(container.into()), partial }
@@ -119,12 +137,12 @@ mod tests {
         let wanted = [("1", "one"), ("4", "long line"), ("5", "other line")];
         assert_eq!(shown(&lines), wanted.map(|(cursor, text)| (cursor.to_owned(), text.to_owned())));
         let mut backward = Backward::default();
-        for piece in pieces().into_iter().rev() {
-            backward.push(piece);
-        }
-        let mut back = backward.lines();
-        back.reverse();
-        assert_eq!(back, lines);
+        let mut back: BTreeMap<usize, Entry> =
+            pieces().into_iter().rev().filter_map(|piece| backward.push(piece)).collect();
+        assert_eq!(back.values().map(|entry| entry.cursor.as_str()).collect::<Vec<_>>(), ["4"]);
+        assert!(backward.lacks(1) && !backward.lacks(0));
+        back.extend(backward.rest());
+        assert_eq!(back.into_values().rev().collect::<Vec<_>>(), lines);
     }
 
     #[test]
@@ -134,5 +152,9 @@ mod tests {
         let lines = (0..100).filter_map(|n| forward.push(piece(n, "a", &long, true))).collect::<Vec<_>>();
         assert_eq!(lines.len(), 1);
         assert!(lines[0].message.len() >= MAX_LINE);
+        let mut backward = Backward::default();
+        let whole = (0..200).filter_map(|n| backward.push(piece(n, "a", &long, n > 0))).collect::<Vec<_>>();
+        let bytes = whole.into_iter().chain(backward.rest()).map(|(_, line)| line.message.len()).sum::<usize>();
+        assert_eq!(bytes, 200 * long.len(), "what is too long for one line comes in several");
     }
 }

@@ -90,7 +90,7 @@ pub struct Query {
     pub cursor: Option<String>,
     /// Which way.
     pub direction: Direction,
-    /// How many lines at most.
+    /// How many lines at most. A page of very long lines has fewer.
     pub lines: usize,
     /// Only lines that this regular expression finds something in.
     pub grep: Option<String>,
@@ -128,6 +128,8 @@ pub struct Entry {
     pub unit: Option<String>,
     /// The program that it came from, as syslog names it.
     pub identifier: Option<String>,
+    /// The process that it came from.
+    pub pid: Option<u32>,
     /// Its bytes, as they were written, without the line's end.
     pub message: Vec<u8>,
 }
@@ -144,6 +146,15 @@ pub struct Page {
 /// Whether `pattern` is one that a query takes.
 pub fn check(pattern: &str) -> Result<(), JournalError> {
     reader::compile(pattern).map(drop)
+}
+
+/// What a container's health check said; Podman writes it into the journal, where it costs no Podman to hear of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSaid {
+    /// The container's name.
+    pub container: String,
+    /// Whether it passed.
+    pub healthy: bool,
 }
 
 /// The journal.
@@ -172,21 +183,40 @@ impl Journal {
     /// one behind it, without a gap.
     pub fn follow(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + use<> {
         let folder = self.folder.clone();
-        let (lines, receiver) = mpsc::channel(WINDOW);
-        let spawned = std::thread::Builder::new().name("journal".into()).spawn({
-            let lines = lines.clone();
-            move || {
-                let followed = Reader::open(folder.as_deref(), &query).and_then(|mut reader| {
-                    reader.follow(&query, |entry| lines.blocking_send(Ok(entry)).is_ok(), || !lines.is_closed())
-                });
-                if let Err(error) = followed {
-                    let _ = lines.blocking_send(Err(error));
-                }
-            }
-        });
-        if let Err(error) = spawned {
-            let _ = lines.try_send(Err(JournalError::Read(error)));
-        }
-        ReceiverStream::new(receiver)
+        spawn(move |lines| {
+            Reader::open(folder.as_deref(), &query)?.follow(
+                &query,
+                |entry| lines.blocking_send(Ok(entry)).is_ok(),
+                || !lines.is_closed(),
+            )
+        })
     }
+
+    /// What health checks said in the last hour, and what they say from now on.
+    pub fn health(&self) -> impl Stream<Item = Result<HealthSaid, JournalError>> + use<> {
+        let folder = self.folder.clone();
+        spawn(move |lines| {
+            Reader::open_health(folder.as_deref())?
+                .follow_health(|said| lines.blocking_send(Ok(said)).is_ok(), || !lines.is_closed())
+        })
+    }
+}
+
+/// A thread of its own that reads, and what it reads.
+fn spawn<T: Send + 'static>(
+    read: impl FnOnce(&mpsc::Sender<Result<T, JournalError>>) -> Result<(), JournalError> + Send + 'static,
+) -> ReceiverStream<Result<T, JournalError>> {
+    let (lines, receiver) = mpsc::channel(WINDOW);
+    let spawned = std::thread::Builder::new().name("journal".into()).spawn({
+        let lines = lines.clone();
+        move || {
+            if let Err(error) = read(&lines) {
+                let _ = lines.blocking_send(Err(error));
+            }
+        }
+    });
+    if let Err(error) = spawned {
+        let _ = lines.try_send(Err(JournalError::Read(error)));
+    }
+    ReceiverStream::new(receiver)
 }

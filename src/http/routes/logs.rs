@@ -21,6 +21,9 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         extract::fields(&mut call.request, Rules { path: Some(("name", name.as_str())), ..Rules::default() }).await?;
     let lines = usize::try_from(within(wanted.lines, "lines", 1, 10_000, 200)?).unwrap_or(200);
     let priority = within(wanted.priority, "priority", 0, 7, 7)?;
+    if wanted.follow && wanted.until.is_some() {
+        return Err(Problem::new(Code::BadRequest, "`follow` goes on without an end, and `until` sets one"));
+    }
     let release = match wanted.release {
         Some(number) => Some(
             number
@@ -35,7 +38,8 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let query = Query {
         since: since.max(all.since),
         until: wanted.until.map(micros).transpose()?,
-        cursor: wanted.cursor,
+        // A browser that lost its stream asks for what follows the last line that it got.
+        cursor: call.header("last-event-id").filter(|_| wanted.follow).map(str::to_owned).or(wanted.cursor),
         direction: match wanted.direction {
             Direction::Forward => journal::Direction::Forward,
             Direction::Backward => journal::Direction::Backward,
@@ -46,11 +50,12 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         ..all
     };
     let accepts = call.header("accept").unwrap_or_default().to_owned();
+    let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     if wanted.follow {
         let lines = call.state().deploys().follow_log(query);
         let stopping = call.state().stopping();
         return Ok(if accepts.contains("text/plain") {
-            stream::text(lines, stopping, move |entry| short(&entry, name.as_str()))
+            stream::text(lines, stopping, move |entry| entry.short(&host))
         } else {
             stream::events(lines, stopping)
         });
@@ -59,16 +64,9 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let entries: Vec<LogEntry> = page.entries.into_iter().map(Into::into).collect();
     if accepts.contains("text/plain") {
         let mut response = Response::new(StatusCode::Ok);
-        response.set_body(entries.iter().map(|entry| short(entry, name.as_str())).collect::<String>());
+        response.set_body(entries.iter().map(|entry| entry.short(&host)).collect::<String>());
         response.insert_header("content-type", "text/plain; charset=utf-8");
         return Ok(response);
     }
     respond::json(StatusCode::Ok, &LogPage { entries, cursor: page.next })
-}
-
-fn short(entry: &LogEntry, service: &str) -> String {
-    match entry.build {
-        Some(id) => entry.short(&format!("build-{id}")),
-        None => entry.short(service),
-    }
 }

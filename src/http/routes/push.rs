@@ -72,6 +72,7 @@ fn said(message: String) -> LogLine {
         priority: 6,
         unit: None,
         identifier: None,
+        pid: None,
         message: message.into_bytes(),
     })
 }

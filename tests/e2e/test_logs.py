@@ -1,0 +1,345 @@
+"""Logs: what the interface gives is what journald holds, with journalctl as the reference."""
+
+import base64
+import contextlib
+import http.client
+import json
+import pathlib
+import queue
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+from host import Host, wait_for
+
+# Prints what it is told to; each line goes out at once.
+APP = r"""
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        os.write(2 if self.path == "/err" else 1, body)
+        self.send_response(204)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+
+print("the program starts", flush=True)
+server = http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler)
+server.serve_forever()
+"""
+Line = dict[str, Any]
+
+
+def say(host: Host, name: str, text: str | bytes, path: str = "/out") -> None:
+    data = text.encode() if isinstance(text, str) else text
+    answer = requests.post(f"http://127.0.0.1:8080{path}", data, headers={"Host": f"{name}.localhost:8080"}, timeout=30)
+    assert answer.status_code == 204
+
+
+@pytest.fixture(scope="module")
+def service(host: Host, tmp_path_factory) -> Iterator[str]:
+    """A service of two releases with a few hundred lines, and all that is odd about lines."""
+    name = "t-logs"
+    try:
+        make(host, name, tmp_path_factory.mktemp("logs") / "clone")
+        yield name
+    finally:
+        host.delete(name)
+
+
+def make(host: Host, name: str, folder: pathlib.Path) -> None:
+    host.create(name, "python")
+    clone = host.clone(name, folder)
+    containerfile = (clone.folder / "Containerfile").read_text() + "STOPSIGNAL SIGKILL\n"
+    clone.commit({"app.py": APP, "Containerfile": containerfile})
+    clone.push()
+    say(host, name, "".join(f"line {number}\n" for number in range(150)))
+    say(host, name, "a complaint\n", "/err")
+    say(host, name, "ünïçödé 日本語 🦀\n\n  spaces  \n\ttab\n")
+    say(host, name, b"bytes \xff\xfe\x00\x01 end\n")
+    for number in range(6):
+        say(host, name, f"long {number} " + "x" * 100_000 + f" end {number}\n")
+    # Two outputs at once, whose pieces lie between one another.
+    both = [threading.Thread(target=say, args=(host, name, f"mixed {path} " + path[1] * 300_000 + "\n", path)) for path in ("/out", "/err")]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    quick = host.call("POST", f"/services/{name}/restart", 202, json={"quick": True}).json()
+    host.wait_deployment(quick["id"])
+    say(host, name, "".join(f"second {number}\n" for number in range(50)))
+    say(host, name, "the last line\n")
+    wait_for(lambda: any(line["message"] == "the last line" for line in reference(host, name)), 10, "it is all in the journal")
+
+
+def matches(host: Host, name: str, builds: bool = True) -> list[str]:
+    """What journalctl is asked for: the lines of all releases, and those of the builds."""
+    uid = host.uid()
+    wanted = [f"_UID={uid}", "_COMM=conmon", f"SYSLOG_IDENTIFIER={name}"]
+    for deployment in host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"] if builds else []:
+        build = f"build-{deployment['id']}"
+        wanted += ["+", f"_UID={uid}", f"_SYSTEMD_USER_UNIT={build}.service", f"SYSLOG_IDENTIFIER={build}"]
+    return wanted
+
+
+def reference(host: Host, name: str) -> list[Line]:
+    """The service's lines by journalctl, the pieces of long ones joined."""
+    created = host.call("GET", f"/services/{name}", 200).json()["created"]
+    since = datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+    output = host.run("journalctl", "-q", "-o", "json", "--all", f"--since={since}", *matches(host, name))
+    lines: list[Line] = []
+    pieces: dict[tuple[str, str], bytes] = {}
+    for text in output.splitlines():
+        entry = json.loads(text)
+        message = entry["MESSAGE"]
+        content = bytes(message) if isinstance(message, list) else (message or "").encode()
+        # conmon writes the line's end too.
+        content = content.removesuffix(b"\n") if "CONTAINER_ID_FULL" in entry else content
+        key = (entry.get("CONTAINER_ID_FULL", ""), entry["PRIORITY"])
+        content = pieces.pop(key, b"") + content
+        if entry.get("CONTAINER_PARTIAL_MESSAGE"):
+            pieces[key] = content
+            continue
+        unit = entry["_SYSTEMD_USER_UNIT"].removesuffix(".service")
+        lines.append(
+            {
+                "cursor": entry["__CURSOR"],
+                "time": int(entry["__REALTIME_TIMESTAMP"]),
+                "priority": int(entry["PRIORITY"]),
+                "release": int(unit.split("@")[1]) if "@" in unit else None,
+                "build": int(unit.removeprefix("build-")) if unit.startswith("build-") else None,
+                "message": content.decode(errors="replace"),
+                "content": content,
+            }
+        )
+    return lines
+
+
+def page(host: Host, name: str, **query: Any) -> dict[str, Any]:
+    return host.call("GET", f"/services/{name}/logs", 200, params=query).json()
+
+
+def micros(time: str) -> int:
+    return round(datetime.fromisoformat(time).timestamp() * 1_000_000)
+
+
+def plain(lines: list[Line]) -> list[Line]:
+    """The reference's lines as the interface shows them, but for their bytes and times."""
+    return [{key: line[key] for key in ("cursor", "priority", "release", "build", "message")} for line in lines]
+
+
+def shown(entries: list[Line]) -> list[Line]:
+    return [{key: value for key, value in entry.items() if key not in ("bytes", "time")} for entry in entries]
+
+
+def test_history_is_the_journals_both_ways(host: Host, service: str):
+    wanted = reference(host, service)
+    assert len(wanted) > 215 and {line["release"] for line in wanted} == {None, 1, 2}
+    for direction, limit in (("forward", 37), ("backward", 41), ("forward", 10_000), ("backward", 1)):
+        entries: list[Line] = []
+        cursor = None
+        for _ in range(1000):
+            query = {"direction": direction, "lines": limit} | ({"cursor": cursor} if cursor else {})
+            got = page(host, service, **query)
+            assert len(got["entries"]) <= limit
+            entries = entries + got["entries"] if direction == "forward" else got["entries"] + entries
+            cursor = got["cursor"]
+            if cursor is None or limit == 1 and len(entries) == 20:
+                break
+        expected = wanted if limit > 1 else wanted[-20:]
+        assert shown(entries) == plain(expected), direction
+        for entry, line in zip(entries, expected, strict=True):
+            assert micros(entry["time"]) == line["time"]
+            if "bytes" in entry:
+                assert base64.b64decode(entry["bytes"]) == line["content"]
+            else:
+                assert entry["message"].encode() == line["content"]
+    # Without anything it is the newest 200.
+    assert shown(page(host, service)["entries"]) == plain(wanted[-200:])
+
+
+def test_long_lines_are_one(host: Host, service: str):
+    messages = [entry["message"] for entry in page(host, service, lines=10_000)["entries"]]
+    for number in range(6):
+        assert f"long {number} " + "x" * 100_000 + f" end {number}" in messages
+    for path in ("/out", "/err"):
+        assert f"mixed {path} " + path[1] * 300_000 in messages
+
+
+@pytest.mark.parametrize(
+    ("query", "keep"),
+    [
+        ({"grep": "line 1[0-4]$"}, lambda line: re.search("line 1[0-4]$", line["message"])),
+        ({"grep": "日本.*🦀"}, lambda line: "日本" in line["message"]),
+        # What is found at a long line's beginning, which is another entry than its end.
+        ({"grep": "^long [0-9]"}, lambda line: line["message"].startswith("long ")),
+        ({"grep": "end 3$"}, lambda line: line["message"].endswith("end 3")),
+        ({"grep": "^long .* end"}, lambda line: line["message"].startswith("long ")),
+        ({"grep": "no such thing"}, lambda line: False),
+        ({"priority": 3}, lambda line: line["priority"] <= 3),
+        ({"priority": 7}, lambda line: True),
+        ({"release": 1}, lambda line: line["release"] == 1),
+        ({"release": 2}, lambda line: line["release"] == 2),
+        ({"release": 2, "grep": "second .*7"}, lambda line: re.search("second .*7", line["message"])),
+        ({"release": 99}, lambda line: False),
+    ],
+    ids=lambda value: " ".join(f"{key}-{text}" for key, text in value.items()) if isinstance(value, dict) else "",
+)
+def test_filters_apply_to_whole_lines(host: Host, service: str, query: dict[str, Any], keep):
+    wanted = plain([line for line in reference(host, service) if keep(line)])
+    for direction in ("forward", "backward"):
+        got = page(host, service, lines=10_000, direction=direction, **query)
+        assert shown(got["entries"]) == wanted and got["cursor"] is None
+    # A page holds no more than was asked for, and its cursor leads to the rest.
+    first = page(host, service, lines=3, **query)
+    assert shown(first["entries"]) == wanted[-3:]
+    if len(wanted) > 3:
+        second = page(host, service, lines=10_000, cursor=first["cursor"], **query)
+        assert shown(second["entries"]) == wanted[:-3]
+
+
+def test_since_and_until_are_moments_of_the_journal(host: Host, service: str):
+    lines = reference(host, service)
+
+    def moment(line: Line, later: int = 0) -> str:
+        return datetime.fromtimestamp((line["time"] + later) / 1_000_000, UTC).isoformat()
+
+    first, last = lines[20], lines[-20]
+    inside = [line for line in lines if first["time"] <= line["time"] <= last["time"]]
+    for direction in ("forward", "backward"):
+        query = {"since": moment(first), "until": moment(last), "lines": 10_000, "direction": direction}
+        assert shown(page(host, service, **query)["entries"]) == plain(inside)
+    after = [line for line in lines if line["time"] > last["time"]]
+    assert shown(page(host, service, since=moment(last, 1))["entries"]) == plain(after)
+    assert page(host, service, since="2999-01-01T00:00:00Z")["entries"] == []
+    assert page(host, service, until="1999-01-01T00:00:00Z")["entries"] == []
+
+
+def test_plain_text_is_what_journalctl_prints(host: Host, service: str):
+    query = {"lines": 10_000, "grep": "^(line|second|STEP|a complaint|ünï)"}
+    text = host.call("GET", f"/services/{service}/logs", 200, params=query, headers={"Accept": "text/plain"})
+    assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
+    since = f"--since={host.call('GET', f'/services/{service}', 200).json()['created'][:19].replace('T', ' ')} UTC"
+    wanted = host.run(
+        "journalctl", "-q", "-o", "short-iso", "--utc", since, "--grep=^(line|second|STEP|a complaint|ünï)",
+        "--case-sensitive=true", *matches(host, service),
+    )  # fmt: skip
+    assert text.text.splitlines() == wanted.splitlines() and len(text.text.splitlines()) > 200
+
+
+class Follower:
+    """Reads what follows beside the test."""
+
+    def __init__(self, host: Host, name: str, headers: dict[str, str] | None = None, **query: Any) -> None:
+        headers = {"Authorization": f"Bearer {host.token}", "Accept": "text/event-stream", **(headers or {})}
+        connection = http.client.HTTPConnection("127.0.0.1", 7070, timeout=60)
+        path = f"/services/{name}/logs?{urlencode({'follow': 'true', **query})}"
+        connection.request("GET", path, headers=headers)
+        self.answer = connection.getresponse()
+        assert self.answer.status == 200
+        self.socket = connection.sock
+        self.lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self) -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            while line := self.answer.readline():
+                # A comment says that the stream lives.
+                if not line.startswith(b":"):
+                    self.lines.put(line.decode().rstrip("\n"))
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+
+    def event(self) -> dict[str, str]:
+        fields: dict[str, str] = {}
+        while True:
+            line = self.lines.get(timeout=15)
+            if line:
+                key, value = line.split(": ", 1)
+                fields[key] = value
+            elif fields:
+                return fields
+
+    def take(self, count: int) -> list[Line]:
+        events = [self.event() for _ in range(count)]
+        entries = [json.loads(event["data"]) for event in events]
+        assert [event["id"] for event in events] == [entry["cursor"] for entry in entries]
+        return entries
+
+
+def test_following_goes_on_where_it_was_lost(host: Host, service: str):
+    before = reference(host, service)
+    follower = Follower(host, service, lines=5)
+    assert follower.answer.headers["Content-Type"] == "text/event-stream"
+    assert shown(follower.take(5)) == plain(before[-5:])
+    say(host, service, "one\ntwo\n")
+    assert [entry["message"] for entry in follower.take(2)] == ["one", "two"]
+    say(host, service, "three " + "y" * 100_000 + "\n")
+    (three,) = follower.take(1)
+    assert three["message"] == "three " + "y" * 100_000
+    follower.close()
+    # Written while nobody listens; the browser says what it has.
+    say(host, service, "four\n")
+    again = Follower(host, service, {"Last-Event-ID": three["cursor"]})
+    say(host, service, "five\n")
+    assert [entry["message"] for entry in again.take(2)] == ["four", "five"]
+    again.close()
+    only = Follower(host, service, lines=1, grep="^six", priority=3)
+    say(host, service, "six, and no error\n")
+    say(host, service, "six\n", "/err")
+    assert [entry["message"] for entry in only.take(1)] == ["six"]
+    only.close()
+    text = Follower(host, service, {"Accept": "text/plain"}, lines=1)
+    line = text.lines.get(timeout=15)
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 throwaway {service}\[\d+\]: six", line), line
+    text.close()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"lines": 0},
+        {"lines": 10_001},
+        {"lines": "many"},
+        {"cursor": "nonsense"},
+        {"grep": "("},
+        {"grep": "a{1000}{1000}{1000}"},
+        {"priority": 8},
+        {"since": "yesterday"},
+        {"until": "1"},
+        {"direction": "sideways"},
+        {"release": 0},
+        {"linse": 1},
+        {"name": "another"},
+        {"follow": "1", "until": "2999-01-01T00:00:00Z"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked(host: Host, service: str, query: dict[str, Any]):
+    answer = host.call("GET", f"/services/{service}/logs", 400, params=query)
+    assert answer.json()["type"] == "urn:podkeeper:problem:bad-request"
+
+
+def test_a_service_has_only_its_own_lines(host: Host, service: str, name: str):
+    host.create(name)
+    assert page(host, name) == {"entries": [], "cursor": None}
+    # Anybody may claim a name, but not to be its container.
+    host.run("logger", "-t", name, "a lie of root's")
+    host.user("logger", "-t", name, "a lie of the user's")
+    host.start(name)
+    entries = page(host, name)["entries"]
+    assert entries and not any("lie" in entry["message"] for entry in entries)
+    host.delete(name)
+    host.create(name)
+    # What another service of this name has printed is not its own.
+    assert page(host, name)["entries"] == []
+    host.call("GET", "/services/nothing-here/logs", 404)
