@@ -129,7 +129,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let serving = tokio::spawn(server.run(listeners, GRACE));
     let watching = tokio::spawn({
         let adapters = adapters.clone();
-        async move { adapters.watch_units().await }
+        async move { tokio::join!(adapters.watch_units(), adapters.watch_health()) }
     });
     let maintaining = tokio::spawn({
         let deploys = deploys.clone();

@@ -326,6 +326,12 @@ impl ReleaseName {
     pub fn new(service: &ServiceName, number: ReleaseNumber) -> Self {
         Self { service: service.clone(), number }
     }
+    /// The release whose container is named `name`, where it is one.
+    #[must_use]
+    pub fn of_container(name: &str) -> Option<Self> {
+        let (service, number) = name.rsplit_once('-')?;
+        Some(Self { service: service.parse().ok()?, number: number.parse().ok()? })
+    }
     /// `blog@41.service`.
     #[must_use]
     pub fn unit(&self) -> String {
@@ -512,6 +518,14 @@ mod tests {
             &[],
             &["", "short", &"a".repeat(201), " a key with spaces around it", "a key with\na line's end in it"],
         );
+    }
+
+    #[test]
+    fn a_container_belongs_to_one_release() {
+        let release = ReleaseName::new(&"my-blog".parse().unwrap(), ReleaseNumber(41));
+        assert_eq!(ReleaseName::of_container(&release.container()), Some(release));
+        assert_eq!(ReleaseName::of_container("postgres"), None);
+        assert_eq!(ReleaseName::of_container("my-blog-x"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -14,6 +14,9 @@ use crate::events::Event;
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::store::{Desired, Service};
 use crate::units::{self, UnitListing};
+
+/// How long until the journal is tried again, where it could not be read.
+const HEALTH_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a service does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub struct Figures {
 struct Memory {
     restarts: u32,
     since: Option<Timestamp>,
+    /// What its container's health check said last.
+    health: Option<bool>,
     /// The cgroup's CPU time in microseconds, and when it was read.
     cpu: Option<(u64, Instant)>,
 }
@@ -94,10 +99,30 @@ impl Adapters {
     /// Listens to the units' changes for ever: remembers restarts and times, and rings for each service.
     pub async fn watch_units(&self) {
         let mut changes = std::pin::pin!(self.units.watch());
+        // What was told while no agent listened.
+        for unit in self.units.units(&["*@*.service".to_owned()]).await.unwrap_or_default() {
+            self.remember(&unit.name).await;
+        }
         while let Some(change) = changes.next().await {
             let Some(release) = units::release_of(&change.unit) else { continue };
             self.remember(&change.unit).await;
             self.events.publish(Event::Service(release.service));
+        }
+    }
+
+    /// Listens to what health checks say for ever, and rings where one says something else than before.
+    pub async fn watch_health(&self) {
+        loop {
+            let mut said = std::pin::pin!(self.journal.health());
+            while let Some(Ok(said)) = said.next().await {
+                let Some(release) = ReleaseName::of_container(&said.container) else { continue };
+                let changed =
+                    self.live.with(&release.unit(), |unit| unit.health.replace(said.healthy) != Some(said.healthy));
+                if changed {
+                    self.events.publish(Event::Service(release.service));
+                }
+            }
+            tokio::time::sleep(HEALTH_PAUSE).await;
         }
     }
 
@@ -160,6 +185,7 @@ impl Adapters {
         self.live.with(&unit.name, |memory| {
             status.restarts = memory.restarts;
             status.since = memory.since;
+            status.health = memory.health.filter(|_| status.condition == Condition::Running);
         });
         status
     }
