@@ -90,6 +90,25 @@ def traces(host: Host, name: str, deployment: int) -> dict[str, str]:
     }
 
 
+def test_a_build_is_a_transient_unit_in_a_slice_of_its_own(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    clone.commit({"Containerfile": SLOW + STATIC})
+    push = push_in_background(clone)
+    wait_for(lambda: states(host, name) == ["building"], 30, "it is being built")
+    (deployment,) = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
+    step = wait_for(lambda: traces(host, name, deployment["id"])["processes"], 30, "the RUN step runs").split()[-1]
+    build = f"build-{deployment['id']}"
+    shown = host.user("systemctl", "--user", "show", "-p", "Transient,Slice,SubState", f"{build}.service").split()
+    assert sorted(shown) == [f"Slice={build}.slice", "SubState=running", "Transient=yes"]
+    limit = host.user("systemctl", "--user", "show", "-P", "MemoryMax", f"{build}.slice").strip()
+    assert int(limit) == 1024 * 1024 * 1024
+    # What limits the slice limits the RUN step, which is beside the service; nothing of it is the agent's own.
+    assert f"/build.slice/{build}.slice/" in host.run("cat", f"/proc/{step}/cgroup")
+    host.call("DELETE", f"/deployments/{deployment['id']}", 200)
+    push.wait(30)
+
+
 def test_cancel_ends_everything_within_five_seconds(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
