@@ -125,6 +125,9 @@ impl Repositories {
                     Ok(0) => break,
                     Ok(n) => {
                         if input.write_all(&buffer[..n]).await.is_err() {
+                            // Git has read enough, as of a push that is too large. A client that is cut off while it
+                            // sends would not read why.
+                            let _ = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
                             break;
                         }
                     }

@@ -36,6 +36,9 @@ use table::Route;
 /// How often anybody at all may ask for a name or try to sign in, a second.
 const OPEN_CALLS: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(19);
 
+/// How much more than the largest push is read of one.
+const PUSH_MARGIN_MIB: u64 = 16;
+
 /// What the handlers need.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -203,7 +206,8 @@ pub fn app(state: State) -> tide::Server<State> {
 pub fn body_limit(state: &State, path: &str) -> BodyLimit {
     let config = state.config();
     let bytes = if path.starts_with("/git/") {
-        config.git.max_push_mib.saturating_mul(1024 * 1024)
+        // Git itself refuses a push that is too large, with words that the person who pushes reads.
+        config.git.max_push_mib.saturating_add(PUSH_MARGIN_MIB).saturating_mul(1024 * 1024)
     } else if path.starts_with("/hooks/") {
         spool::LARGEST as u64
     } else {
