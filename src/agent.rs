@@ -120,6 +120,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let (adapters, builds) = parts(&config)?;
     let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
     let deploys = Deploys::new(adapters.clone(), builds);
+    deploys.keep_places().await;
     let stopping = CancellationToken::new();
     let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
     let bridge = Bridge::new(http::app(state), http::body_limit);

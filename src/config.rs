@@ -187,11 +187,20 @@ pub struct Builds {
     pub memory_mib: u64,
     /// Disk space that must be free before one starts, in MiB.
     pub min_free_mib: u64,
+    /// How long the steps of a build are kept for the next one beyond the release that they led to.
+    #[serde(deserialize_with = "duration")]
+    pub keep_cache: Duration,
 }
 
 impl Default for Builds {
     fn default() -> Self {
-        Self { parallel: 1, timeout: Duration::from_secs(900), memory_mib: 1024, min_free_mib: 512 }
+        Self {
+            parallel: 1,
+            timeout: Duration::from_secs(900),
+            memory_mib: 1024,
+            min_free_mib: 512,
+            keep_cache: Duration::from_secs(24 * 3600),
+        }
     }
 }
 

@@ -194,6 +194,12 @@ impl Problem {
         Self { code, detail: detail.into(), hint: None }
     }
 
+    /// Nothing more can be written.
+    #[must_use]
+    pub fn disk_full() -> Self {
+        Self::new(Code::DiskFull, "no space is left on the host's disk").with_hint("free some space, then try again")
+    }
+
     /// The same problem, with what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

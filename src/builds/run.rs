@@ -225,7 +225,11 @@ impl Builds {
 
     /// Copies the image into the ids of its service now, which else delays its start.
     pub async fn prepare(&self, release: &ReleaseName, ids: IdRange) -> Result<(), BuildError> {
-        Ok(self.podman.shift_image(release, &release.image(), ids).await?)
+        let (podman, release) = (self.podman.clone(), release.clone());
+        // A task of its own, which ends what it began also when nobody waits for it any more.
+        let shift = tokio::spawn(async move { podman.shift_image(&release, &release.image(), ids).await });
+        // It is never cancelled: that fails only as the whole agent ends.
+        Ok(shift.await.unwrap_or(Ok(()))?)
     }
 
     /// Ends the build, whatever it does at the moment. Nothing of it stays but its lines in the journal.
@@ -254,6 +258,11 @@ impl Builds {
             }
         }
         Ok(())
+    }
+
+    /// Removes the old steps that led to no release that is still there. No build may run.
+    pub async fn clear_cache(&self) -> Result<(), BuildError> {
+        Ok(self.podman.clear_cache(self.config.get().builds.keep_cache).await?)
     }
 
     /// The deployments that have a folder.

@@ -1,19 +1,46 @@
 //! The regular look at everything: what a crash, an administrator or a lost event left undone is done here. It runs at
 //! the agent's start and once a minute, and it never starts a unit.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
 use super::{DeployError, Deploys};
-use crate::names::{DeploymentId, ReleaseName, ServiceName};
+use crate::names::{DeploymentId, ReleaseName, ReleaseNumber};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
 use crate::store::{Desired, Service};
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_secs(60);
-/// How long until the next where a part of the host was away.
+/// How long until the next where something could not be done; it doubles each time, up to the usual pause.
 const SOON: Duration = Duration::from_secs(3);
+/// How long between two looks at the build cache.
+const CACHE: Duration = Duration::from_secs(3600);
+
+/// Whether something may lie about that only a look at all of Podman finds. It is so at the start, too.
+#[derive(Debug)]
+pub(super) struct Untidy {
+    is: AtomicBool,
+    ring: Notify,
+}
+
+impl Default for Untidy {
+    fn default() -> Self {
+        Self { is: AtomicBool::new(true), ring: Notify::new() }
+    }
+}
+
+impl Untidy {
+    /// Lets the next look come soon, and be thorough.
+    pub(super) fn set(&self) {
+        self.is.store(true, Ordering::SeqCst);
+        self.ring.notify_one();
+    }
+}
 
 impl Deploys {
     /// Goes on with what was under way, then looks once a minute, until the agent stops.
@@ -22,25 +49,28 @@ impl Deploys {
         // What is dropped here is what a crash cuts off, and is begun again.
         let _ = stopping
             .run_until_cancelled(async {
-                let mut first = true;
+                let mut soon = SOON;
+                let mut cache_due = Instant::now();
                 loop {
-                    let pause = match self.look(first).await {
+                    let pause = match self.look(&mut cache_due).await {
                         Ok(()) => {
-                            first = false;
+                            soon = SOON;
                             PAUSE
                         }
                         Err(error) => {
                             tracing::warn!("can't look after the services: {}", chain(&error));
-                            SOON
+                            let pause = soon;
+                            soon = PAUSE.min(soon * 2);
+                            pause
                         }
                     };
-                    tokio::time::sleep(pause).await;
+                    let _ = tokio::time::timeout(pause, self.inner.untidy.ring.notified()).await;
                 }
             })
             .await;
     }
 
-    async fn look(&self, first: bool) -> Result<(), DeployError> {
+    async fn look(&self, cache_due: &mut Instant) -> Result<(), DeployError> {
         let services = self.parts().store.services().await?;
         let mut unfinished = HashSet::new();
         for service in &services {
@@ -50,45 +80,63 @@ impl Deploys {
             }
             unfinished.extend(waiting.into_iter().map(|deployment| deployment.id));
         }
-        self.clear_builds(&unfinished).await?;
         for service in services.iter().filter(|service| service.desired != Desired::Deleted) {
             if let Err(error) = self.queue_missing_push(service).await {
                 tracing::warn!(service = %service.name, "can't see what its branch holds: {}", chain(&error));
             }
         }
-        if first {
-            self.clear_images(&services).await?;
+        let mut cleared = Ok(());
+        if self.inner.untidy.is.swap(false, Ordering::SeqCst) {
+            cleared = self.clear(&services, &unfinished).await;
+            if cleared.is_err() {
+                self.inner.untidy.is.store(true, Ordering::SeqCst);
+            }
+            *cache_due = Instant::now();
         }
-        self.tidy(services).await
+        let tidied = self.tidy(services).await;
+        if Instant::now() >= *cache_due && self.while_none_builds(self.inner.builds.clear_cache()).await? {
+            *cache_due = Instant::now() + CACHE;
+        }
+        cleared.and(tidied)
     }
 
-    /// Ends half switches and removals, and removes releases that belong to nothing.
+    /// Removes what deployments left that came to nothing.
+    async fn clear(&self, services: &[Service], unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
+        self.clear_builds(unfinished).await?;
+        for service in services {
+            self.clear_images(service).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends half switches and removals, and removes releases that belong to nothing. What fails for one service keeps
+    /// no other from its turn.
     async fn tidy(&self, services: Vec<Service>) -> Result<(), DeployError> {
         let view = HostView::look(self.parts()).await?;
-        for service in services {
-            if self.inner.slots.busy(&service.name) {
-                continue;
+        let mut failed = Ok(());
+        for service in services.iter().filter(|service| !self.inner.slots.busy(&service.name)) {
+            if let Err(error) = self.tidy_one(service, &view).await {
+                tracing::warn!(service = %service.name, "it is not as it should be: {}", chain(&error));
+                failed = Err(error);
             }
-            if service.desired == Desired::Deleted {
-                let _turn = self.inner.turns.hold(&service.name).await;
-                self.parts().remove(&service, false).await?;
-                continue;
-            }
-            let failed = self.parts().store.failed_releases(service.id).await?;
-            if failed.is_empty() && self.parts().pending(&service, &view, false).await?.is_empty() {
-                continue;
-            }
-            let _turn = self.inner.turns.hold(&service.name).await;
-            if self.inner.slots.busy(&service.name) {
-                continue;
-            }
-            // Read again, now that nobody else changes it.
-            let Ok(service) = self.parts().store.service(&service.name).await else { continue };
-            for number in failed {
-                let unit = ReleaseName::new(&service.name, number).unit();
-                self.parts().units.stop(&unit, Duration::from_secs(60)).await.map_err(ServiceError::from)?;
-                self.parts().discard_release(&service, number).await?;
-            }
+        }
+        failed
+    }
+
+    async fn tidy_one(&self, service: &Service, view: &HostView) -> Result<(), DeployError> {
+        let is_deleted = service.desired == Desired::Deleted;
+        if !is_deleted && self.parts().pending(service, view, false).await?.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.inner.turns.hold(&service.name).await;
+        if self.inner.slots.busy(&service.name) {
+            return Ok(());
+        }
+        // Read again, now that nobody else changes it.
+        let Ok(service) = self.parts().store.find_service(&service.name).await else { return Ok(()) };
+        if service.desired == Desired::Deleted {
+            self.parts().remove(&service, false).await?;
+        } else {
             self.parts().reconcile(&service, false, async { Ok(()) }).await?;
         }
         Ok(())
@@ -111,29 +159,25 @@ impl Deploys {
     }
 
     /// Removes the images and containers of releases that have neither a row nor a deployment that makes them.
-    async fn clear_images(&self, services: &[Service]) -> Result<(), DeployError> {
-        let mut named: BTreeMap<&ServiceName, HashSet<u32>> = BTreeMap::new();
-        for service in services {
-            let mut numbers: HashSet<u32> =
-                self.parts().store.releases(service.id).await?.iter().map(|release| release.number.0).collect();
-            let waiting = self.parts().store.unfinished(&service.name).await?;
-            numbers.extend(waiting.iter().filter_map(|deployment| deployment.release).map(|number| number.0));
-            named.insert(&service.name, numbers);
-        }
-        for (service, numbers) in named {
-            for image in self.parts().podman.images(service).await.map_err(ServiceError::from)? {
-                let Some(number) =
-                    image.rsplit(':').next().and_then(|tag| tag.parse::<crate::names::ReleaseNumber>().ok())
-                else {
-                    continue;
-                };
-                if !numbers.contains(&number.0) {
-                    let release = ReleaseName::new(service, number);
-                    tracing::info!(service = %service, "removing release {number}, which was never released");
-                    self.parts().podman.remove_container(&release.container()).await.map_err(ServiceError::from)?;
-                    self.parts().podman.remove_image(&release.image()).await.map_err(ServiceError::from)?;
-                }
+    async fn clear_images(&self, service: &Service) -> Result<(), DeployError> {
+        let podman = &self.parts().podman;
+        // The images come first: a release has its number in a row before it has an image.
+        let images = podman.images(&service.name).await.map_err(ServiceError::from)?;
+        let waiting = self.parts().store.unfinished(&service.name).await?;
+        let mut numbers: HashSet<ReleaseNumber> = waiting.iter().filter_map(|deployment| deployment.release).collect();
+        numbers.extend(self.parts().store.releases(service.id).await?.iter().map(|release| release.number));
+        for number in images.iter().filter_map(|image| image.rsplit(':').next()?.parse::<ReleaseNumber>().ok()) {
+            if numbers.contains(&number) {
+                continue;
             }
+            let release = ReleaseName::new(&service.name, number);
+            tracing::info!(service = %service.name, "removing release {number}, which was never released");
+            let removed = async {
+                podman.remove_container(&release.container()).await?;
+                podman.forget_shift(&release).await?;
+                podman.remove_image(&release.image()).await
+            };
+            removed.await.map_err(ServiceError::from)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod health;
 mod log;
 mod maintain;
+mod places;
 mod port;
 mod requests;
 mod run;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -111,11 +112,10 @@ struct Inner {
     slots: slot::Slots,
     /// Held by whoever changes what of a service runs.
     turns: Locks,
-    /// How many builds may run at once.
-    permits: Arc<Semaphore>,
-    parallel: std::sync::atomic::AtomicUsize,
+    places: places::Places,
     /// Held while a build begins, and while what killed builds left is removed.
     build_gate: Mutex<()>,
+    untidy: maintain::Untidy,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -131,9 +131,9 @@ impl Deploys {
                 builds,
                 slots: slot::Slots::default(),
                 turns: Locks::default(),
-                permits: Arc::new(Semaphore::new(parallel)),
-                parallel: parallel.into(),
+                places: places::Places::new(parallel),
                 build_gate: Mutex::default(),
+                untidy: maintain::Untidy::default(),
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -144,23 +144,6 @@ impl Deploys {
     #[must_use]
     pub fn parts(&self) -> &Adapters {
         &self.inner.parts
-    }
-
-    /// Takes over what a new configuration says of how many builds run at once.
-    pub fn reconfigure(&self) {
-        let wanted = self.parts().config.get().builds.parallel as usize;
-        let before = self.inner.parallel.swap(wanted, std::sync::atomic::Ordering::SeqCst);
-        if wanted > before {
-            self.inner.permits.add_permits(wanted - before);
-        } else if wanted < before {
-            // Those in use are taken away as they come back.
-            let (permits, less) = (self.inner.permits.clone(), u32::try_from(before - wanted).unwrap_or(u32::MAX));
-            self.inner.tasks.spawn(async move {
-                if let Ok(permits) = permits.acquire_many(less).await {
-                    permits.forget();
-                }
-            });
-        }
     }
 
     /// Lets go of everything under way. Units and builds go on; the next agent reads the rows and goes on with them.
@@ -197,6 +180,9 @@ impl Deploys {
     }
 
     fn tell(&self, deployment: &Deployment) {
+        if deployment.state.is_final() {
+            self.inner.places.give_up(deployment.id);
+        }
         self.parts().events.publish(Event::Deployment(deployment.service.clone(), deployment.id));
     }
 }

@@ -174,7 +174,10 @@ impl Deploys {
         tracing::info!(service = %name, actor = %actor, "removed by request");
         self.end_slot(&service, cancelled).await;
         let _turn = self.inner.turns.hold(name).await;
-        self.parts().remove(&service, volumes).await
+        let removed = self.parts().remove(&service, volumes).await;
+        // The cache of its builds, and whatever a removal that failed has left.
+        self.inner.untidy.set();
+        removed
     }
 
     async fn end_slot(&self, service: &Service, cancelled: Vec<DeploymentId>) {
@@ -235,8 +238,13 @@ impl Deploys {
             return Ok(());
         }
         self.parts().complete_repository(service).await?;
-        let head = self.parts().repositories.head(&service.name, &service.branch).await?;
         let seen = self.parts().store.seen_commit(service.id).await?;
+        if let Some(seen) = &seen
+            && self.parts().repositories.is_at(&service.name, &service.branch, seen).await
+        {
+            return Ok(());
+        }
+        let head = self.parts().repositories.head(&service.name, &service.branch).await?;
         match head {
             Some(head) if seen.as_ref() != Some(&head) => {
                 self.build(&service.name, Cause::Push, Actor::Agent, Some(head)).await?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -40,7 +39,7 @@ impl Deploys {
                     Err(error) if error.is_absence() && attempt < ATTEMPTS && !cancel.is_cancelled() => {
                         attempt += 1;
                         tracing::warn!("{}; trying again", chain(&error));
-                        self.wait_for_host().await;
+                        let _ = cancel.run_until_cancelled(self.wait_for_host()).await;
                     }
                     result => break result,
                 }
@@ -135,7 +134,7 @@ impl Deploys {
             return Ok(self.parts().podman.tag(&old.image(), name).await.map_err(ServiceError::from)?);
         }
         // Queued until it is its turn, so that a newer one can still take its place.
-        let _permit = self.permit().await?;
+        let _place = self.inner.places.take(deployment.id).await?;
         let resumed = match deployment.state {
             State::Building => self.inner.builds.outcome(deployment.id).await?,
             _ => None,
@@ -150,11 +149,6 @@ impl Deploys {
         }
         self.inner.builds.prepare(name, service.ids).await?;
         Ok(())
-    }
-
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, DeployError> {
-        // Never closed while the agent runs.
-        self.inner.permits.clone().acquire_owned().await.map_err(|_| DeployError::Cancelled)
     }
 
     async fn step(&self, id: DeploymentId, state: State, commit: Option<CommitId>) -> Result<Deployment, DeployError> {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{DeployError, Deploys};
+use crate::builds::BuildError;
 use crate::journal::{Query, Select};
 use crate::names::{DeploymentId, ReleaseName};
 use crate::problem::{Code, Problem, chain};
@@ -26,15 +27,29 @@ impl Deploys {
         };
         let cancelled = matches!(error, DeployError::Cancelled | DeployError::Ended);
         let tail = if cancelled { None } else { self.tail(&deployment).await };
+        match self.give_back(&deployment).await {
+            Ok(()) => {}
+            // Its row stays as it is, and the next look at all services begins here again.
+            Err(DeployError::Service(ServiceError::Store(error))) => {
+                return tracing::error!("can't give the traffic back: {}", chain(&error));
+            }
+            Err(error) => tracing::warn!("the traffic is not given back yet: {}", chain(&error)),
+        }
         if let Err(error) = self.clear_away(&deployment).await {
-            // The next look at all services finds what is left.
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
+            self.inner.untidy.set();
         }
         let (state, problem) = if cancelled {
             tracing::info!(state = State::Cancelled.as_str(), "cancelled");
             (State::Cancelled, Problem::new(Code::Cancelled, "it was cancelled"))
         } else {
-            let problem = error.problem();
+            let problem = match &error {
+                // Whatever ran out of space in the build, its last lines say so.
+                DeployError::Build(BuildError::Failed(_)) if tail.as_deref().is_some_and(says_full) => {
+                    Problem::disk_full()
+                }
+                error => error.problem(),
+            };
             tracing::error!(
                 state = State::Failed.as_str(),
                 problem = problem.code.as_str(),
@@ -48,6 +63,15 @@ impl Deploys {
             Err(crate::store::StoreError::Ended(_)) => {}
             Err(error) => tracing::error!("can't write the deployment's end: {}", chain(&error)),
         }
+    }
+
+    /// Where the switch was begun and could not be ended, the release before has the traffic again.
+    async fn give_back(&self, deployment: &Deployment) -> Result<(), DeployError> {
+        let service = self.parts().store.find_service(&deployment.service).await?;
+        let Some(number) = deployment.release.filter(|number| service.current == Some(*number)) else { return Ok(()) };
+        self.parts().store.give_back(service.id, number).await?;
+        let service = self.parts().store.find_service(&deployment.service).await?;
+        Ok(self.parts().reconcile(&service, false, async { Ok(()) }).await?)
     }
 
     /// Removes the build and the release of a deployment that has not got the traffic.
@@ -68,11 +92,20 @@ impl Deploys {
 
     /// Removes what killed builds left in Podman's storage, where no build runs that it may belong to.
     pub(super) async fn clear_working_containers(&self) -> Result<(), DeployError> {
+        self.while_none_builds(self.inner.builds.clear_leftovers()).await.map(drop)
+    }
+
+    /// Does `work` unless a build is under way, and lets none begin meanwhile; false: one is.
+    pub(super) async fn while_none_builds(
+        &self,
+        work: impl Future<Output = Result<(), BuildError>> + Send,
+    ) -> Result<bool, DeployError> {
         let _gate = self.inner.build_gate.lock().await;
-        if self.parts().units.builds().await.map_err(ServiceError::from)?.is_empty() {
-            self.inner.builds.clear_leftovers().await?;
+        let none = self.parts().units.builds().await.map_err(ServiceError::from)?.is_empty();
+        if none {
+            work.await?;
         }
-        Ok(())
+        Ok(none)
     }
 
     /// The last lines of what failed: the unit's where it was started, else the build's.
@@ -101,6 +134,11 @@ impl Deploys {
         }
         (!text.is_empty()).then(|| text[from..].to_owned())
     }
+}
+
+/// ENOSPC, as C's library, Go's and Podman's word it.
+fn says_full(tail: &str) -> bool {
+    tail.to_ascii_lowercase().contains("no space left on device")
 }
 
 /// `podman run` prints the container's id, 64 hexadecimal digits, each time systemd starts the unit.

@@ -151,8 +151,8 @@ impl Repositories {
     /// A file of ours that only we can read, gone as soon as it is dropped. An environment or an argument would show the
     /// password to whoever lists processes.
     async fn write_secret(&self, password: &SecretString) -> Result<tempfile::NamedTempFile, GitError> {
-        let folder = self.config.get().paths.keys();
-        tokio::fs::create_dir_all(&folder).await.map_err(failed("make", &folder))?;
+        // The agent's own /tmp lies in memory, and is gone with an agent that is killed.
+        let folder = std::env::temp_dir();
         let file =
             tempfile::Builder::new().prefix(".password-").tempfile_in(&folder).map_err(failed("write", &folder))?;
         let mut open = tokio::fs::File::from_std(file.reopen().map_err(failed("write", &folder))?);

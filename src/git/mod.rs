@@ -81,6 +81,7 @@ impl GitError {
         match self {
             Self::NoCommits(branch) => Problem::new(Code::NoCommits, self.to_string())
                 .with_hint(format!("push a commit to `{branch}`, or set the service's branch to another")),
+            Self::Failed { message, .. } if message.contains("No space left on device") => Problem::disk_full(),
             Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
                 Problem::new(Code::FetchFailed, self.to_string())
                     .with_hint("check the repository's address, and that its password or deploy key is good")
@@ -88,10 +89,7 @@ impl GitError {
             Self::PrivateAddress { .. } => Problem::new(Code::FetchFailed, self.to_string())
                 .with_hint("set `git.allow_private` in the configuration to allow it"),
             Self::NotSmart => Problem::new(Code::NotFound, self.to_string()),
-            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Problem::new(Code::DiskFull, "no space is left on the host's disk")
-                    .with_hint("free some space, then try again")
-            }
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::Run(_) | Self::File { .. } | Self::Answer => Problem::new(Code::Internal, "git can't be used"),
         }
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::statvfs::statvfs;
 use tokio::process::Command;
 
 use super::GitError;
@@ -115,6 +116,13 @@ impl Repositories {
         Ok(text.lines().find_map(|line| line.strip_prefix(&wanted)).and_then(|id| id.trim().parse().ok()))
     }
 
+    /// Whether the branch is at `commit`, as far as one look at its own file tells; false may mean that another look
+    /// is needed.
+    pub async fn is_at(&self, service: &ServiceName, branch: &BranchName, commit: &CommitId) -> bool {
+        let file = self.folder(service).join("refs/heads").join(branch.as_str());
+        tokio::fs::read_to_string(file).await.is_ok_and(|text| text.trim() == commit.as_str())
+    }
+
     /// Whether the repository holds the commit.
     pub async fn has(&self, service: &ServiceName, commit: &CommitId) -> bool {
         let mut command = self.git();
@@ -139,9 +147,24 @@ impl Repositories {
         run(read, "read the commit", limit).await?;
         let mut write = inside();
         write.args(["checkout-index", "--all", "--force", "--quiet"]);
-        run(write, "write the commit's files", limit).await?;
+        match run(write, "write the commit's files", limit).await {
+            Ok(_) => {}
+            // Git doesn't tell why it can't.
+            Err(GitError::Failed { .. }) if is_full(into) => {
+                return Err(failed("write", into)(std::io::ErrorKind::StorageFull.into()));
+            }
+            Err(error) => return Err(error),
+        }
         tokio::fs::remove_file(&index).await.map_err(failed("remove", &index))
     }
+}
+
+/// Whether nothing more can be written below `folder`, or next to nothing.
+fn is_full(folder: &Path) -> bool {
+    const NOTHING: u64 = 1024 * 1024;
+    statvfs(folder).is_ok_and(|disk| {
+        disk.blocks_available().saturating_mul(disk.fragment_size()) < NOTHING || disk.files_available() == 0
+    })
 }
 
 async fn remove_folder(folder: &Path) -> Result<(), GitError> {

@@ -77,6 +77,14 @@ impl Inspect {
     }
 }
 
+/// How often a copy into other ids is tried.
+const SHIFTS: u32 = 10;
+
+/// The container that stands for a release's image while that is copied.
+fn shifting(release: &ReleaseName) -> String {
+    format!("{}-prepare", release.container())
+}
+
 impl Podman {
     /// What the image `reference` says of itself; none where there is no such image.
     pub async fn image(&self, reference: &str) -> Result<Option<ImageFacts>, PodmanError> {
@@ -115,6 +123,13 @@ impl Podman {
         self.delete("remove the image", &format!("/libpod/images/{}", segment(reference))).await
     }
 
+    /// Removes the steps of builds that are older than `age` and led to no image that is still there.
+    pub async fn clear_cache(&self, age: std::time::Duration) -> Result<(), PodmanError> {
+        let filters = json!({ "dangling": ["true"], "until": [format!("{}s", age.as_secs())] }).to_string();
+        let path = format!("/libpod/images/prune?filters={}", segment(&filters));
+        self.raw("clear the build cache", Method::POST, &path, Body::None).await.map(drop)
+    }
+
     /// Gives the image `from` the name of `release`, too.
     pub async fn tag(&self, from: &str, release: &ReleaseName) -> Result<(), PodmanError> {
         let repository = format!("localhost/podkeeper/{}", release.service);
@@ -125,8 +140,7 @@ impl Podman {
     /// Copies the image into `ids` now. Podman does it when the first container under that mapping is made, which would
     /// else fall into the release's start. The container is named after the release, and removed at once.
     pub async fn shift_image(&self, release: &ReleaseName, image: &str, ids: IdRange) -> Result<(), PodmanError> {
-        let name = format!("{}-prepare", release.container());
-        self.remove_container(&name).await?;
+        let name = shifting(release);
         let map = json!([{ "container_id": 0, "host_id": ids.base, "size": IdRange::SIZE }]);
         let spec = json!({
             "name": name,
@@ -134,8 +148,24 @@ impl Podman {
             "userns": { "nsmode": "private" },
             "idmappings": { "HostUIDMapping": false, "HostGIDMapping": false, "UIDMap": map, "GIDMap": map },
         });
-        self.raw("prepare the image", Method::POST, "/libpod/containers/create", Body::Json(&spec)).await?;
-        self.remove_container(&name).await
+        let mut tries = SHIFTS;
+        loop {
+            self.remove_container(&name).await?;
+            match self.raw("prepare the image", Method::POST, "/libpod/containers/create", Body::Json(&spec)).await {
+                Ok(_) => return self.remove_container(&name).await,
+                // What an agent that died had asked for goes on in Podman, and comes to a container of this name.
+                Err(PodmanError::Refused { message, .. }) if message.contains("already in use") && tries > 0 => {
+                    tries -= 1;
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Removes what a [`Podman::shift_image`] that was cut off left.
+    pub async fn forget_shift(&self, release: &ReleaseName) -> Result<(), PodmanError> {
+        self.remove_container(&shifting(release)).await
     }
 }
 

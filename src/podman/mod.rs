@@ -56,10 +56,7 @@ impl PodmanError {
         match self {
             Self::Unavailable(_) => Problem::new(Code::PodmanUnavailable, self.to_string())
                 .with_hint("`podkeeper doctor` on the host tells what is wrong"),
-            Self::Refused { message, .. } if message.contains("no space left on device") => {
-                Problem::new(Code::DiskFull, "no space is left on the host's disk")
-                    .with_hint("free some space, then try again")
-            }
+            Self::Refused { message, .. } if message.contains("no space left on device") => Problem::disk_full(),
             Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
                 .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
             Self::Answer { .. } => Problem::new(Code::Internal, self.to_string()),

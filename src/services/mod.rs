@@ -162,10 +162,7 @@ impl ServiceError {
             Self::Template(error) => error.problem(),
             Self::Name(error) => error.problem(),
             Self::Uri(error) => error.problem(),
-            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Problem::new(Code::DiskFull, "no space is left on the host's disk")
-                    .with_hint("free some space, then try again")
-            }
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::File { what, .. } => Problem::new(Code::Internal, format!("the agent could not {what}")),
             Self::Problem(problem) => problem.clone(),
         }

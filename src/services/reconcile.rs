@@ -65,14 +65,16 @@ impl HostView {
 }
 
 /// What is wanted of a service, by its rows.
-fn wanted(service: &Service, releases: &[Release], keep: usize, start: bool) -> Wanted {
+fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], keep: usize, start: bool) -> Wanted {
     let running = service.desired == Desired::Running;
     // The release with the traffic is kept whatever its number is, and the newest beside it.
     let mut newest: Vec<&Release> = releases.iter().rev().collect();
     newest.sort_by_key(|release| Some(release.number) != service.current);
     let mut wanted = Wanted { current: service.current.filter(|_| running), start, ..Wanted::default() };
-    for (index, release) in newest.into_iter().enumerate() {
-        let into = if index < keep { &mut wanted.kept } else { &mut wanted.pruned };
+    for release in newest {
+        let is_current = Some(release.number) == service.current;
+        let keep = is_current || (wanted.kept.len() < keep && !failed.contains(&release.number));
+        let into = if keep { &mut wanted.kept } else { &mut wanted.pruned };
         into.insert(release.number, release.port);
     }
     wanted
@@ -82,9 +84,10 @@ impl Adapters {
     /// What would have to be done for `service`.
     pub async fn pending(&self, service: &Service, view: &HostView, start: bool) -> Result<Vec<Step>, ServiceError> {
         let releases = self.store.releases(service.id).await?;
+        let failed = self.store.failed_releases(service.id).await?;
         let keep = service.settings.keep.unwrap_or(self.config.get().services.keep).max(1) as usize;
         let hosts = spec::hosts(service, &self.config.get());
-        Ok(plan(&wanted(service, &releases, keep, start), &view.of(service, &hosts)))
+        Ok(plan(&wanted(service, &releases, &failed, keep, start), &view.of(service, &hosts)))
     }
 
     /// Does what is to be done for `service`; it must not be called beside a deployment of the same service, but by
@@ -164,6 +167,7 @@ impl Adapters {
         let release = ReleaseName::new(&service.name, number);
         self.quadlets.remove(&release).await?;
         self.podman.remove_container(&release.container()).await?;
+        self.podman.forget_shift(&release).await?;
         self.podman.remove_image(&release.image()).await?;
         Ok(self.store.forget_release(service.id, number).await?)
     }

@@ -116,8 +116,7 @@ impl StoreError {
             Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
             Self::Full => Code::Exhausted,
             Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DiskFull => {
-                return Problem::new(Code::DiskFull, "no space is left on the host's disk")
-                    .with_hint("free some space, then try again");
+                return Problem::disk_full();
             }
             _ => return Problem::new(Code::StoreUnavailable, "the agent's store can't be used at the moment"),
         };
@@ -325,6 +324,45 @@ mod tests {
         let ended = ended.unwrap();
         assert_eq!((ended.problem, ended.tail.as_deref()), (Some(problem), Some("last line")));
         assert_eq!(ended.steps.last().map(|(state, _)| *state), Some(State::Failed));
+    }
+
+    #[tokio::test]
+    async fn the_traffic_goes_back_to_the_release_that_was_live_last() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let current = async || store.service(&service.name).await.unwrap().current;
+        for number in 1..=4 {
+            let (deployment, _) = store.request_deployment(start("a")).await.unwrap();
+            store.number_release(deployment.id).await.unwrap();
+            let release = NewRelease {
+                number: ReleaseNumber(number),
+                deployment: deployment.id,
+                commit: None,
+                image: String::new(),
+                port: 20_000 + number as u16,
+                container_port: 80,
+                healthcheck: false,
+                env: EnvSecrets::new(),
+                volumes: std::collections::BTreeMap::new(),
+                settings: Settings::default(),
+                created: Timestamp::now(),
+            };
+            assert!(store.create_release(service.id, release).await.unwrap());
+            store.make_current(service.id, ReleaseNumber(number)).await.unwrap();
+            let state = if number == 2 { State::Failed } else { State::Live };
+            if number < 4 {
+                store.finish(deployment.id, state, None, None).await.unwrap();
+            }
+        }
+        // Not the current one: nothing changes.
+        store.give_back(service.id, ReleaseNumber(3)).await.unwrap();
+        assert_eq!(current().await, Some(ReleaseNumber(4)));
+        store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
+        assert_eq!(current().await, Some(ReleaseNumber(3)));
+        store.forget_release(service.id, ReleaseNumber(3)).await.unwrap();
+        store.make_current(service.id, ReleaseNumber(4)).await.unwrap();
+        store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
+        assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");
     }
 
     #[tokio::test]

@@ -170,6 +170,20 @@ impl Store {
         .await
     }
 
+    /// Gives the traffic back to the release that had it before `number`: the one that a deployment made live last.
+    pub async fn give_back(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            transaction.execute(
+                "UPDATE services SET current_release = (SELECT r.number FROM releases r JOIN deployments d \
+                 ON d.service = r.service AND d.release = r.number AND d.state = 'live' WHERE r.service = ?1 \
+                 ORDER BY d.finished DESC LIMIT 1) WHERE id = ?1 AND current_release = ?2",
+                params![service, number.0],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets a release whose file, container and image are gone.
     pub async fn forget_release(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
         self.write(move |transaction| {

@@ -181,7 +181,7 @@ impl UserManager {
                 work(manager).await
             };
             match timeout(limit, attempt).await {
-                Err(_) => return Err(UnitsError::Slow { unit: call.into() }),
+                Err(_) => return Err(UnitsError::Slow { what: call.into() }),
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) if is_lost(&error) => {
                     self.forget().await;
@@ -262,7 +262,7 @@ impl UserManager {
             Err(zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::ConnectionReset.into())))
         });
         match wait.await {
-            Err(UnitsError::Slow { .. }) => Err(UnitsError::Slow { unit: unit.into() }),
+            Err(UnitsError::Slow { .. }) => Err(UnitsError::Slow { what: unit.into() }),
             other => other,
         }
     }

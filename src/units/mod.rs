@@ -36,11 +36,11 @@ pub enum UnitsError {
         #[source]
         source: Box<zbus::Error>,
     },
-    /// A job didn't end in its time.
-    #[error("the job of `{unit}` did not end in its time")]
+    /// A call or a job didn't end in its time.
+    #[error("systemd did not end `{what}` in its time")]
     Slow {
-        /// The unit.
-        unit: String,
+        /// The method, or the job's unit.
+        what: String,
     },
     /// A unit's file.
     #[error("can't {what} `{path}`")]
@@ -62,10 +62,7 @@ impl UnitsError {
         match self {
             Self::Unavailable(_) => Problem::new(Code::SystemdUnavailable, self.to_string())
                 .with_hint("`podkeeper doctor` on the host tells what is wrong"),
-            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                Problem::new(Code::DiskFull, "no space is left on the host's disk")
-                    .with_hint("free some space, then try again")
-            }
+            Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::File { .. } => Problem::new(Code::Internal, "a unit's file could not be written"),
             Self::Refused { .. } | Self::Slow { .. } => Problem::new(Code::SystemdUnavailable, self.to_string()),
         }

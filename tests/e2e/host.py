@@ -104,10 +104,13 @@ class Host:
         enter_network(MACHINE)
         self.verb("stop")
 
+    def pid(self) -> int:
+        """The host's PID 1, as this machine numbers it."""
+        return int(pathlib.Path(f"/run/podkeeper-test/{self.name}/pid").read_text())
+
     def join_network(self) -> None:
         """From here on this process and its children have the host's network."""
-        pid = pathlib.Path(f"/run/podkeeper-test/{self.name}/pid").read_text().strip()
-        with open(f"/proc/{pid}/ns/net") as file:
+        with open(f"/proc/{self.pid()}/ns/net") as file:
             enter_network(file.fileno())
 
     def install(self, debs: pathlib.Path) -> str:
@@ -181,6 +184,18 @@ class Host:
     def start_agent(self) -> None:
         self.run("systemctl", "start", "podkeeper.service")
         self.wait_ready()
+
+    @contextlib.contextmanager
+    def configured(self, text: str) -> Iterator[None]:
+        """The agent with other values in its configuration, for a while."""
+        before = self.run("cat", "/etc/podkeeper/podkeeper.toml")
+        self.write("/etc/podkeeper/podkeeper.toml", text)
+        self.run("systemctl", "reload", "podkeeper")
+        try:
+            yield
+        finally:
+            self.write("/etc/podkeeper/podkeeper.toml", before)
+            self.run("systemctl", "reload-or-restart", "podkeeper")
 
     # ---- the interface --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,126 @@
+//! How many builds run at once, over the agent's own restarts too.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{DeployError, Deploys};
+use crate::names::DeploymentId;
+use crate::problem::chain;
+use crate::store::State;
+
+/// The places of builds.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    all: Mutex<usize>,
+    /// Those of builds that an agent before this one began, until their deployments go on.
+    kept: Mutex<HashMap<DeploymentId, OwnedSemaphorePermit>>,
+}
+
+impl Places {
+    pub(super) fn new(all: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(all)), all: Mutex::new(all), kept: Mutex::default() }
+    }
+
+    /// Waits for a place, where none is kept for this deployment.
+    pub(super) async fn take(&self, id: DeploymentId) -> Result<OwnedSemaphorePermit, DeployError> {
+        if let Some(kept) = self.give_up(id) {
+            return Ok(kept);
+        }
+        // Never closed while the agent runs.
+        self.free.clone().acquire_owned().await.map_err(|_| DeployError::Cancelled)
+    }
+
+    fn keep(&self, id: DeploymentId) {
+        if let Ok(place) = self.free.clone().try_acquire_owned() {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(id, place);
+        }
+    }
+
+    /// Keeps no place for this deployment any longer.
+    pub(super) fn give_up(&self, id: DeploymentId) -> Option<OwnedSemaphorePermit> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+
+    /// Makes it `wanted` places. Those in use are taken away as they come back.
+    fn resize(&self, wanted: usize) {
+        let before = std::mem::replace(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner), wanted);
+        if wanted >= before {
+            return self.free.add_permits(wanted - before);
+        }
+        let (free, less) = (self.free.clone(), u32::try_from(before - wanted).unwrap_or(u32::MAX));
+        tokio::spawn(async move {
+            if let Ok(places) = free.acquire_many(less).await {
+                places.forget();
+            }
+        });
+    }
+}
+
+impl Deploys {
+    /// Keeps the places of the builds that went on while no agent was there, before anybody else can take one.
+    pub async fn keep_places(&self) {
+        let unfinished = async {
+            for service in self.parts().store.services().await? {
+                for deployment in self.parts().store.unfinished(&service.name).await? {
+                    if matches!(deployment.state, State::Fetching | State::Building) {
+                        self.inner.places.keep(deployment.id);
+                    }
+                }
+            }
+            Ok::<(), crate::store::StoreError>(())
+        };
+        if let Err(error) = unfinished.await {
+            tracing::error!("can't see which builds went on: {}", chain(&error));
+        }
+    }
+
+    /// Takes over what a new configuration says of how many builds run at once.
+    pub fn reconfigure(&self) {
+        self.inner.places.resize(self.parts().config.get().builds.parallel as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_build_that_went_on_comes_before_one_that_waits() {
+        let places = Places::new(1);
+        places.keep(DeploymentId(1));
+        assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_err());
+        let place = timeout(SOON, places.take(DeploymentId(1))).await.unwrap().unwrap();
+        assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_err());
+        drop(place);
+        assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_ended_keeps_no_place() {
+        let places = Places::new(1);
+        places.keep(DeploymentId(1));
+        places.give_up(DeploymentId(1));
+        assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn places_come_and_go_with_the_configuration() {
+        let places = Places::new(1);
+        places.resize(2);
+        let first = places.take(DeploymentId(1)).await.unwrap();
+        let second = places.take(DeploymentId(2)).await.unwrap();
+        places.resize(1);
+        drop(first);
+        tokio::task::yield_now().await;
+        assert!(timeout(SOON, places.take(DeploymentId(3))).await.is_err());
+        drop(second);
+        assert!(timeout(SOON, places.take(DeploymentId(3))).await.is_ok());
+    }
+}

@@ -1,0 +1,328 @@
+"""What goes wrong around the agent: each fault is named, what runs goes on, and the agent recovers by itself."""
+
+import base64
+import contextlib
+import re
+import socket
+import subprocess
+import time
+
+import pytest
+import requests
+from containers import BASE, SERVE, Gate, GitServer, last, live_first, push_behind
+from host import SLACK, Host, git, wait_for
+from traces import STORAGE, assert_nothing_leaks, look
+
+
+@pytest.fixture
+def before(host: Host) -> dict[str, list[str]]:
+    return look(host)
+
+
+@pytest.fixture
+def gate(host: Host):
+    gate = Gate(host)
+    yield gate
+    gate.end()
+
+
+def ready(host: Host) -> requests.Response:
+    return requests.get("http://127.0.0.1:7070/readyz", timeout=60)
+
+
+# ---- Podman and systemd -------------------------------------------------------------------------------------------
+
+
+def test_podman_away(host: Host, name: str, before, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    host.user("systemctl", "--user", "stop", "podman.socket", "podman.service")
+    try:
+        for _ in range(2):
+            answer = host.call("POST", f"/services/{name}/env/update", 503, json={"env": {"A": "1"}})
+            assert answer.json()["type"] == "urn:podkeeper:problem:podman-unavailable"
+            assert int(answer.headers["Retry-After"]) > 0
+        answer = ready(host)
+        assert answer.status_code == 503 and "podman" in answer.text.lower()
+        assert host.call("GET", "/services/status", 200).json()[name]["state"] == "running"
+        commit = clone.commit({"site/index.html": "second"})
+        pushed = push_behind(clone)
+        wait_for(lambda: last(host, name)["commit"] == commit and last(host, name)["state"] == "building", 30, "it begins")
+        # The build is Podman's program, not its socket; what follows waits for that.
+        unit = f"build-{last(host, name)['id']}.service"
+        wait_for(
+            lambda: "exited" in host.user("systemctl", "--user", "show", "-P", "SubState", unit), 60, "the build has ended"
+        )
+        warned = lambda: "trying again" in host.run("journalctl", "-q", "-u", "podkeeper", f"PODKEEPER_DEPLOYMENT={last(host, name)['id']}")
+        wait_for(warned, 30, "it waits for Podman")
+        assert last(host, name)["state"] == "building" and host.serve(name).text == "first"
+    finally:
+        host.user("systemctl", "--user", "start", "podman.socket")
+    host.wait_deployment(last(host, name)["id"])
+    pushed.wait(30)
+    assert host.serve(name).text == "second"
+    assert ready(host).status_code == 200
+    assert_nothing_leaks(host, before, {name: {"releases": [1, 2], "live": 2}})
+
+
+def test_the_users_manager_restarts_during_a_build(host: Host, name: str, gate: Gate, before, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    clone.commit({"Containerfile": f"{BASE}RUN {gate.waits}\n{SERVE}", "site/index.html": "second"})
+    pushed = push_behind(clone)
+    gate.wait_reached()
+    deployment = last(host, name)
+    host.run("systemctl", "restart", f"user@{host.uid()}.service")
+    # What ran before comes back by systemd alone; the build was the manager's own, and is gone.
+    wait_for(lambda: serves(host, name, "first"), 30 * SLACK, "the service is back")
+    ended = host.wait_deployment(deployment["id"], "failed")
+    assert ended["problem"]["code"] == "interrupted", ended
+    pushed.wait(30)
+    assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
+    clone.commit({"Containerfile": BASE + SERVE})
+    clone.push()
+    assert host.serve(name).text == "second"
+    assert_nothing_leaks(host, before, {name: {"releases": [1, 3], "live": 3}})
+
+
+def serves(host: Host, name: str, text: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return host.serve(name, timeout=2).text == text
+    return False
+
+
+# ---- the disk -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def small_disk(host: Host, folder: str, mib: int):
+    """A file system of this size in a folder's place, for the service user."""
+    uid = host.uid()
+    host.run("mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=700,uid={uid},gid={uid}", "small", folder)
+    try:
+        yield
+    finally:
+        host.run("umount", "-l", folder)
+
+
+def test_disk_full_while_a_commit_is_written(host: Host, name: str, before, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    with small_disk(host, "/var/lib/podkeeper/builds", 4):
+        clone.commit({"site/large": random_bytes(8 << 20)})
+        said = clone.push()
+        assert "Failed (disk-full)" in said, said
+        assert host.serve(name).text == "first"
+        assert host.run("find", "/var/lib/podkeeper/builds", "-mindepth", "1") == "", "it gives back what it took"
+    assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
+    assert host.start(name)["state"] == "live"
+
+
+def test_disk_full_during_a_build(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    with small_storage(host, 60):
+        before = look(host)
+        before["file"].remove(f"git/{name}.git")
+        clone.commit({"Containerfile": f"{BASE}RUN head -c 200000000 /dev/zero >/large\n{SERVE}"})
+        said = clone.push()
+        assert "no space left on device" in said and "Failed (disk-full)" in said, said
+        assert "space" in last(host, name)["problem"]["hint"]
+        # Podman can remove nothing on a disk without any space. With a little of it the agent clears up by itself.
+        host.run("mount", "-o", "remount,size=100m", STORAGE)
+        assert_nothing_leaks(host, before, {name: {}}, seconds=60)
+        clone.commit({"Containerfile": BASE + SERVE, "site/index.html": "small"})
+        clone.push()
+        assert host.serve(name).text == "small"
+        host.call("POST", f"/services/{name}/stop", 200)
+    host.delete(name)
+
+
+@contextlib.contextmanager
+def small_storage(host: Host, mib: int):
+    """Podman with a storage of its own on a small file system."""
+
+    def begin_anew() -> None:
+        """Podman's pause process keeps the mounts that it began with."""
+        host.user("systemctl", "--user", "stop", "podman.socket", "podman.service")
+        host.user("podman", "system", "migrate")
+        host.user("systemctl", "--user", "start", "podman.socket")
+
+    try:
+        with small_disk(host, STORAGE, mib):
+            begin_anew()
+            yield
+    finally:
+        begin_anew()
+
+
+def random_bytes(size: int) -> bytes:
+    with open("/dev/urandom", "rb") as file:
+        return file.read(size)
+
+
+# ---- the switch ---------------------------------------------------------------------------------------------------
+
+
+def test_a_switch_that_can_not_be_ended_gives_the_traffic_back(host: Host, name: str, before, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    routes = f"/var/lib/podkeeper-proxy/routes/{name}.localhost"
+    host.run("chown", "root", routes)
+    try:
+        clone.commit({"site/index.html": "second"})
+        said = clone.push()
+        assert "Failed (" in said and "Live:" not in said, said
+        assert host.call("GET", f"/services/{name}", 200).json()["release"] == 1
+        assert host.serve(name).text == "first"
+        assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
+    finally:
+        host.run("chown", "podkeeper", routes)
+    assert host.serve(name).text == "first"
+    clone.commit({"site/index.html": "third"})
+    clone.push()
+    assert host.serve(name).text == "third"
+    assert_nothing_leaks(host, before, {name: {"releases": [1, 3], "live": 3}})
+
+
+# ---- builds -------------------------------------------------------------------------------------------------------
+
+
+def test_a_build_that_hangs_is_ended(host: Host, name: str, gate: Gate, before, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    with host.configured('[builds]\ntimeout = "5s"\n'):
+        clone.commit({"Containerfile": f"{BASE}RUN {gate.waits}\n{SERVE}"})
+        began = time.monotonic()
+        said = clone.push()
+        assert time.monotonic() - began < (5 + 5) * SLACK
+    assert "Failed (build-timeout)" in said and "5 s" in said, said
+    assert not gate.reached()
+    assert host.serve(name).text == "first"
+    assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
+
+
+def test_a_build_that_prints_100_mb(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    line = "x" * 999
+    clone.commit({"Containerfile": f"{BASE}RUN yes {line} | head -c 100000000; echo the end\n{SERVE}"})
+    memory = peak_of_agent(host)
+    said = subprocess.run(
+        ["git", "push", "origin", "HEAD:main"], cwd=clone.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=280
+    ).stdout
+    assert f"Live: http://{name}.localhost:8080".encode() in said
+    # Each line of it reached who pushed, and none stayed in the agent's memory, which the journal is mapped into.
+    assert said.count(b"remote: " + b"x" * 999) == 100_000 and b"remote: the end" in said
+    assert memory() < 48 * 1024
+
+
+def peak_of_agent(host: Host):
+    """A function that tells by how many KiB the agent's memory grew at most since this call."""
+    pid = host.agent_pid()
+    host.run("sh", "-c", f"echo 5 >/proc/{pid}/clear_refs")
+
+    def peak() -> int:
+        return int(re.search(r"VmHWM:\s+(\d+)", host.run("cat", f"/proc/{pid}/status"))[1])
+
+    start = peak()
+    return lambda: peak() - start
+
+
+def test_a_build_that_prints_binary(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    odd = r"printf 'a\0b\033[31m\377\376\r\n'; head -c 300000 /dev/urandom; echo; echo the end"
+    clone.commit({"Containerfile": f"{BASE}RUN {odd}\n{SERVE}", "site/index.html": "odd"})
+    said = subprocess.run(
+        ["git", "push", "origin", "HEAD:main"], cwd=clone.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
+    ).stdout
+    assert b"the end" in said and b"Live: " in said
+    assert host.serve(name).text == "odd"
+    deployment = last(host, name)
+    log = host.call("GET", f"/deployments/{deployment['id']}/log", 200)
+    assert "the end" in log.content.decode("utf-8")
+
+
+@pytest.mark.parametrize("missing", ["branch", "repository"])
+def test_a_repository_without_commits(host: Host, name: str, before, tmp_path, missing: str):
+    if missing == "branch":
+        host.create(name)
+        host.call("PATCH", f"/services/{name}", 200, json={"branch": "other"})
+        server = contextlib.nullcontext()
+    else:
+        (tmp_path / "empty").mkdir()
+        git("init", "-q", "--bare", cwd=tmp_path / "empty")
+        server = GitServer(tmp_path)
+    with host.configured("[git]\nallow_private = true\n"), server:
+        if missing == "repository":
+            host.create(name, external=f"git://127.0.0.1:{server.port}/empty")
+        ended = host.start(name, "failed")
+    assert ended["problem"]["code"] == "no-commits" and "push a commit" in ended["problem"]["hint"], ended
+    assert_nothing_leaks(host, before, {name: {}})
+
+
+# ---- names --------------------------------------------------------------------------------------------------------
+
+WRONG = [
+    "A", "Blog", "1blog", "-blog", "--help", "blog-", "a_b", "a.b", "blog.git", "a b", " blog", "blog ", "a+b", "a@1", "a:b",
+    "ä", "bl\u043eg", "\u202eblog", "a" * 41, "a" * 5000, "..", ".", "...", "../etc", "a/b", "a\\b", "a\0b", "a\nb", "a\tb",
+    "a%b", "%", "a;b", "$(id)", "`id`", "a'b", 'a"b', "a*", "a?b", "a#b", "{a}", "*",
+]  # fmt: skip
+RESERVED = ["available", "status", "build", "build-1", "podkeeper", "podkeeper-x", "podkeeper-proxy", "localhost", "podman"]
+
+
+def raw(host: Host, method: str, target: str, headers: str = "", body: str = "") -> tuple[int, str]:
+    """A request whose target is sent as it is: a library would tidy it."""
+    with socket.create_connection(("127.0.0.1", 7070), 30) as connection:
+        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return int(answer.split(b" ", 2)[1]), answer.decode()
+
+
+def encoded(name: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in name.encode())
+
+
+def available(host: Host, name: str) -> dict | None:
+    """Nothing while too many ask."""
+    answer = host.call("GET", "/services/available", params={"name": name})
+    return None if answer.status_code == 429 else answer.json()
+
+
+def test_a_name_in_every_wrong_form(host: Host, before):
+    services = host.call("GET", "/services", 200).json()
+    bearer = f"Authorization: Bearer {host.token}\r\nContent-Type: application/json\r\n"
+    calls = [
+        ("PUT", "", '{"template": "static"}'), ("GET", "", ""), ("PATCH", "", '{"keep": 3}'), ("DELETE", "", ""),
+        ("POST", "/start", ""), ("POST", "/stop", ""), ("POST", "/restart", ""), ("GET", "/logs", ""), ("GET", "/env", ""),
+        ("POST", "/env/update", '{"env": {"A": "1"}}'), ("GET", "/deployments", ""),
+    ]  # fmt: skip
+    for name in [*WRONG, *RESERVED]:
+        for method, rest, body in calls:
+            code, answer = raw(host, method, f"/services/{encoded(name)}{rest}", bearer, body)
+            assert code in (400, 404, 405, 414, 422), f"{method} {name[:60]!r}{rest}: {answer[:500]}"
+            assert "application/problem+json" in answer or code == 414, answer[:500]
+        asked = wait_for(lambda: available(host, name), 30, "the open call is answered")
+        assert asked["available"] is False and asked["reason"] in ("invalid", "reserved"), asked
+    code, answer = raw(host, "PUT", "/services/Blog", bearer, '{"template": "static"}')
+    assert code == 422 and "urn:podkeeper:problem:invalid-name" in answer and "a-z" in answer
+    code, answer = raw(host, "PUT", "/services/build-1", bearer, '{"template": "static"}')
+    assert code == 422 and "urn:podkeeper:problem:name-reserved" in answer
+    assert host.call("GET", "/services", 200).json() == services
+    assert look(host) == before
+
+
+def test_a_name_in_every_wrong_form_over_git(host: Host, before, tmp_path):
+    basic = "Authorization: Basic " + base64.b64encode(f"git:{host.token}".encode()).decode() + "\r\n"
+    forms = [encoded(name) for name in [*WRONG, *RESERVED]]
+    # And not encoded, as far as a request's head can hold them.
+    forms += [name for name in WRONG if re.fullmatch(r"[!-~]+", name) and name not in ("?", "#")]
+    for form in forms:
+        for suffix in (".git", ""):
+            for service in ("git-upload-pack", "git-receive-pack"):
+                code, answer = raw(host, "GET", f"/git/{form}{suffix}/info/refs?service={service}", basic)
+                assert code in (400, 404, 405, 414), f"{form[:60]!r}: {answer[:500]}"
+                code, answer = raw(host, "POST", f"/git/{form}{suffix}/{service}", basic)
+                assert code in (400, 404, 405, 414), f"{form[:60]!r}: {answer[:500]}"
+    said = git("clone", f"http://any:{host.token}@127.0.0.1:7070/git/Blog.git", "x", cwd=tmp_path, check=False)
+    assert "not found" in said, said
+    assert look(host) == before
