@@ -1,0 +1,96 @@
+"""What the measurements share: rows of the table, and the services that they are made on."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+
+from host import Host, wait_for
+
+# How far above its bar a measure may be until the run fails: the machines are shared, and slow at times.
+MARGIN = 1.25
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the table. With `ratio_at_most` the ratio to the reference has a bar, with `at_most` our own value."""
+
+    measure: str
+    ours: float
+    unit: str
+    reference: float | None = None
+    what: str = ""
+    ratio_at_most: float | None = None
+    at_most: float | None = None
+
+    def ratio(self) -> float | None:
+        return self.ours / self.reference if self.reference else None
+
+    def missed(self) -> bool:
+        if self.ratio_at_most is not None:
+            return self.ratio() is None or self.ratio() > self.ratio_at_most * MARGIN
+        return self.at_most is not None and self.ours > self.at_most * MARGIN
+
+    def cells(self) -> list[str]:
+        def number(value: float | None, unit: str = "") -> str:
+            return "" if value is None else f"{value:.3g} {unit}".strip() if value < 100 else f"{value:.0f} {unit}".strip()
+
+        bar = ""
+        if self.ratio_at_most is not None:
+            bar = f"≤ {self.ratio_at_most:g} ×"
+        elif self.at_most is not None:
+            bar = f"≤ {self.at_most:g} {self.unit}"
+        reference = f"{number(self.reference, self.unit)} {self.what}".strip()
+        ratio = number(self.ratio())
+        met = self.ratio() <= self.ratio_at_most if self.ratio_at_most else self.at_most is None or self.ours <= self.at_most
+        return [self.measure, number(self.ours, self.unit), reference, ratio, bar, "" if not bar else "yes" if met else "NO"]
+
+
+def table(rows: list[Row]) -> str:
+    lines = [["measure", "ours", "reference", "ratio", "bar", "met"], *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([text[0], "-|-".join("-" * width for width in widths), *text[1:]])
+
+
+def say(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def quantile(values: list[float], part: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+
+def median(values: list[float]) -> float:
+    return quantile(values, 0.5)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def ensure_services(host: Host, count: int) -> list[str]:
+    """At least so many services that run, each of the template `static`."""
+    names = [f"bench-{number}" for number in range(count)]
+    there = {service["name"] for service in host.call("GET", "/services", 200).json()["services"]}
+    missing = [name for name in names if name not in there]
+    if missing:
+        say(f"starting {len(missing)} services")
+    begun = []
+    for name in missing:
+        host.create(name)
+        begun.append(host.call("POST", f"/services/{name}/start", 202).json()["id"])
+    for identity in begun:
+        host.wait_deployment(identity, seconds=1800)
+
+    def settled() -> bool:
+        states = host.call("GET", "/services/status", 200).json()
+        return all(states[name]["state"] == "running" for name in names)
+
+    wait_for(settled, 60, "all services run")
+    return names
