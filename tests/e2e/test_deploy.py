@@ -6,6 +6,7 @@ import time
 
 import pytest
 from host import SLACK, Host, wait_for
+from traces import traces
 
 SLOW = "FROM docker.io/library/busybox:stable\nRUN echo begun; sleep 120\n"
 
@@ -69,25 +70,6 @@ def push_in_background(clone) -> subprocess.Popen:
     return subprocess.Popen(
         ["git", "push", "-q", "origin", "HEAD:main"], cwd=clone.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-
-
-def traces(host: Host, name: str, deployment: int) -> dict[str, str]:
-    """What of a deployment is on the host."""
-    images = host.user("podman", "images", "-q", f"localhost/podkeeper/{name}").strip()
-    return {
-        "units": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"build-{deployment}*").strip(),
-        "releases": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"{name}@*").strip(),
-        "images": images,
-        "containers": host.user("podman", "ps", "-a", "--external", "-q", "--filter", f"name={name}").strip(),
-        "working": host.user(
-            "podman", "ps", "-a", "--external", "--format", "{{.Names}}", "--filter", "status=unknown"
-        ).strip(),
-        "files": host.run("sh", "-c", f"ls -d /var/lib/podkeeper/builds/{deployment}* 2>/dev/null || true").strip(),
-        "quadlets": host.run(
-            "sh", "-c", f"ls -d /var/lib/podkeeper/.config/containers/systemd/{name}@* 2>/dev/null || true"
-        ).strip(),
-        "processes": host.run("pgrep", "-f", "[s]leep 120", check=False).strip(),
-    }
 
 
 def test_a_build_is_a_transient_unit_in_a_slice_of_its_own(host: Host, name: str, tmp_path):

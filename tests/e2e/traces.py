@@ -25,6 +25,25 @@ find .config/containers/systemd -mindepth 1 -type f -printf '%P\n' | said quadle
 """
 
 
+def traces(host: Host, name: str, deployment: int) -> dict[str, str]:
+    """What of a deployment is on the host."""
+    images = host.user("podman", "images", "-q", f"localhost/podkeeper/{name}").strip()
+    return {
+        "units": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"build-{deployment}*").strip(),
+        "releases": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"{name}@*").strip(),
+        "images": images,
+        "containers": host.user("podman", "ps", "-a", "--external", "-q", "--filter", f"name={name}").strip(),
+        "working": host.user(
+            "podman", "ps", "-a", "--external", "--format", "{{.Names}}", "--filter", "status=unknown"
+        ).strip(),
+        "files": host.run("sh", "-c", f"ls -d /var/lib/podkeeper/builds/{deployment}* 2>/dev/null || true").strip(),
+        "quadlets": host.run(
+            "sh", "-c", f"ls -d /var/lib/podkeeper/.config/containers/systemd/{name}@* 2>/dev/null || true"
+        ).strip(),
+        "processes": host.run("pgrep", "-f", "[s]leep 120", check=False).strip(),
+    }
+
+
 def look(host: Host) -> dict[str, list[str]]:
     """Everything that the agent ever makes on the host."""
     text = host.user("sh", "-c", LOOK)
