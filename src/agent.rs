@@ -124,7 +124,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let stopping = CancellationToken::new();
     let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
     let bridge = Bridge::new(http::app(state), http::body_limit);
-    let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth, stopping.clone());
+    let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth.clone(), stopping.clone());
     let server = Server::new(service, config.get().limits.clone(), stopping.clone());
 
     let serving = tokio::spawn(server.run(listeners, GRACE));
@@ -137,6 +137,10 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
         async move { deploys.maintain().await }
     });
     let streaming = tokio::spawn(sockets.clone().run());
+    let counting = tokio::spawn({
+        let stopping = stopping.clone();
+        async move { auth.count_refusals(stopping).await }
+    });
     let guarding = tokio::spawn(watchdog(adapters.store.clone()));
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is ready");
@@ -154,7 +158,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     watching.abort();
     guarding.abort();
     let _ = tokio::join!(deploys.stop(), sockets.stop());
-    let _ = tokio::join!(serving, maintaining, streaming);
+    let _ = tokio::join!(serving, maintaining, streaming, counting);
     Ok(())
 }
 

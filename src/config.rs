@@ -3,7 +3,8 @@
 //! Nothing else in the crate names a socket, a bus, a folder or a program, so that a test points the real clients at
 //! another place by one value.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct Listen {
     pub public_url: String,
     /// The address of a service, with `{name}` in the place of its name.
     pub service_url: String,
+    /// Proxies whose `X-Forwarded-For` tells where a request comes from.
+    pub trusted_proxies: Vec<IpAddr>,
 }
 
 impl Default for Listen {
@@ -87,6 +90,7 @@ impl Default for Listen {
             local: PathBuf::from("/run/podkeeper/agent.sock"),
             public_url: "http://localhost:7070".into(),
             service_url: "http://{name}.localhost:8080".into(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -270,6 +274,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// How many connections at once, on each listening socket.
     pub connections: u32,
+    /// How many wrong keys or passwords from one address, or at one password, a minute.
+    pub guesses: NonZeroU32,
+    /// How many rows of the audit log are kept.
+    pub audit_rows: u32,
 }
 
 impl Default for Limits {
@@ -279,6 +287,8 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             connections: 1024,
+            guesses: NonZeroU32::MIN.saturating_add(19),
+            audit_rows: 100_000,
         }
     }
 }
@@ -366,6 +376,9 @@ impl Config {
         }
         if !(1..=100).contains(&self.services.keep) {
             return Err(("services.keep", "must be from 1 to 100"));
+        }
+        if !(1000..=10_000_000).contains(&self.limits.audit_rows) {
+            return Err(("limits.audit_rows", "must be from 1000 to 10000000"));
         }
         if !self.listen.service_url.contains("{name}") {
             return Err(("listen.service_url", "must hold `{name}`"));

@@ -418,6 +418,8 @@ impl FromStr for Scope {
 pub enum Actor {
     /// An API token, by its name, whether it came as a cookie's session or as a header.
     Token(String),
+    /// Whoever has the git password.
+    GitPassword,
     /// A process on the host that spoke over the agent's unix socket, by its user id.
     Local(u32),
     /// A forge that has the key of the service's hook, by its kind.
@@ -435,6 +437,7 @@ impl FromStr for Actor {
             Some(("hook", sender)) => Ok(Self::Hook(sender.to_owned())),
             Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| NameError::Number(shown(uid))),
             _ if text == "agent" => Ok(Self::Agent),
+            _ if text == "git-password" => Ok(Self::GitPassword),
             _ => Err(NameError::Number(shown(text))),
         }
     }
@@ -447,6 +450,7 @@ impl fmt::Display for Actor {
             Self::Local(uid) => write!(f, "local:{uid}"),
             Self::Hook(sender) => write!(f, "hook:{sender}"),
             Self::Agent => f.write_str("agent"),
+            Self::GitPassword => f.write_str("git-password"),
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Code {
     PayloadTooLarge,
     /// A body's type that this path doesn't take.
     UnsupportedMediaType,
+    /// A password that is too short or too easily guessed.
+    WeakPassword,
     /// Too many requests.
     RateLimited,
     /// Podman doesn't answer.
@@ -86,7 +88,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::BadRequest,
         Self::InvalidName,
         Self::NameReserved,
@@ -103,6 +105,7 @@ impl Code {
         Self::Conflict,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::WeakPassword,
         Self::RateLimited,
         Self::PodmanUnavailable,
         Self::SystemdUnavailable,
@@ -146,6 +149,7 @@ impl Code {
             Self::Conflict => "conflict",
             Self::PayloadTooLarge => "payload-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::WeakPassword => "weak-password",
             Self::RateLimited => "rate-limited",
             Self::PodmanUnavailable => "podman-unavailable",
             Self::SystemdUnavailable => "systemd-unavailable",
@@ -170,6 +174,12 @@ impl Code {
         }
     }
 
+    /// Whether it says that somebody may not, rather than that something can't be.
+    #[must_use]
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Self::NotSignedIn | Self::Forbidden | Self::WrongOrigin | Self::RateLimited)
+    }
+
     /// The code of a word, where a stored problem is read back.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
@@ -186,12 +196,14 @@ pub struct Problem {
     pub detail: String,
     /// What to do next, where there is something to do.
     pub hint: Option<String>,
+    /// When to try again, in seconds, where that is known; else the code tells.
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), hint: None }
+        Self { code, detail: detail.into(), hint: None, retry_after: None }
     }
 
     /// Nothing more can be written.

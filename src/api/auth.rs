@@ -1,4 +1,4 @@
-//! Tokens and sessions.
+//! Sessions.
 
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -14,14 +14,6 @@ pub struct SignIn {
     pub token: SecretText,
 }
 
-/// What names a new token.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewToken {
-    /// 1 to 64 of letters, digits, `-`, `_`, `.` and `@`.
-    pub name: String,
-}
-
 /// A text that is shown to nobody.
 #[derive(Debug)]
 pub struct SecretText(pub SecretString);
@@ -29,32 +21,6 @@ pub struct SecretText(pub SecretString);
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Self(text.into()))
-    }
-}
-
-/// A new token, shown this once.
-#[derive(Debug, Serialize)]
-pub struct CreatedToken {
-    /// Its name.
-    pub name: String,
-    /// The token.
-    pub token: String,
-}
-
-/// A token.
-#[derive(Debug, Serialize)]
-pub struct Token {
-    /// Its name.
-    pub name: String,
-    /// When it was made.
-    pub created: Timestamp,
-    /// When it was last used, to the minute.
-    pub last_used: Option<Timestamp>,
-}
-
-impl From<store::Token> for Token {
-    fn from(token: store::Token) -> Self {
-        Self { name: token.name, created: token.created, last_used: token.last_used }
     }
 }
 

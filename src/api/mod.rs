@@ -1,6 +1,7 @@
 //! The shapes of the interface: what clients send and get, a file a resource. Nothing else of the crate is serialised
 //! for them.
 
+pub mod audit;
 pub mod auth;
 pub mod deployments;
 pub mod fields;
@@ -8,3 +9,4 @@ pub mod hooks;
 pub mod live;
 pub mod logs;
 pub mod services;
+pub mod tokens;

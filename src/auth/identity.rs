@@ -4,7 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use nix::unistd::{Gid, Group, Uid, User};
+use secrecy::{ExposeSecret, SecretString};
 
+use super::tokens::PREFIX;
 use super::{Auth, Peer, Presented};
 use crate::names::{Actor, Scope, ServiceName};
 use crate::problem::{Code, Problem, chain};
@@ -32,6 +34,8 @@ pub enum Credential {
     Token(i64),
     /// A session, by its row.
     Session(i64),
+    /// The git password that was set at this time.
+    GitPassword(Timestamp),
 }
 
 /// How a credential may come.
@@ -39,7 +43,7 @@ pub enum Credential {
 pub enum Way {
     /// The session's cookie, or a token as `Authorization: Bearer`.
     Web,
-    /// A token as the password of Basic authentication, which is what git can send.
+    /// The git password, or a token, as the password of Basic authentication, which is what git can send.
     Git,
 }
 
@@ -87,25 +91,37 @@ impl Auth {
             return Ok(Some(Identity { actor: Actor::Local(uid), grant, credential: Credential::Local, ends: None }));
         }
         let header = presented.authorization.as_deref();
-        let found = match (way, header.map(|header| header.split_once(' ').unwrap_or((header, "")))) {
+        let header = header.map(|header| header.split_once(' ').unwrap_or((header, "")));
+        match (way, header) {
             (Way::Web, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => {
-                self.token(token.trim()).await.map(|token| token.map(Identity::of_token))
+                self.by_token(presented, token.trim()).await
             }
-            (Way::Web, None) => match &presented.cookie {
-                Some(value) => self.session(value).await.map(|session| session.map(Identity::of_session)),
-                None => Ok(None),
-            },
-            (Way::Git, Some((scheme, value))) if scheme.eq_ignore_ascii_case("basic") => match password(value) {
-                Some(password) => self.token(&password).await.map(|token| token.map(Identity::of_token)),
-                None => Ok(None),
-            },
+            (Way::Web, None) => {
+                let Some(value) = &presented.cookie else { return Ok(None) };
+                let found = self.session(value).await.map_err(failed)?;
+                if found.is_some() {
+                    self.same_origin(presented)?;
+                }
+                Ok(found.map(Identity::of_session))
+            }
+            (Way::Git, Some((scheme, value))) if scheme.eq_ignore_ascii_case("basic") => {
+                let Some(password) = password(value) else { return Ok(None) };
+                if password.expose_secret().starts_with(PREFIX) {
+                    self.by_token(presented, password.expose_secret()).await
+                } else {
+                    self.by_password(presented, password).await
+                }
+            }
             _ => Ok(None),
-        };
-        let found = found.map_err(failed)?;
-        if let Some(Identity { credential: Credential::Session(_), .. }) = found {
-            self.same_origin(presented)?;
         }
-        Ok(found)
+    }
+
+    async fn by_token(&self, presented: &Presented, token: &str) -> Result<Option<Identity>, Problem> {
+        let found = self.token(token).await.map_err(failed)?;
+        if found.is_none() {
+            self.wrong_key(presented)?;
+        }
+        Ok(found.map(Identity::of_token))
     }
 
     /// Who a credential belongs to now, for what goes on longer than a request: none once it has ended.
@@ -120,11 +136,12 @@ impl Auth {
                 let session = self.store.session_by_id(id).await.map_err(failed)?;
                 Ok(session.map(Identity::of_session))
             }
+            Credential::GitPassword(changed) => self.password_of(changed).await,
         }
     }
 }
 
-fn failed(error: StoreError) -> Problem {
+pub(super) fn failed(error: StoreError) -> Problem {
     tracing::error!("can't look a credential up: {}", chain(&error));
     error.problem()
 }
@@ -144,9 +161,9 @@ fn may(uid: u32, gid: u32) -> bool {
 }
 
 /// The password of Basic authentication (RFC 7617).
-fn password(value: &str) -> Option<String> {
+fn password(value: &str) -> Option<SecretString> {
     let text = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
-    text.split_once(':').map(|(_, password)| password.to_owned())
+    text.split_once(':').map(|(_, password)| password.to_owned().into())
 }
 
 #[cfg(test)]
@@ -155,9 +172,18 @@ mod tests {
 
     #[test]
     fn the_password_is_what_follows_the_first_colon() {
-        assert_eq!(password(&STANDARD.encode("ann:pk_a:b")).as_deref(), Some("pk_a:b"));
-        assert_eq!(password(&STANDARD.encode("pk_a")), None);
-        assert_eq!(password("???"), None);
+        assert_eq!(password(&STANDARD.encode("ann:pk_a:b")).unwrap().expose_secret(), "pk_a:b");
+        assert!(password(&STANDARD.encode("pk_a")).is_none() && password("???").is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_password_arrives_as_it_was_typed(user in "[^:]{0,20}", typed in ".{0,60}", noise in ".{0,60}") {
+            let value = STANDARD.encode(format!("{user}:{typed}"));
+            let read = password(&value).unwrap();
+            proptest::prop_assert_eq!(read.expose_secret(), typed);
+            let _ = password(&noise);
+        }
     }
 
     #[test]

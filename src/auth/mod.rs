@@ -1,17 +1,27 @@
 //! Who asks: from what a request presents to an identity, for REST, git and Socket.IO alike. What is handed out is
 //! shown once and kept as a hash.
 
+mod audit;
 mod identity;
+mod limits;
 mod origin;
+mod password;
 mod presented;
 mod sessions;
 mod tokens;
 
+use std::sync::Arc;
+
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
+pub use audit::Deed;
 pub use identity::{Credential, Identity, Way};
 pub use presented::{COOKIES, Peer, Presented};
+
+use audit::Refusals;
+use limits::Limits;
+use password::Passwords;
 
 use crate::config::LiveConfig;
 use crate::events::Events;
@@ -23,13 +33,18 @@ pub struct Auth {
     store: Store,
     events: Events,
     config: LiveConfig,
+    limits: Arc<Limits>,
+    passwords: Arc<Passwords>,
+    refusals: Arc<Refusals>,
 }
 
 impl Auth {
     /// The credentials of this store.
     #[must_use]
     pub fn new(store: Store, events: Events, config: LiveConfig) -> Self {
-        Self { store, events, config }
+        let limits = Arc::new(Limits::new(config.get().limits.guesses));
+        let (passwords, refusals) = (Arc::new(Passwords::new()), Arc::default());
+        Self { store, events, config, limits, passwords, refusals }
     }
 }
 
@@ -46,6 +61,7 @@ fn hash(secret: &str) -> SecretHash {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::BASE64;
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -65,7 +81,7 @@ mod tests {
 
     const READ: Grant = Grant { scope: Scope::Read, service: None };
 
-    fn presented(authorization: Option<String>, cookie: Option<String>) -> Presented {
+    pub(super) fn presented(authorization: Option<String>, cookie: Option<String>) -> Presented {
         Presented {
             peer: Peer::Network([127, 0, 0, 1].into()),
             safe: true,
@@ -75,7 +91,12 @@ mod tests {
             fetch_site: None,
             fetch_mode: None,
             host: Some("localhost".into()),
+            forwarded: Vec::new(),
         }
+    }
+
+    pub(super) fn basic(password: &str) -> Presented {
+        presented(Some(format!("Basic {}", BASE64.encode(format!("anybody:{password}").as_bytes()))), None)
     }
 
     #[tokio::test]
@@ -86,7 +107,7 @@ mod tests {
         let with_token = presented(Some(format!("Bearer {}", token.expose_secret())), None);
         let identity = auth.identify(&with_token, Way::Web).await.unwrap().unwrap();
         assert_eq!((&identity.actor, &identity.grant), (&Actor::Token("laptop".into()), &READ));
-        let (cookie, _) = auth.sign_in(&token, "a browser\n").await.unwrap().unwrap();
+        let (cookie, ..) = auth.sign_in(&token, "a browser\n").await.unwrap().unwrap();
         let with_cookie = presented(None, Some(cookie.expose_secret().to_owned()));
         let session = auth.identify(&with_cookie, Way::Web).await.unwrap().unwrap();
         assert_eq!((&session.actor, &session.grant), (&identity.actor, &READ));

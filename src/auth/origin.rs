@@ -42,12 +42,12 @@ impl Auth {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Peer;
+    use super::super::tests::{auth_at, presented};
     use super::*;
 
     #[test]
     fn only_our_own_pages_may_change_something() {
-        let (_folder, auth) = super::super::tests::auth_at("https://pods.example.com");
+        let (_folder, auth) = auth_at("https://pods.example.com");
         for (safe, origin, site, mode, host, good) in [
             (false, Some("https://pods.example.com"), None, None, "pods.example.com", true),
             (false, Some("https://pods.example.com"), None, None, "127.0.0.1:7070", true),
@@ -71,14 +71,12 @@ mod tests {
         ] {
             let text = |text: &str| Some(text.to_owned());
             let presented = Presented {
-                peer: Peer::Network([127, 0, 0, 1].into()),
                 safe,
-                authorization: None,
-                cookie: None,
                 origin: origin.and_then(text),
                 fetch_site: site.and_then(text),
                 fetch_mode: mode.and_then(text),
                 host: text(host),
+                ..presented(None, None)
             };
             assert_eq!(auth.same_origin(&presented).is_ok(), good, "{safe} {origin:?} {site:?} {mode:?} {host}");
         }

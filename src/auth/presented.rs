@@ -9,6 +9,7 @@ use http::{Method, Request};
 pub const COOKIES: [&str; 2] = ["podkeeper", "__Host-podkeeper"];
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// Where a connection comes from.
@@ -44,6 +45,8 @@ pub struct Presented {
     pub fetch_mode: Option<String>,
     /// `Host`, or the authority of HTTP/2.
     pub host: Option<String>,
+    /// Every `X-Forwarded-For`, in order: what proxies say of where the request comes from.
+    pub forwarded: Vec<String>,
 }
 
 impl std::fmt::Debug for Presented {
@@ -75,6 +78,12 @@ impl Presented {
             fetch_site: single(headers, &SEC_FETCH_SITE),
             fetch_mode: single(headers, &SEC_FETCH_MODE),
             host: authority.or_else(|| single(headers, &HOST)),
+            forwarded: headers
+                .get_all(FORWARDED_FOR)
+                .iter()
+                // A proxy appends to what the client wrote, whatever bytes that is.
+                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+                .collect(),
         }
     }
 

@@ -5,6 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{Auth, hash, random};
 use crate::events::Event;
+use crate::names::Actor;
 use crate::problem::{Code, Problem};
 use crate::store::{Session, StoreError};
 
@@ -12,20 +13,19 @@ use crate::store::{Session, StoreError};
 const SESSION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Auth {
-    /// Signs a browser in; the answer is the cookie's value and when it ends. None: it is no token.
+    /// Signs a browser in; the answer is the cookie's value, when it ends, and whose it is. None: it is no token.
     pub async fn sign_in(
         &self,
         token: &SecretString,
         client: &str,
-    ) -> Result<Option<(SecretString, Timestamp)>, StoreError> {
+    ) -> Result<Option<(SecretString, Timestamp, Actor)>, StoreError> {
         let Some(token) = self.token(token.expose_secret()).await? else { return Ok(None) };
         let value = random();
         let latest = Timestamp::now() + SESSION;
         let expires = token.expires.map_or(latest, |ends| ends.min(latest));
         let client = client.chars().filter(|c| !c.is_control()).take(200).collect();
         self.store.create_session(hash(&value), token.id, expires, client).await?;
-        tracing::info!(token = token.name, "signed in");
-        Ok(Some((value.into(), expires)))
+        Ok(Some((value.into(), expires, Actor::Token(token.name))))
     }
 
     /// The session of a cookie's value.

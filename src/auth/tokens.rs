@@ -9,7 +9,7 @@ use crate::problem::{Code, Problem};
 use crate::store::{Grant, StoreError, Token};
 
 /// What every token begins with, so that a secret scanner knows one.
-const PREFIX: &str = "pk_";
+pub(super) const PREFIX: &str = "pk_";
 
 impl Auth {
     /// Makes a token named `name`. It is shown this once.
@@ -24,6 +24,9 @@ impl Auth {
         if !good {
             let detail = "a token's name takes 1 to 64 of letters, digits, - _ . and @";
             return Err(Problem::new(Code::InvalidName, detail));
+        }
+        if expires.is_some_and(|ends| ends <= Timestamp::now()) {
+            return Err(Problem::new(Code::InvalidSetting, "the token would have ended already"));
         }
         let token = format!("{PREFIX}{}", random());
         self.store.create_token(name, hash(&token), grant, expires).await.map_err(|error| error.problem())?;

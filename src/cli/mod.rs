@@ -7,7 +7,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
+use jiff::{Span, SpanRelativeTo, Timestamp};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::problem::chain;
@@ -34,6 +36,9 @@ enum Command {
     /// API tokens: for signing in, for git, and for programs
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Who did what on this host
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Tell what is wrong with this host, and the next step
     Doctor {
         /// As one JSON object
@@ -67,6 +72,15 @@ enum TokenCommand {
         /// What you call it
         #[arg(long)]
         name: String,
+        /// What it may do; each holds the ones before it
+        #[arg(long, default_value = "admin", value_parser = PossibleValuesParser::new(["read", "deploy", "admin"]))]
+        scope: String,
+        /// The one service that it is for
+        #[arg(long)]
+        service: Option<String>,
+        /// When it ends: in so long, such as 90d, or on a day, such as 2027-06-30
+        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        expires: Option<Timestamp>,
     },
     /// List the tokens
     List,
@@ -75,6 +89,12 @@ enum TokenCommand {
         /// Its name
         name: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Tell whether a row of the audit log is missing or was changed
+    Verify,
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,6 +129,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
             writeln!(std::io::stdout(), "{} is good", file.display())?;
         }
         Command::Token(command) => token(&Config::load(&arguments.config, true)?, command)?,
+        Command::Audit(AuditCommand::Verify) => return audit_verify(&Config::load(&arguments.config, true)?),
         Command::Doctor { json } => return doctor::run(&Config::load(&arguments.config, true)?, json),
         Command::Hook(HookCommand::PostReceive) => git::hook::run()?,
         Command::Askpass { question } => git::askpass(&question)?,
@@ -120,22 +141,62 @@ fn token(config: &Config, command: TokenCommand) -> Result<(), Box<dyn std::erro
     let socket = &config.listen.local;
     let mut out = std::io::stdout();
     match command {
-        TokenCommand::Create { name } => {
-            let body = serde_json::json!({ "name": name });
-            let answer = client::call(socket, http::Method::POST, "/internal/tokens", Some(&body))?;
+        TokenCommand::Create { name, scope, service, expires } => {
+            let body = serde_json::json!({ "name": name, "scope": scope, "service": service, "expires": expires });
+            let answer = client::call(socket, http::Method::POST, "/credentials/tokens", Some(&body))?;
             writeln!(out, "{}", answer["token"].as_str().unwrap_or_default())?;
         }
         TokenCommand::List => {
-            let answer = client::call(socket, http::Method::GET, "/internal/tokens", None)?;
+            let answer = client::call(socket, http::Method::GET, "/credentials/tokens", None)?;
             for token in answer["tokens"].as_array().into_iter().flatten() {
-                let text = |key: &str| token[key].as_str().unwrap_or("never").to_owned();
-                writeln!(out, "{}\tmade {}\tlast used {}", text("name"), text("created"), text("last_used"))?;
+                let text = |key: &str, none| token[key].as_str().unwrap_or(none).to_owned();
+                let (name, scope, service) = (text("name", ""), text("scope", ""), text("service", "all services"));
+                let (ends, used) = (text("expires", "never"), text("last_used", "never"));
+                writeln!(out, "{name}\t{scope}\t{service}\tends {ends}\tlast used {used}")?;
             }
         }
         TokenCommand::Remove { name } => {
             let name = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
-            client::call(socket, http::Method::DELETE, &format!("/internal/tokens/{name}"), None)?;
+            client::call(socket, http::Method::DELETE, &format!("/credentials/tokens/{name}"), None)?;
         }
     }
     Ok(())
+}
+
+/// A length of time from now on, or a day, at whose beginning (UTC) it is.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(span) = text.parse::<Span>() {
+        let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+        return Timestamp::now().checked_add(length).map_err(|error| error.to_string());
+    }
+    let day = || format!("{text}T00:00:00Z").parse();
+    text.parse().or_else(|_| day()).map_err(|_| "neither a length of time, such as 90d, nor a day".to_owned())
+}
+
+fn audit_verify(config: &Config) -> Outcome {
+    let answer = client::call(&config.listen.local, http::Method::GET, "/audit/verify", None)?;
+    if answer["whole"] == true {
+        let head = answer["head"].as_str().unwrap_or("none");
+        writeln!(std::io::stdout(), "the audit log is whole: {} rows, the last hash is {head}", answer["rows"])?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(std::io::stderr(), "podkeeper: the audit log was changed at row {}", answer["broken_at"])?;
+    Ok(ExitCode::FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_token_ends() {
+        let now = Timestamp::now();
+        let hours = |text: &str| moment(text).unwrap().duration_since(now).as_secs() / 3600;
+        assert_eq!((hours("90d"), hours("12h"), hours("2 weeks")), (2160, 12, 336));
+        assert_eq!(moment("2040-06-30").unwrap().to_string(), "2040-06-30T00:00:00Z");
+        assert!(moment("2040-06-30T12:00:00+02:00").is_ok());
+        for bad in ["", "soon", "90", "2040-13-01", "1 year"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
 }

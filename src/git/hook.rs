@@ -36,8 +36,10 @@ pub fn run() -> io::Result<()> {
 }
 
 fn read_moved(input: impl BufRead) -> Vec<serde_json::Value> {
-    let lines = input.lines().take(REFS).map_while(Result::ok);
+    let lines = input.lines().take(REFS);
     lines
+        // A ref whose name is no UTF-8 is none of a service, and hides none behind it.
+        .filter_map(Result::ok)
         .filter_map(|line| {
             let mut words = line.split(' ');
             let (old, new, name) = (words.next()?, words.next()?, words.next()?);
@@ -72,8 +74,16 @@ mod tests {
 
     #[test]
     fn moved_refs_are_read_as_git_writes_them() {
-        let moved = read_moved(&b"aaa bbb refs/heads/main\nbad line\n"[..]);
+        let moved = read_moved(&b"aaa bbb refs/heads/\xff\naaa bbb refs/heads/main\nbad line\n"[..]);
         assert_eq!(moved.len(), 1);
         assert_eq!(moved[0]["ref"], "refs/heads/main");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_input_gives_a_bounded_number_of_refs(input in proptest::collection::vec(proptest::num::u8::ANY, 0..4000)) {
+            let lines = input.iter().filter(|byte| **byte == b'\n').count() + 1;
+            proptest::prop_assert!(read_moved(&input[..]).len() <= lines.min(REFS));
+        }
     }
 }

@@ -1,15 +1,20 @@
 //! Who may call what: the table says how each route is locked, and this is the only place that opens a lock.
 
 use super::State;
+use super::record::Record;
+use super::table::Route;
 use crate::auth::{Identity, Peer, Presented, Way};
 use crate::names::{NameError, Scope, ServiceName};
 use crate::problem::{Code, Problem, chain};
+use crate::store::StoreError;
 
 /// How a route is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
     /// Anybody may call it.
     Open,
+    /// Whoever shows the key of what the path names, which only the handler knows. A wrong key finds nothing there.
+    Key,
     /// Whoever is signed in, whatever it may do: what concerns its own session only.
     Own,
     /// Whoever may read, the service that the path names or the whole host.
@@ -20,14 +25,19 @@ pub enum Lock {
     Admin,
     /// A process on the host over the unix socket: root and the service user's group.
     Local,
-    /// A token as the password of Basic authentication, which is what git can send. A fetch is reading, a push is
+    /// The git password, or a token, in Basic authentication, which is what git can send. A fetch is reading, a push is
     /// deploying.
     Git,
 }
 
-/// Who asks, where the lock opens.
-pub async fn authorise(request: &tide::Request<State>, lock: Lock, path: &str) -> Result<Option<Identity>, Problem> {
-    if lock == Lock::Open {
+/// Who asks, where the lock opens. The record learns who it is even where it doesn't.
+pub async fn authorise(
+    request: &tide::Request<State>,
+    route: &Route,
+    record: &mut Record,
+) -> Result<Option<Identity>, Problem> {
+    let lock = route.lock;
+    if matches!(lock, Lock::Open | Lock::Key) {
         return Ok(None);
     }
     let presented = presented(request)?;
@@ -38,16 +48,18 @@ pub async fn authorise(request: &tide::Request<State>, lock: Lock, path: &str) -
     let Some(identity) = request.state().auth().identify(presented, way).await? else {
         return Err(match lock {
             Lock::Local => only_local(),
-            Lock::Git => Problem::new(Code::NotSignedIn, "git wants a token as the password")
-                .with_hint("`podkeeper token create --name NAME` on the host makes one; any user name will do"),
+            Lock::Git => Problem::new(Code::NotSignedIn, "git wants the git password, or a token as the password").with_hint(
+                "`podkeeper token create --name NAME` on the host makes a token; any user name will do",
+            ),
             _ => Problem::new(Code::NotSignedIn, "you are not signed in").with_hint(
                 "`podkeeper token create --name NAME` on the host makes a token; send it as `Authorization: Bearer`, or \
                  sign in with it",
             ),
         });
     };
+    record.comes_from(&identity.actor);
     let scope = match lock {
-        Lock::Open | Lock::Own => return Ok(Some(identity)),
+        Lock::Open | Lock::Key | Lock::Own => return Ok(Some(identity)),
         Lock::Read => Scope::Read,
         Lock::Deploy => Scope::Deploy,
         Lock::Admin | Lock::Local => Scope::Admin,
@@ -55,7 +67,7 @@ pub async fn authorise(request: &tide::Request<State>, lock: Lock, path: &str) -
         Lock::Git => Scope::Read,
     };
     let service = match identity.grant.service {
-        Some(_) => concerned(request, path).await?,
+        Some(_) => concerned(request, route.path).await?,
         None => None,
     };
     identity.allows(scope, service.as_ref())?;
@@ -83,7 +95,7 @@ pub fn param(request: &tide::Request<State>, name: &str) -> Result<String, Probl
 }
 
 /// Whether git asks for what a push is made of.
-fn pushes(request: &tide::Request<State>) -> Result<bool, Problem> {
+pub fn pushes(request: &tide::Request<State>) -> Result<bool, Problem> {
     const PUSH: &str = "git-receive-pack";
     let query = request.url().query().unwrap_or_default().as_bytes();
     Ok(param(request, "path")? == PUSH || form_urlencoded::parse(query).any(|(_, value)| value == PUSH))
@@ -102,11 +114,15 @@ async fn concerned(request: &tide::Request<State>, path: &str) -> Result<Option<
     if path.starts_with("/deployments/:id") {
         let id = param(request, "id")?.parse();
         let id = id.map_err(|error: NameError| Problem::new(Code::BadRequest, error.to_string()))?;
-        let deployment = request.state().parts().store.deployment(id).await.map_err(|error| {
-            tracing::debug!("no deployment to look at: {}", chain(&error));
-            error.problem()
-        })?;
-        return Ok(Some(deployment.service));
+        // One that isn't there and another service's are the same to whoever may see neither.
+        return match request.state().parts().store.deployment(id).await {
+            Ok(deployment) => Ok(Some(deployment.service)),
+            Err(StoreError::NoDeployment(_)) => Ok(None),
+            Err(error) => {
+                tracing::error!("can't look a deployment up: {}", chain(&error));
+                Err(error.problem())
+            }
+        };
     }
     Ok(None)
 }

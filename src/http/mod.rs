@@ -6,6 +6,7 @@ mod access;
 mod bridge;
 mod extract;
 mod line;
+mod record;
 mod respond;
 mod routes;
 mod server;
@@ -17,7 +18,6 @@ pub mod table;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tide::Response;
 use tokio_util::sync::CancellationToken;
 
@@ -31,10 +31,8 @@ use crate::config::Config;
 use crate::deploys::Deploys;
 use crate::names::{Actor, HookKey, ServiceName};
 use crate::problem::{Code, Problem};
+use record::Record;
 use table::Route;
-
-/// How often anybody at all may ask for a name or try to sign in, a second.
-const OPEN_CALLS: std::num::NonZeroU32 = std::num::NonZeroU32::MIN.saturating_add(19);
 
 /// How much more than the largest push is read of one.
 const PUSH_MARGIN_MIB: u64 = 16;
@@ -50,7 +48,6 @@ struct Inner {
     deploys: Deploys,
     auth: Auth,
     stopping: CancellationToken,
-    open_calls: DefaultDirectRateLimiter,
     spool: spool::Spool,
     /// What a hook's key is compared with where there is no such service.
     decoy: HookKey,
@@ -60,10 +57,9 @@ impl State {
     /// `stopping` is cancelled when the agent ends, so that streams say so.
     #[must_use]
     pub fn new(deploys: Deploys, auth: Auth, stopping: CancellationToken) -> Self {
-        let open_calls = RateLimiter::direct(Quota::per_second(OPEN_CALLS));
         let spool = spool::Spool::default();
         let decoy = crate::services::new_hook_key();
-        Self { inner: Arc::new(Inner { deploys, auth, stopping, open_calls, spool, decoy }) }
+        Self { inner: Arc::new(Inner { deploys, auth, stopping, spool, decoy }) }
     }
 
     fn deploys(&self) -> &Deploys {
@@ -93,11 +89,6 @@ impl State {
     fn stopping(&self) -> CancellationToken {
         self.inner.stopping.clone()
     }
-
-    /// Counts a call that anybody may make.
-    fn count_open_call(&self) -> Result<(), Problem> {
-        self.inner.open_calls.check().map_err(|_| Problem::new(Code::RateLimited, "too many requests at once"))
-    }
 }
 
 /// A request whose lock was opened.
@@ -119,6 +110,11 @@ impl Call {
     /// Who asks, with what it may do.
     fn identity(&self) -> Result<&Identity, Problem> {
         self.identity.as_ref().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
+    }
+
+    /// Counts a call that anybody may make.
+    fn count_open_call(&self) -> Result<(), Problem> {
+        self.state().auth().open_call(self.presented()?)
     }
 
     /// What the request presents of who sends it.
@@ -162,8 +158,15 @@ impl tide::Endpoint<State> for Endpoint {
         if method == http_types::Method::Head && !route.takes_head() {
             return Ok(not_allowed(request.url().path()));
         }
-        let answered = match access::authorise(&request, route.lock, route.path).await {
-            Ok(identity) => (route.handler)(Call { request, identity }).await,
+        let answered = match Record::begin(&request, route) {
+            Ok(mut record) => {
+                let answered = match access::authorise(&request, route, &mut record).await {
+                    Ok(identity) => (route.handler)(Call { request, identity }).await,
+                    Err(problem) => Err(problem),
+                };
+                record.end(&answered).await;
+                answered
+            }
             Err(problem) => Err(problem),
         };
         let mut response = match answered {

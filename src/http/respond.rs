@@ -27,6 +27,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidUri
         | Code::InvalidEnv
         | Code::InvalidSetting
+        | Code::WeakPassword
         | Code::NoCommits
         | Code::NoRecipe => StatusCode::UnprocessableEntity,
         Code::RateLimited => StatusCode::TooManyRequests,
@@ -49,14 +50,14 @@ pub fn status(code: Code) -> StatusCode {
 }
 
 /// When a client may try again, in seconds.
-fn retry_after(code: Code) -> Option<&'static str> {
-    match code {
-        Code::RateLimited | Code::Busy | Code::Restarting => Some("1"),
+fn retry_after(problem: &Problem) -> Option<u64> {
+    problem.retry_after.or(match problem.code {
+        Code::RateLimited | Code::Busy | Code::Restarting => Some(1),
         Code::PodmanUnavailable | Code::SystemdUnavailable | Code::JournalUnavailable | Code::StoreUnavailable => {
-            Some("5")
+            Some(5)
         }
         _ => None,
-    }
+    })
 }
 
 fn title(code: Code) -> String {
@@ -82,8 +83,8 @@ pub fn problem(problem: &Problem) -> Response {
     body["instance"] = json!(id);
     response.insert_header("x-request-id", id.as_str());
     response.insert_header("cache-control", "no-store");
-    if let Some(seconds) = retry_after(problem.code) {
-        response.insert_header("retry-after", seconds);
+    if let Some(seconds) = retry_after(problem) {
+        response.insert_header("retry-after", seconds.to_string());
     }
     response.set_body(body.to_string());
     response.insert_header("content-type", "application/problem+json");
@@ -102,6 +103,9 @@ pub fn plain_problem(problem: &Problem) -> Response {
     response.set_body(text);
     response.insert_header("content-type", "text/plain; charset=utf-8");
     response.insert_header("cache-control", "no-store");
+    if let Some(seconds) = retry_after(problem) {
+        response.insert_header("retry-after", seconds.to_string());
+    }
     if problem.code == Code::NotSignedIn {
         response.insert_header("www-authenticate", "Basic realm=\"podkeeper\", charset=\"UTF-8\"");
     }

@@ -3,7 +3,7 @@
 use http_types::Method;
 
 use super::access::Lock;
-use super::routes::{deployments, env, git, health, hooks, logs, push, services, sessions, tokens};
+use super::routes::{audit, deployments, env, git, health, hooks, logs, password, push, services, sessions, tokens};
 use super::{Answer, Call};
 
 /// A route.
@@ -66,8 +66,8 @@ routes! {
 
     Get "/services/:name/hook" Admin hooks::show,
     Post "/services/:name/hook/rotate" Admin hooks::rotate,
-    Get "/hooks/:repo" Open hooks::deliver,
-    Post "/hooks/:repo" Open hooks::deliver,
+    Get "/hooks/:repo" Key hooks::deliver,
+    Post "/hooks/:repo" Key hooks::deliver,
 
     Get "/templates" Read services::templates,
 
@@ -76,9 +76,14 @@ routes! {
     Delete "/sessions/current" Own sessions::leave,
     Delete "/sessions/:id" Admin sessions::remove,
 
-    Get "/internal/tokens" Local tokens::list,
-    Post "/internal/tokens" Local tokens::create,
-    Delete "/internal/tokens/:name" Local tokens::remove,
+    Get "/credentials/tokens" Admin tokens::list,
+    Post "/credentials/tokens" Admin tokens::create,
+    Delete "/credentials/tokens/:name" Admin tokens::remove,
+    Post "/credentials/update" Admin password::update,
+
+    Get "/audit" Admin audit::list,
+    Get "/audit/verify" Admin audit::verify,
+
     Post "/internal/push/:name" Local push::pushed,
 
     Get "/git/:repository/*path" Git git::answer,

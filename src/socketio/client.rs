@@ -1,5 +1,6 @@
 //! One client on one namespace: who it is, its streams, and its events, each authorised anew and answered in turn.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Sockets;
 use super::channel::{Streams, told};
 use super::table::{EVENTS, Event, Order};
-use crate::auth::Identity;
+use crate::auth::{Deed, Identity};
 use crate::names::{Scope, ServiceName};
 use crate::problem::{Code, Problem};
 
@@ -31,6 +32,7 @@ pub struct Client {
 struct Inner {
     sockets: Sockets,
     identity: Mutex<Identity>,
+    address: Option<IpAddr>,
     streams: Streams,
     turns: mpsc::Sender<Job>,
     beside: Arc<Semaphore>,
@@ -96,11 +98,12 @@ impl Answer {
 
 impl Client {
     /// A client that was let in as `identity`; its events come out of the receiver in turn.
-    pub(super) fn new(sockets: Sockets, identity: Identity) -> (Self, mpsc::Receiver<Job>) {
+    pub(super) fn new(sockets: Sockets, identity: Identity, address: Option<IpAddr>) -> (Self, mpsc::Receiver<Job>) {
         let (turns, jobs) = mpsc::channel(WAITING);
         let inner = Inner {
             sockets,
             identity: Mutex::new(identity),
+            address,
             streams: Streams::default(),
             turns,
             beside: Arc::new(Semaphore::new(BESIDE)),
@@ -120,6 +123,13 @@ impl Client {
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.inner.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something that it does, for the audit log.
+    #[must_use]
+    pub fn deed(&self, action: String, target: String) -> Deed {
+        let actor = Some(self.identity().actor);
+        Deed { actor, address: self.inner.address, action, target, result: "done".into(), detail: None }
     }
 
     pub(super) fn identify(&self, identity: Identity) {
@@ -208,6 +218,13 @@ where
                         && problem.code == Code::Internal
                     {
                         tracing::error!(namespace = event.namespace, event = event.name, "{problem}");
+                    }
+                    if let Err(problem) = &answer
+                        && problem.code.is_refusal()
+                    {
+                        let deed = client.deed(format!("{} {}", event.namespace, event.name), event.namespace.into());
+                        let deed = Deed { result: problem.code.as_str().into(), ..deed };
+                        client.sockets().auth().refused(deed).await;
                     }
                     let (told, stream) = match answer {
                         Ok(answer) => (Ok(answer.told), answer.stream),

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 pub use client::{Call, Client, Payload, Subject};
 pub use lines::Streaming;
 
-use crate::auth::{Auth, Identity, Presented, Way};
+use crate::auth::{Auth, Deed, Identity, Presented, Way};
 use crate::deploys::Deploys;
 use crate::events::Event;
 use crate::problem::{Code, Problem, chain};
@@ -150,6 +150,12 @@ impl Sockets {
         &self.inner.deploys
     }
 
+    /// Credentials, and the log of what was done with them.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.inner.auth
+    }
+
     /// Cancelled when the agent stops.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
@@ -172,6 +178,17 @@ impl Sockets {
 
     /// Lets somebody into a namespace, or says why not.
     async fn admit(&self, namespace: &Namespace, socket: &SocketRef, shown: Shown) -> Result<(), Problem> {
+        let admitted = self.identify(namespace, socket, shown).await;
+        if let (Err(problem), Some(presented)) = (&admitted, socket.req_parts().extensions.get::<Presented>())
+            && problem.code.is_refusal()
+        {
+            let deed = self.inner.auth.deed(None, presented, &format!("{} connect", namespace.path), namespace.path);
+            self.inner.auth.refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
+        }
+        admitted
+    }
+
+    async fn identify(&self, namespace: &Namespace, socket: &SocketRef, shown: Shown) -> Result<(), Problem> {
         if self.inner.stopping.is_cancelled() {
             return Err(Problem::new(Code::Restarting, "the agent is stopping"));
         }
@@ -191,7 +208,8 @@ impl Sockets {
 
     fn connected(&self, socket: SocketRef) {
         let Some(identity) = socket.extensions.remove::<Identity>() else { return };
-        let (client, jobs) = Client::new(self.clone(), identity);
+        let address = socket.req_parts().extensions.get().and_then(|presented| self.inner.auth.address(presented));
+        let (client, jobs) = Client::new(self.clone(), identity, address);
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
         listen_to_all(&socket, &client);
         socket.on_disconnect({

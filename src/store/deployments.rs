@@ -163,6 +163,7 @@ fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
             code: Code::from_word(&word).ok_or(StoreError::Corrupt { what: "problem" })?,
             detail: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
             hint: row.get(11)?,
+            retry_after: None,
         }),
     };
     let began = [State::Queued, State::Fetching, State::Building, State::Starting, State::Checking, state];

@@ -2,10 +2,12 @@
 //!
 //! What is written here is the truth, and it is on the disk (`synchronous=FULL`) before anybody is told of it.
 
+mod audit;
 mod deployments;
 mod env;
 mod hooks;
 mod lane;
+mod password;
 mod releases;
 mod services;
 mod sessions;
@@ -17,9 +19,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use thiserror::Error;
 
+pub use audit::{AuditEntry, AuditRow, AuditState};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
+pub use password::GitPassword;
 pub use releases::{NewRelease, Release};
 pub use services::{Desired, NewService, Service, Settings, Source};
 pub use sessions::Session;
@@ -29,8 +33,12 @@ use crate::problem::{Code, Problem};
 use lane::Lane;
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("migrations/001.sql"), include_str!("migrations/002.sql"), include_str!("migrations/003.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/001.sql"),
+    include_str!("migrations/002.sql"),
+    include_str!("migrations/003.sql"),
+    include_str!("migrations/004.sql"),
+];
 
 /// Why the store refused.
 #[derive(Debug, Error)]

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "a test that can't go on fails")]
 
+mod access;
 mod bridge;
+mod credentials;
 mod hooks;
 mod layers;
+mod parsers;
 mod routes;
 mod sockets;
 mod support;

@@ -1,66 +1,11 @@
-//! The route table: every lock is closed to whoever comes without a key, and opens for each kind of key.
+//! The routes of REST: what is malformed, what is missing, what is counted.
 
 use http_types::Method;
 use podkeeper::http::{Lock, table};
 use podkeeper::names::Scope;
 use secrecy::ExposeSecret;
 
-use super::support::{Answer, TestAgent, request};
-
-/// The path with something in the place of each parameter.
-fn path(pattern: &str) -> String {
-    let parts = pattern.split('/').map(|part| match part {
-        ":repository" => "some.git",
-        ":id" => "1",
-        part if part.starts_with(':') => "some",
-        part if part.starts_with('*') => "info/refs?service=git-upload-pack",
-        part => part,
-    });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-fn method(method: Method) -> String {
-    method.to_string()
-}
-
-async fn ask(agent: &TestAgent, route: &table::Route, headers: &[(&str, &str)]) -> Answer {
-    agent.ask(&request(&method(route.method), &path(route.path), headers, "")).await
-}
-
-#[tokio::test]
-async fn every_locked_route_is_closed_without_a_key() {
-    let agent = TestAgent::start().await;
-    let mut locked = 0;
-    for route in table::ROUTES.iter().filter(|route| route.lock != Lock::Open) {
-        let name = format!("{} {}", route.method, route.path);
-        let wrong_keys: [&[(&str, &str)]; 6] = [
-            &[],
-            &[("Cookie", "podkeeper=aaaa")],
-            &[("Cookie", "__Host-podkeeper=aaaa")],
-            &[("Authorization", "Bearer pk_aaaa")],
-            &[("Authorization", "Bearer ")],
-            &[("Authorization", "Basic OnBrX2FhYWE=")],
-        ];
-        for headers in wrong_keys {
-            let answer = ask(&agent, route, headers).await;
-            match route.lock {
-                Lock::Local => assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{name}"),
-                Lock::Git => {
-                    assert_eq!(answer.status, 401, "{name}");
-                    assert!(
-                        answer.header("www-authenticate").is_some_and(|value| value.starts_with("basic")),
-                        "{name}"
-                    );
-                    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"), "{name}");
-                }
-                _ => assert_eq!((answer.status, answer.code().as_str()), (401, "not-signed-in"), "{name}"),
-            }
-            assert_eq!(answer.header("cache-control"), Some("no-store"), "{name}");
-        }
-        locked += 1;
-    }
-    assert!(locked >= 25, "the table has {locked} locked routes");
-}
+use super::support::{TestAgent, request};
 
 #[tokio::test]
 async fn the_seeds_services_are_all_in_the_table() {
@@ -80,45 +25,8 @@ async fn the_seeds_services_are_all_in_the_table() {
         (Method::Post, "/services/:name/env/update", true),
     ] {
         let route = table::ROUTES.iter().find(|route| route.method == method && route.path == path);
-        assert_eq!(route.map(|route| route.lock != Lock::Open), Some(locked), "{method} {path}");
+        assert_eq!(route.map(|route| ![Lock::Open, Lock::Key].contains(&route.lock)), Some(locked), "{method} {path}");
     }
-}
-
-#[tokio::test]
-async fn a_token_and_the_cookie_that_it_buys_open_what_is_locked() {
-    let agent = TestAgent::start().await;
-    let token = agent.token("test", Scope::Admin, None).await;
-    let token = token.expose_secret();
-    let body = format!("{{\"token\":\"{token}\"}}");
-    let json = ("Content-Type", "application/json");
-    let signed_in = agent.ask(&request("POST", "/sessions", &[json], &body)).await;
-    assert_eq!(signed_in.status, 201, "{signed_in:?}");
-    let cookie = signed_in.header("set-cookie").unwrap();
-    assert!(cookie.contains("httponly") && cookie.contains("samesite=strict"), "{cookie}");
-    let cookie = cookie.split(';').next().unwrap().to_owned();
-    let bearer = format!("Bearer {token}");
-
-    for route in table::ROUTES.iter().filter(|route| ![Lock::Open, Lock::Local, Lock::Git].contains(&route.lock)) {
-        if route.path.starts_with("/sessions") {
-            continue;
-        }
-        let name = format!("{} {}", route.method, route.path);
-        let with_token = ask(&agent, route, &[("Authorization", &bearer)]).await;
-        assert!(![401, 403].contains(&with_token.status), "{name}: {with_token:?}");
-        let with_cookie = ask(&agent, route, &[("Cookie", &cookie), ("Origin", "http://localhost")]).await;
-        assert_eq!(with_cookie.status, with_token.status, "{name}: {with_cookie:?}");
-        if route.method != Method::Get {
-            let foreign = ask(&agent, route, &[("Cookie", &cookie), ("Origin", "http://evil.example")]).await;
-            assert_eq!((foreign.status, foreign.code().as_str()), (403, "wrong-origin"), "{name}");
-            let silent = ask(&agent, route, &[("Cookie", &cookie)]).await;
-            assert_eq!(silent.status, 403, "{name}");
-        }
-    }
-    let ended = agent
-        .ask(&request("DELETE", "/sessions/current", &[("Cookie", &cookie), ("Origin", "http://localhost")], ""))
-        .await;
-    assert_eq!(ended.status, 204, "{ended:?}");
-    assert_eq!(agent.ask(&request("GET", "/services/status", &[("Cookie", &cookie)], "")).await.status, 401);
 }
 
 #[tokio::test]
@@ -220,15 +128,10 @@ async fn what_anybody_may_ask_is_counted() {
 
 #[tokio::test]
 async fn a_process_on_the_host_makes_tokens_over_the_unix_socket() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let agent = TestAgent::start().await;
     let json = ("Content-Type", "application/json");
-    let mut stream = tokio::net::UnixStream::connect(&agent.served.local).await.unwrap();
-    let text = request("POST", "/internal/tokens", &[json], r#"{"name":"cli"}"#);
-    stream.write_all(text.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let answer = Answer::parse(&answer);
+    let answer =
+        agent.ask_locally(&request("POST", "/credentials/tokens", &[json], r#"{"name":"cli","scope":"admin"}"#)).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let token = serde_json::from_str::<serde_json::Value>(&answer.body).unwrap()["token"].as_str().unwrap().to_owned();
     let bearer = format!("Bearer {token}");

@@ -235,6 +235,14 @@ async fn a_namespace_opens_to_a_token_and_to_a_cookie_from_our_own_page() {
             }
         }
     }
+    let rows = agent.auth.audit(None, 200).await.unwrap();
+    for namespace in NAMESPACES.iter().filter(|namespace| namespace.scope == Scope::Read) {
+        for result in ["not-signed-in", "wrong-origin"] {
+            let action = format!("{} connect", namespace.path);
+            let refused = rows.iter().any(|row| row.entry.action == action && row.entry.result == result);
+            assert!(refused, "{} {result}: {rows:?}", namespace.path);
+        }
+    }
     let mut client = Client::open(&agent, &[("Authorization", &bearer)]).await;
     assert_eq!(client.join("/none", json!({})).await.unwrap_err(), "Invalid namespace");
 }

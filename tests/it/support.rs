@@ -1,6 +1,7 @@
 //! A server on a port of its own, and an agent whose host is missing.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,17 +17,17 @@ use podkeeper::events::Events;
 use podkeeper::git::Repositories;
 use podkeeper::http::{self, Bridge, Listeners, Server, State};
 use podkeeper::journal::Journal;
-use podkeeper::names::{Scope, ServiceName};
+use podkeeper::names::{HookKey, Scope, ServiceName};
 use podkeeper::podman::Podman;
 use podkeeper::proxy::Routes;
 use podkeeper::services::{Adapters, Locks, status::LiveUnits};
 use podkeeper::socketio::Sockets;
-use podkeeper::store::{Grant, Store};
+use podkeeper::store::{Grant, NewService, Settings, Source, Store};
 use podkeeper::templates::Templates;
 use podkeeper::units::{Quadlets, UserManager};
 use secrecy::SecretString;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
@@ -62,14 +63,19 @@ where
 pub struct TestAgent {
     pub served: Served,
     pub auth: Auth,
-    pub store: Store,
     pub sockets: Sockets,
     pub stopping: CancellationToken,
-    _folder: tempfile::TempDir,
+    pub store: Store,
+    pub folder: tempfile::TempDir,
 }
 
 impl TestAgent {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With another configuration than the default, under which wrong keys are hardly limited.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.paths.state = folder.path().to_owned();
@@ -78,6 +84,8 @@ impl TestAgent {
         config.paths.templates = concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates").into();
         config.host.podman_socket = Some(folder.path().join("podman.sock"));
         config.host.bus_socket = Some(folder.path().join("bus"));
+        config.limits.guesses = NonZeroU32::MAX;
+        change(&mut config);
         let limits = config.limits.clone();
         let config = LiveConfig::new(config);
         let now = config.get();
@@ -107,12 +115,30 @@ impl TestAgent {
         let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth.clone(), stopping.clone());
         tokio::spawn(sockets.clone().run());
         let served = serve(service, limits, stopping.clone()).await;
-        Self { served, auth, store, sockets, stopping, _folder: folder }
+        Self { served, auth, sockets, stopping, store, folder }
     }
 
     /// A new token.
     pub async fn token(&self, name: &str, scope: Scope, service: Option<ServiceName>) -> SecretString {
         self.auth.create_token(name, Grant { scope, service }, None).await.unwrap()
+    }
+
+    /// A service that was never started.
+    pub async fn service(&self, name: &str) -> ServiceName {
+        let new = NewService {
+            name: name.parse().unwrap(),
+            source: Source::Template("static".parse().unwrap()),
+            branch: "main".parse().unwrap(),
+            hook_key: HookKey::from_random([7; 32]).unwrap(),
+            settings: Settings::default(),
+            max: 10,
+        };
+        self.store.create_service(new).await.unwrap().name
+    }
+
+    /// Asks over the unix socket, as a process on the host.
+    pub async fn ask_locally(&self, request: &str) -> Answer {
+        exchange(UnixStream::connect(&self.served.local).await.unwrap(), request).await
     }
 
     pub async fn ask(&self, request: &str) -> Answer {
@@ -147,10 +173,30 @@ impl Answer {
 
 /// Sends `request` as it is and reads until the end.
 pub async fn raw(address: SocketAddr, request: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    exchange(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
     tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await.unwrap().unwrap();
+    Answer::parse(&String::from_utf8_lossy(&text))
+}
+
+/// The same, but of a good answer only its head: its body may go on for ever.
+pub async fn head(address: SocketAddr, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    let reading = async {
+        while stream.read_buf(&mut text).await.unwrap() > 0 {
+            if text.starts_with(b"HTTP/1.1 2") && text.windows(4).any(|four| four == b"\r\n\r\n") {
+                break;
+            }
+        }
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    assert!(answered.is_ok(), "no answer to {request}");
     Answer::parse(&String::from_utf8_lossy(&text))
 }
 

@@ -15,7 +15,7 @@ pub async fn alive(_: Call) -> Result<Response, Problem> {
 
 /// Each part by name: `ok`, or the code of what is wrong with it.
 pub async fn ready(call: Call) -> Result<Response, Problem> {
-    call.state().count_open_call()?;
+    call.count_open_call()?;
     let parts = call.state().parts();
     let journal = Query { lines: 1, ..Query::newest(Select::Build(DeploymentId(1))) };
     let (podman, systemd, journal, store) =

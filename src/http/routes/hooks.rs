@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
+use super::super::record::Note;
 use super::super::{Call, respond, spool};
 use super::{accepted, told};
 use crate::api::hooks as api;
@@ -62,7 +63,11 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     // Where there is no service, another key takes the same time to be found wrong.
     let key = service.as_ref().map_or(call.state().decoy(), |service| &service.hook_key).clone();
     let read = read(&mut call, sender, headers, key).await?;
-    let (Some(service), Some(read)) = (service, read) else { return Err(unknown()) };
+    let (Some(service), Some(read)) = (service, read) else {
+        call.state().auth().wrong_key(call.presented()?)?;
+        return Err(unknown());
+    };
+    let note = Note { actor: Some(Actor::Hook(sender.as_str().to_owned())), detail: None };
 
     let (event, id, outcome) = match read {
         Ok(told) => {
@@ -86,13 +91,17 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     let name = service.name.clone();
     let delivery = NewDelivery { service: service.name, sender: sender.as_str(), event, id, outcome };
     let delivery = call.state().deploys().deliver(delivery).await.map_err(told)?;
-    match (delivery.outcome, delivery.deployment) {
-        (Outcome::Deployed, Some(deployment)) => accepted(&call, deployment).await,
-        (Outcome::Ping, _) => respond::json(StatusCode::Ok, &api::Heard::Ping(name.to_string())),
-        (Outcome::Refused, _) => Err(Problem::new(Code::BadRequest, delivery.reason.unwrap_or_default())
-            .with_hint("set the hook's content type to application/json")),
-        (_, _) => respond::json(StatusCode::Ok, &api::Heard::Ignored(delivery.reason.unwrap_or_default())),
-    }
+    let mut response = match (delivery.outcome, delivery.deployment) {
+        (Outcome::Deployed, Some(deployment)) => accepted(&call, deployment).await?,
+        (Outcome::Ping, _) => respond::json(StatusCode::Ok, &api::Heard::Ping(name.to_string()))?,
+        (Outcome::Refused, _) => {
+            return Err(Problem::new(Code::BadRequest, delivery.reason.unwrap_or_default())
+                .with_hint("set the hook's content type to application/json"));
+        }
+        (_, _) => respond::json(StatusCode::Ok, &api::Heard::Ignored(delivery.reason.unwrap_or_default()))?,
+    };
+    response.insert_ext(note);
+    Ok(response)
 }
 
 async fn shown(call: &Call, service: Service) -> Result<Response, Problem> {

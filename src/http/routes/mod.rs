@@ -1,11 +1,13 @@
 //! The handlers, a file a resource: unpack, one call, map.
 
+pub mod audit;
 pub mod deployments;
 pub mod env;
 pub mod git;
 pub mod health;
 pub mod hooks;
 pub mod logs;
+pub mod password;
 pub mod push;
 pub mod services;
 pub mod sessions;

@@ -7,11 +7,12 @@ use serde::Deserialize;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
+use super::super::record::Note;
 use super::super::{Call, stream as streams};
 use super::told;
 use crate::deploys::{LogLine, LogPart};
 use crate::journal::Entry;
-use crate::names::{Actor, CommitId, DeploymentId};
+use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::services::spec;
 use crate::store::State as DeploymentState;
@@ -45,7 +46,24 @@ pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
         actor => actor,
     };
     let moved: Vec<_> = refs.into_iter().map(|moved| (moved.name, commit(&moved.new))).collect();
-    match call.state().deploys().pushed(&name, &moved, actor).await.map_err(told)? {
+    // Git's request had the client's address; this one knows what was pushed.
+    let what = moved.iter().map(|(name, commit)| match commit {
+        Some(commit) => format!("{name} {commit}"),
+        None => format!("{name} deleted"),
+    });
+    let note = Note { actor: Some(actor.clone()), detail: Some(what.collect::<Vec<_>>().join(", ")) };
+    let mut response = told_to_the_pusher(&call, &name, &moved, actor).await?;
+    response.insert_ext(note);
+    Ok(response)
+}
+
+async fn told_to_the_pusher(
+    call: &Call,
+    name: &ServiceName,
+    moved: &[(String, Option<CommitId>)],
+    actor: Actor,
+) -> Result<Response, Problem> {
+    match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
         Err(text) => {
             let mut response = Response::new(StatusCode::Ok);
             response.set_body(format!("{text}\n"));
@@ -53,7 +71,7 @@ pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
         }
         Ok(deployment) => {
             let lines = call.state().deploys().log(deployment.id, LogPart::default()).await.map_err(told)?;
-            let url = spec::url(&name, &call.state().config());
+            let url = spec::url(name, &call.state().config());
             let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
             Ok(streams::text(lines.chain(end), call.state().stopping(), |entry| format!("{}\n", entry.message)))
         }

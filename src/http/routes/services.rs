@@ -79,7 +79,7 @@ pub async fn status(call: Call) -> Result<Response, Problem> {
 }
 
 pub async fn available(mut call: Call) -> Result<Response, Problem> {
-    call.state().count_open_call()?;
+    call.count_open_call()?;
     let api::AskName { name } = extract::fields(&mut call.request, Rules::default()).await?;
     let availability = call.state().parts().availability(&name).await.map_err(told)?;
     let mut response = respond::json(StatusCode::Ok, &api::NameAnswer::new(name, availability))?;

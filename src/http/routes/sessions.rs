@@ -6,6 +6,7 @@ use serde_json::json;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
+use super::super::record::Note;
 use super::super::{Call, respond};
 use super::told;
 use crate::api::auth::{Session, SignIn};
@@ -13,7 +14,7 @@ use crate::auth::{COOKIES, Credential};
 use crate::problem::{Code, Problem};
 
 pub async fn sign_in(mut call: Call) -> Result<Response, Problem> {
-    call.state().count_open_call()?;
+    call.count_open_call()?;
     // A page elsewhere must not sign a browser in, not even with a token of its own. Programs send no Origin.
     if call.header("origin").is_some() {
         call.state().auth().same_origin(call.presented()?)?;
@@ -22,7 +23,8 @@ pub async fn sign_in(mut call: Call) -> Result<Response, Problem> {
     let SignIn { token } = extract::fields(&mut call.request, rules).await?;
     let client = call.header("user-agent").unwrap_or_default().to_owned();
     let signed_in = call.state().auth().sign_in(&token.0, &client).await.map_err(|error| told(error.into()))?;
-    let Some((value, expires)) = signed_in else {
+    let Some((value, expires, actor)) = signed_in else {
+        call.state().auth().wrong_key(call.presented()?)?;
         return Err(Problem::new(Code::NotSignedIn, "this is no token")
             .with_hint("`podkeeper token create --name NAME` on the host makes one"));
     };
@@ -35,6 +37,7 @@ pub async fn sign_in(mut call: Call) -> Result<Response, Problem> {
     };
     response.insert_header("set-cookie", cookie);
     response.insert_header("cache-control", "no-store");
+    response.insert_ext(Note { actor: Some(actor), ..Note::default() });
     Ok(response)
 }
 

@@ -1,4 +1,4 @@
-//! `/internal/tokens`: API tokens, for the command line on the host only.
+//! `/credentials/tokens`: API tokens.
 
 use http_types::StatusCode;
 use secrecy::ExposeSecret;
@@ -6,18 +6,24 @@ use serde_json::json;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
+use super::super::record::Note;
 use super::super::{Call, respond};
 use super::told;
-use crate::api::auth::{CreatedToken, NewToken, Token};
-use crate::names::Scope;
+use crate::api::tokens::{CreatedToken, NewToken, Token};
 use crate::problem::Problem;
 use crate::store::Grant;
 
 pub async fn create(mut call: Call) -> Result<Response, Problem> {
-    let NewToken { name } = extract::fields(&mut call.request, Rules::default()).await?;
-    let grant = Grant { scope: Scope::Admin, service: None };
-    let token = call.state().auth().create_token(&name, grant, None).await?;
-    respond::json(StatusCode::Created, &CreatedToken { name, token: token.expose_secret().to_owned() })
+    let NewToken { name, scope, service, expires } = extract::fields(&mut call.request, Rules::default()).await?;
+    let service = service.map(|name| name.parse()).transpose();
+    let service = service.map_err(|error: crate::names::NameError| error.problem())?;
+    let detail = format!("{name}: {scope} of {}", service.as_ref().map_or("all", crate::names::ServiceName::as_str));
+    let grant = Grant { scope, service };
+    let token = call.state().auth().create_token(&name, grant, expires).await?;
+    let created = CreatedToken { name, token: token.expose_secret().to_owned() };
+    let mut response = respond::json(StatusCode::Created, &created)?;
+    response.insert_ext(Note { detail: Some(detail), ..Note::default() });
+    Ok(response)
 }
 
 pub async fn list(call: Call) -> Result<Response, Problem> {

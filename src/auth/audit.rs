@@ -1,0 +1,216 @@
+//! Who did what, from where, with what result: every change and every refusal, as a row in the store and as fields in
+//! the journal.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Auth, Presented};
+use crate::names::Actor;
+use crate::problem::chain;
+use crate::store::{AuditEntry, AuditRow, AuditState, StoreError};
+
+/// How many kinds of refusal are told apart in a minute; what comes beyond them is counted together.
+const KINDS: usize = 16;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What was done or refused.
+#[derive(Debug, Clone)]
+pub struct Deed {
+    /// Who; none is a stranger.
+    pub actor: Option<Actor>,
+    /// The client's address; none is a process on the host.
+    pub address: Option<std::net::IpAddr>,
+    /// What: a route, or an event of a socket.
+    pub action: String,
+    /// To what: the path, or a service.
+    pub target: String,
+    /// With what result: a status, or a problem's code.
+    pub result: String,
+    /// What more there is to say. Never a secret.
+    pub detail: Option<String>,
+}
+
+/// The refusals of this minute that came after the first of their kind.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<HashMap<Kind, u32>>);
+
+/// Whose, from where, of what, why.
+type Kind = (String, Option<String>, String, String);
+
+impl Refusals {
+    /// Whether this one is the first of its kind; else it is counted.
+    fn is_first(&self, entry: &AuditEntry) -> bool {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = (entry.actor.clone(), entry.address.clone(), entry.action.clone(), entry.result.clone());
+        let full = kinds.len() >= KINDS;
+        match kinds.entry(kind) {
+            Slot::Occupied(mut count) => *count.get_mut() += 1,
+            Slot::Vacant(_) if full => {
+                let others = (nobody(), None, "many".to_owned(), entry.result.clone());
+                *kinds.entry(others).or_default() += 1;
+            }
+            Slot::Vacant(free) => {
+                free.insert(0);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn take(&self) -> Vec<AuditEntry> {
+        let kinds = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let again = kinds.into_iter().filter(|(_, count)| *count > 0);
+        let entry = |((actor, address, action, result), count)| AuditEntry {
+            actor,
+            address,
+            action,
+            target: "the same again, within a minute".into(),
+            result,
+            count,
+            detail: None,
+        };
+        again.map(entry).collect()
+    }
+}
+
+fn nobody() -> String {
+    "nobody".into()
+}
+
+/// At most so much of what a stranger chose stands in a row.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+impl From<Deed> for AuditEntry {
+    fn from(deed: Deed) -> Self {
+        Self {
+            actor: deed.actor.map_or_else(nobody, |actor| actor.to_string()),
+            address: deed.address.map(|address| address.to_string()),
+            action: deed.action,
+            target: short(&deed.target),
+            result: deed.result,
+            count: 1,
+            detail: deed.detail.as_deref().map(short),
+        }
+    }
+}
+
+impl Auth {
+    /// Writes down a change, or what somebody who is known tried to change.
+    pub async fn done(&self, deed: Deed) {
+        self.append(deed.into()).await;
+    }
+
+    /// Writes down a refusal. The first of its kind in a minute is a row; those after it are counted into one more.
+    pub async fn refused(&self, deed: Deed) {
+        let entry = AuditEntry::from(deed);
+        if self.refusals.is_first(&entry) {
+            self.append(entry).await;
+        }
+    }
+
+    /// A deed of the identity that a socket or a hook belongs to.
+    #[must_use]
+    pub fn deed(&self, actor: Option<Actor>, presented: &Presented, action: &str, target: &str) -> Deed {
+        Deed {
+            actor,
+            address: self.address(presented),
+            action: action.into(),
+            target: target.into(),
+            result: "done".into(),
+            detail: None,
+        }
+    }
+
+    async fn append(&self, entry: AuditEntry) {
+        let keep = self.config.get().limits.audit_rows;
+        match self.store.append_audit(entry.clone(), keep).await {
+            Ok(row) => {
+                let AuditEntry { actor, address, action, target, result, count, detail } = row.entry;
+                let address = address.unwrap_or_default();
+                let detail = detail.unwrap_or_default();
+                let (audit, hash) = (row.id, row.hash);
+                tracing::info!(
+                    audit,
+                    actor,
+                    address,
+                    action,
+                    target,
+                    result,
+                    count,
+                    detail,
+                    hash,
+                    "{action}: {result}"
+                );
+            }
+            Err(error) => tracing::error!("the audit log can't be written: {}: {entry:?}", chain(&error)),
+        }
+    }
+
+    /// Writes down each minute's counts, until the agent stops.
+    pub async fn count_refusals(&self, stopping: CancellationToken) {
+        loop {
+            let stopped = stopping.run_until_cancelled(tokio::time::sleep(MINUTE)).await.is_none();
+            for entry in self.refusals.take() {
+                self.append(entry).await;
+            }
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    /// Rows before the row `before`, the newest first.
+    pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.store.audit(before, limit).await
+    }
+
+    /// Whether a row is missing or was changed.
+    pub async fn verify_audit(&self) -> Result<AuditState, StoreError> {
+        self.store.verify_audit().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::auth_at;
+    use super::*;
+
+    fn refusal(address: u8) -> Deed {
+        Deed {
+            actor: None,
+            address: Some([192, 0, 2, address].into()),
+            action: "GET /services".into(),
+            target: "/services".into(),
+            result: "not-signed-in".into(),
+            detail: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_minutes_refusals_are_counted_and_bounded() {
+        let (_folder, auth) = auth_at("http://localhost:7070");
+        for _ in 0..100 {
+            auth.refused(refusal(1)).await;
+        }
+        for address in 0..200 {
+            auth.refused(refusal(address)).await;
+        }
+        let rows = auth.audit(None, 1000).await.unwrap();
+        assert_eq!(rows.len(), KINDS);
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        auth.count_refusals(stopping).await;
+        let rows = auth.audit(None, 1000).await.unwrap();
+        assert_eq!(rows.len(), KINDS + 2);
+        assert_eq!(rows.iter().map(|row| row.entry.count).sum::<u32>(), 300);
+        let again = rows.iter().find(|row| row.entry.count == 100).unwrap();
+        assert_eq!(again.entry.address.as_deref(), Some("192.0.2.1"));
+        assert!(matches!(auth.verify_audit().await.unwrap(), AuditState::Whole { .. }));
+    }
+}

@@ -1,0 +1,160 @@
+//! How often may be guessed, and how often anybody at all may ask: by address, and by what is guessed at.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
+
+use super::{Auth, Peer, Presented};
+use crate::problem::{Code, Problem};
+
+/// How often an address may make a call that takes no credential, a second.
+const OPEN_CALLS: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
+/// How many limits are kept apart. Whom chance puts into one shares it, so that no flood of addresses takes memory.
+const BUCKETS: u64 = 8192;
+
+#[derive(Debug)]
+pub(super) struct Limits {
+    chance: RandomState,
+    guesses: Buckets,
+    open_calls: Buckets,
+}
+
+type Buckets = DefaultKeyedRateLimiter<u64>;
+
+impl Limits {
+    pub(super) fn new(guesses_a_minute: NonZeroU32) -> Self {
+        Self {
+            chance: RandomState::new(),
+            guesses: Buckets::keyed(Quota::per_minute(guesses_a_minute)),
+            open_calls: Buckets::keyed(Quota::per_second(OPEN_CALLS)),
+        }
+    }
+
+    fn count(&self, buckets: &Buckets, key: impl Hash, what: &'static str) -> Result<(), Problem> {
+        let bucket = self.chance.hash_one(key) % BUCKETS;
+        buckets.check_key(&bucket).map_err(|until| {
+            let wait = until.wait_time_from(DefaultClock::default().now());
+            let mut problem = Problem::new(Code::RateLimited, what);
+            problem.retry_after = Some(wait.as_secs() + 1);
+            problem
+        })
+    }
+}
+
+/// Whoever has one IPv6 address has the 2^64 beside it.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+impl Auth {
+    /// The client's address: the connection's, or what a trusted proxy says of it. None: a process on the host.
+    #[must_use]
+    pub fn address(&self, presented: &Presented) -> Option<IpAddr> {
+        let Peer::Network(peer) = presented.peer else { return None };
+        let config = self.config.get();
+        Some(client(peer, &presented.forwarded, &config.listen.trusted_proxies))
+    }
+
+    /// Counts a call that anybody may make.
+    pub fn open_call(&self, presented: &Presented) -> Result<(), Problem> {
+        let Some(address) = self.address(presented) else { return Ok(()) };
+        let limits = &self.limits;
+        limits.count(&limits.open_calls, network(address), "too many requests at once")
+    }
+
+    /// Counts a wrong key. What is 256 random bits can't be guessed, so who shows a right one is never kept waiting.
+    pub fn wrong_key(&self, presented: &Presented) -> Result<(), Problem> {
+        let Some(address) = self.address(presented) else { return Ok(()) };
+        let limits = &self.limits;
+        limits.count(&limits.guesses, network(address), "too many wrong keys came from this address")
+    }
+
+    /// Counts a try at what a person chose, before it is looked at: by the address, and by `credential` from wherever
+    /// they come.
+    pub fn attempt(&self, presented: &Presented, credential: &str) -> Result<(), Problem> {
+        self.wrong_key(presented)?;
+        let limits = &self.limits;
+        limits.count(&limits.guesses, credential, "this was tried too often")
+    }
+}
+
+/// Read from the right: each proxy appends the address that it was asked from, and only what a trusted one appended
+/// counts.
+fn client(peer: IpAddr, forwarded: &[String], trusted: &[IpAddr]) -> IpAddr {
+    let mut client = peer;
+    for entry in forwarded.iter().rev().flat_map(|header| header.rsplit(',')) {
+        if !trusted.contains(&client) {
+            break;
+        }
+        match address(entry.trim()) {
+            Some(address) => client = address,
+            None => break,
+        }
+    }
+    client
+}
+
+/// An address, which some proxies write with a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(with_port).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trusted_proxy_tells_the_clients_address() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        for (peer, forwarded, trusted, expected) in [
+            ("192.0.2.1", &["198.51.100.7"][..], &[][..], "192.0.2.1"),
+            ("127.0.0.1", &["198.51.100.7"], &["127.0.0.1"], "198.51.100.7"),
+            ("127.0.0.1", &[], &["127.0.0.1"], "127.0.0.1"),
+            // What stands further left was said by the client itself.
+            ("127.0.0.1", &["10.0.0.1, 198.51.100.7"], &["127.0.0.1"], "198.51.100.7"),
+            ("127.0.0.1", &["127.0.0.1, 198.51.100.7"], &["127.0.0.1"], "198.51.100.7"),
+            ("127.0.0.1", &["10.0.0.1", "198.51.100.7"], &["127.0.0.1"], "198.51.100.7"),
+            ("127.0.0.1", &["198.51.100.7, 10.0.0.2"], &["127.0.0.1", "10.0.0.2"], "198.51.100.7"),
+            ("127.0.0.1", &["198.51.100.7, nonsense"], &["127.0.0.1"], "127.0.0.1"),
+            ("127.0.0.1", &["198.51.100.7:4711"], &["127.0.0.1"], "198.51.100.7"),
+            ("127.0.0.1", &["[2001:db8::1]:4711"], &["127.0.0.1"], "2001:db8::1"),
+            ("127.0.0.1", &["[2001:db8::1]"], &["127.0.0.1"], "2001:db8::1"),
+            ("127.0.0.1", &["::ffff:198.51.100.7"], &["127.0.0.1"], "198.51.100.7"),
+        ] {
+            let trusted: Vec<IpAddr> = trusted.iter().map(|text| ip(text)).collect();
+            let forwarded: Vec<String> = forwarded.iter().map(|text| (*text).to_owned()).collect();
+            assert_eq!(client(ip(peer), &forwarded, &trusted), ip(expected), "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_an_addresss_own_and_says_when_it_ends() {
+        let limits = Limits::new(NonZeroU32::new(3).unwrap());
+        let wrong = |text: &str| limits.count(&limits.guesses, network(text.parse().unwrap()), "too many");
+        for _ in 0..3 {
+            wrong("2001:db8::1").unwrap();
+        }
+        // The same network; then another one.
+        let problem = wrong("2001:db8::2").unwrap_err();
+        assert!((1..=21).contains(&problem.retry_after.unwrap()), "{problem:?}");
+        wrong("192.0.2.1").unwrap();
+        assert_eq!(problem.code, Code::RateLimited);
+    }
+
+    #[test]
+    fn a_flood_of_addresses_takes_no_more_memory() {
+        let limits = Limits::new(NonZeroU32::new(3).unwrap());
+        for number in 0..50_000_u32 {
+            let _ = limits.count(&limits.guesses, IpAddr::from(number.to_be_bytes()), "too many");
+        }
+        assert!(limits.guesses.len() as u64 <= BUCKETS);
+    }
+}

@@ -1,0 +1,85 @@
+//! What the audit log is told of each call. It is told in one place, so that no route can forget it.
+
+use tide::Response;
+
+use super::table::Route;
+use super::{Lock, State, access};
+use crate::auth::{Auth, Deed, Presented};
+use crate::names::Actor;
+use crate::problem::{Code, Problem};
+
+/// What a handler adds to the record of its call: it lies in the answer's extensions.
+#[derive(Debug, Default, Clone)]
+pub struct Note {
+    /// Who it was, where the route's lock doesn't tell. It makes a record of any call.
+    pub actor: Option<Actor>,
+    /// What more there is to say.
+    pub detail: Option<String>,
+}
+
+/// A call that is under way.
+pub struct Record {
+    auth: Auth,
+    /// Present until it is written.
+    deed: Option<Deed>,
+    /// Whether the call may change something.
+    changes: bool,
+    /// Whether a key is part of the address, so that a wrong one finds nothing.
+    keyed: bool,
+}
+
+impl Record {
+    /// A call of `route`. Nothing is known yet of who asks.
+    pub fn begin(request: &tide::Request<State>, route: &Route) -> Result<Self, Problem> {
+        let presented: &Presented = access::presented(request)?;
+        let auth = request.state().auth().clone();
+        let action = format!("{} {}", request.method(), route.path);
+        let deed = auth.deed(None, presented, &action, request.url().path());
+        let fetches = route.lock == Lock::Git && !access::pushes(request)?;
+        Ok(Self { auth, deed: Some(deed), changes: !presented.safe && !fetches, keyed: route.lock == Lock::Key })
+    }
+
+    /// Somebody is known.
+    pub fn comes_from(&mut self, actor: &Actor) {
+        if let Some(deed) = &mut self.deed {
+            deed.actor = Some(actor.clone());
+        }
+    }
+
+    /// The call is answered.
+    pub async fn end(mut self, answered: &Result<Response, Problem>) {
+        let Some(mut deed) = self.deed.take() else { return };
+        match answered {
+            Ok(response) => {
+                let note = response.ext::<Note>().cloned().unwrap_or_default();
+                let tells = note.actor.is_some();
+                deed.actor = note.actor.or(deed.actor);
+                deed.detail = note.detail;
+                deed.result = u16::from(response.status()).to_string();
+                if self.changes || tells {
+                    self.auth.done(deed).await;
+                }
+            }
+            Err(problem) => {
+                deed.result = problem.code.as_str().to_owned();
+                if problem.code.is_refusal() || (self.keyed && problem.code == Code::NotFound) {
+                    self.auth.refused(deed).await;
+                } else if self.changes && deed.actor.is_some() {
+                    self.auth.done(deed).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Record {
+    /// The client went away in the middle; what it asked for may have happened.
+    fn drop(&mut self) {
+        let Some(mut deed) = self.deed.take() else { return };
+        if self.changes && deed.actor.is_some() {
+            deed.result = "cut-off".into();
+            let auth = self.auth.clone();
+            tokio::spawn(async move { auth.done(deed).await });
+        }
+    }
+}
