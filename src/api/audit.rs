@@ -1,12 +1,13 @@
 //! The audit log.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::store;
 
 /// A page of it, the newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Audit {
     /// The rows.
     pub rows: Vec<AuditRow>,
@@ -15,11 +16,12 @@ pub struct Audit {
 }
 
 /// Something that was done or refused.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct AuditRow {
     /// Its number.
     pub id: i64,
     /// When.
+    #[schemars(with = "super::fields::Moment")]
     pub time: Timestamp,
     /// Who: `token:NAME`, `local:UID`, `git-password`, `agent`, or `nobody`.
     pub actor: String,

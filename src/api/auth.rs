@@ -1,13 +1,14 @@
 //! Sessions.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::store;
 
 /// What signs a browser in.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignIn {
     /// An API token.
@@ -25,7 +26,7 @@ impl<'de> Deserialize<'de> for SecretText {
 }
 
 /// A signed-in browser.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Session {
     /// Its number.
     pub id: i64,
@@ -34,10 +35,13 @@ pub struct Session {
     /// What the browser says of itself.
     pub client: String,
     /// When it began.
+    #[schemars(with = "super::fields::Moment")]
     pub created: Timestamp,
     /// When it was last used, to the minute.
+    #[schemars(with = "super::fields::Moment")]
     pub last_seen: Timestamp,
     /// When it ends.
+    #[schemars(with = "super::fields::Moment")]
     pub expires: Timestamp,
 }
 

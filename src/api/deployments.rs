@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceName};
@@ -10,7 +11,7 @@ use crate::problem;
 use crate::store;
 
 /// A deployment.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Deployment {
     /// Its number.
     pub id: DeploymentId,
@@ -29,6 +30,7 @@ pub struct Deployment {
     /// The release whose image is used again, where nothing is built.
     pub from_release: Option<ReleaseNumber>,
     /// When each step began; the last is when it ended.
+    #[schemars(with = "BTreeMap<String, super::fields::Moment>")]
     pub steps: BTreeMap<&'static str, Timestamp>,
     /// Why it failed.
     pub problem: Option<Problem>,
@@ -55,7 +57,7 @@ impl From<store::Deployment> for Deployment {
 }
 
 /// Why something failed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Problem {
     /// One of the closed list of codes.
     pub code: &'static str,
@@ -72,7 +74,7 @@ impl From<problem::Problem> for Problem {
 }
 
 /// Some deployments, newest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Deployments {
     /// The deployments.
     pub deployments: Vec<Deployment>,
@@ -81,7 +83,7 @@ pub struct Deployments {
 }
 
 /// Which page of a list is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PageOf {
     /// How many at most: 1 to 200, 50 without it.
@@ -92,7 +94,7 @@ pub struct PageOf {
 }
 
 /// Which release to go back to.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// Its number; without it the one before.
@@ -101,7 +103,7 @@ pub struct Rollback {
 }
 
 /// How to restart.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
     /// Without a build.

@@ -33,6 +33,55 @@ pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
     }
 }
 
+/// A moment (RFC 3339), in the interface's description.
+pub struct Moment;
+
+impl schemars::JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+/// Says in the interface's description that these types are like those.
+macro_rules! described_as {
+    ($($type:ty => $like:ty,)+) => {
+        $(impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <$like as schemars::JsonSchema>::schema_name()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$like as schemars::JsonSchema>::json_schema(generator)
+            }
+        })+
+    };
+}
+
+described_as! {
+    super::auth::SecretText => String,
+    super::services::EnvChanges => std::collections::BTreeMap<String, Option<String>>,
+    crate::names::ServiceName => String,
+    crate::names::BranchName => String,
+    crate::names::CommitId => String,
+    crate::names::HostName => String,
+    crate::names::VolumeName => String,
+    crate::names::Scope => String,
+    crate::names::DeploymentId => i64,
+    crate::names::ReleaseNumber => u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Hooks.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::SecretText;
@@ -8,7 +9,7 @@ use crate::names::DeploymentId;
 use crate::store;
 
 /// A service's hook.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Hook {
     /// Where a forge says that somebody pushed.
     pub url: String,
@@ -19,9 +20,10 @@ pub struct Hook {
 }
 
 /// A delivery that the key authorised.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Delivery {
     /// When it came first.
+    #[schemars(with = "super::fields::Moment")]
     pub received: Timestamp,
     /// The kind of forge that sent it.
     pub sender: String,
@@ -49,15 +51,25 @@ impl From<store::HookDelivery> for Delivery {
 }
 
 /// How to give a hook another key.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     /// The key, where a forge has made it itself; a new one without it.
     pub key: Option<SecretText>,
 }
 
+/// What a delivery's address may hold. Forges send more, which nobody refuses.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct Asked {
+    /// The hook's key, where it doesn't come as a header, a field or a signature.
+    pub key: Option<String>,
+    /// The branch or the ref that has moved; a build is wanted without it.
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
+}
+
 /// The answer to a delivery that deploys nothing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Heard {
     /// It concerns nothing that is deployed: why.

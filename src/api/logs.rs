@@ -3,21 +3,24 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::journal;
 use crate::names::{DeploymentId, ReleaseNumber};
 
 /// Which lines are wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logs {
     /// How many at most: 1 to 10,000, 200 without it.
     #[serde(default, deserialize_with = "super::fields::number")]
     pub lines: Option<u64>,
     /// Not before this moment (RFC 3339).
+    #[schemars(with = "Option<super::fields::Moment>")]
     pub since: Option<Timestamp>,
     /// Not after it.
+    #[schemars(with = "Option<super::fields::Moment>")]
     pub until: Option<Timestamp>,
     /// Beyond this line, in the direction.
     pub cursor: Option<String>,
@@ -38,7 +41,7 @@ pub struct Logs {
 }
 
 /// Which way a page goes.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// To newer lines.
@@ -49,7 +52,7 @@ pub enum Direction {
 }
 
 /// Some lines, oldest first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct LogPage {
     /// The lines.
     pub entries: Vec<LogEntry>,
@@ -58,11 +61,12 @@ pub struct LogPage {
 }
 
 /// A line.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct LogEntry {
     /// Where it lies.
     pub cursor: String,
     /// When it was written.
+    #[schemars(with = "super::fields::Moment")]
     pub time: Timestamp,
     /// Its syslog priority: 6 for what a program prints, 3 for what it prints as an error.
     pub priority: u8,

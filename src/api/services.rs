@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::deployments::Deployment;
@@ -13,7 +14,7 @@ use crate::store;
 use crate::templates;
 
 /// Where a service's code comes from.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Source {
     /// A repository on this host.
@@ -49,7 +50,7 @@ fn masked(uri: &str) -> String {
 }
 
 /// A service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Service {
     /// Its name.
     pub name: ServiceName,
@@ -66,6 +67,7 @@ pub struct Service {
     /// `created`, `starting`, `running`, `restarting`, `stopped` or `failed`.
     pub state: &'static str,
     /// When it was made.
+    #[schemars(with = "super::fields::Moment")]
     pub created: Timestamp,
     /// Its last deployment.
     pub last_deployment: Option<Deployment>,
@@ -74,7 +76,7 @@ pub struct Service {
 }
 
 /// A service that was just made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct CreatedService {
     /// The service.
     #[serde(flatten)]
@@ -86,7 +88,7 @@ pub struct CreatedService {
 }
 
 /// The list of services.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Services {
     /// By name.
     pub services: Vec<Service>,
@@ -95,7 +97,7 @@ pub struct Services {
 }
 
 /// Which name is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AskName {
     /// The name.
@@ -103,7 +105,7 @@ pub struct AskName {
 }
 
 /// Whether a name can be had.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct NameAnswer {
     /// The name.
     pub name: String,
@@ -128,7 +130,7 @@ impl NameAnswer {
 }
 
 /// What makes a service: exactly one of `template` and `external`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewService {
     /// The template to begin with.
@@ -140,7 +142,7 @@ pub struct NewService {
 }
 
 /// How to remove a service.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Remove {
     /// Its volumes too.
@@ -149,7 +151,7 @@ pub struct Remove {
 }
 
 /// What a removal took away, and what it left.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Removed {
     /// What is gone.
     pub removed: Vec<String>,
@@ -164,7 +166,7 @@ impl From<HostRemoved> for Removed {
 }
 
 /// How a service is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Status {
     /// How it is.
     #[serde(flatten)]
@@ -175,13 +177,14 @@ pub struct Status {
 }
 
 /// How a service is, without what it uses.
-#[derive(Debug, Serialize, PartialEq)]
+#[derive(Debug, Serialize, PartialEq, JsonSchema)]
 pub struct State {
     /// `created`, `starting`, `running`, `restarting`, `stopped` or `failed`.
     pub state: &'static str,
     /// systemd's own word for it.
     pub sub_state: Option<String>,
     /// Since when.
+    #[schemars(with = "Option<super::fields::Moment>")]
     pub since: Option<Timestamp>,
     /// The release with the traffic.
     pub release: Option<ReleaseNumber>,
@@ -194,7 +197,7 @@ pub struct State {
 }
 
 /// What a service uses; null is what the host doesn't count.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Figures {
     /// CPU time since the last question, in percent of one core.
     pub cpu_percent: Option<f64>,
@@ -248,7 +251,7 @@ impl From<HostFigures> for Figures {
 }
 
 /// How a service is set. Null, or a field that isn't there, means the host's default.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub struct Settings {
@@ -341,7 +344,7 @@ impl Settings {
 }
 
 /// A change of the environment.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateEnv {
     /// A text sets a variable, null removes it.
@@ -376,7 +379,7 @@ impl<'de> Deserialize<'de> for EnvChanges {
 }
 
 /// The environment of a service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Env {
     /// The variables that were set.
     pub env: BTreeMap<String, String>,
@@ -385,14 +388,14 @@ pub struct Env {
 }
 
 /// What an update of the environment did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct EnvUpdated {
     /// The keys that are set now.
     pub keys: Vec<String>,
 }
 
 /// A template.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Template {
     /// Its name.
     pub name: String,
@@ -416,14 +419,14 @@ impl From<templates::Template> for Template {
 }
 
 /// The list of templates.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Templates {
     /// By name.
     pub templates: Vec<Template>,
 }
 
 /// The key that reads an external repository.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct DeployKey {
     /// The public key, a line of an `authorized_keys` file.
     pub public_key: String,

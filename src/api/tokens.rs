@@ -1,6 +1,7 @@
 //! API tokens and the git password.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::SecretText;
@@ -8,7 +9,7 @@ use crate::names::Scope;
 use crate::store;
 
 /// What names a new token.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// 1 to 64 of letters, digits, `-`, `_`, `.` and `@`.
@@ -18,11 +19,12 @@ pub struct NewToken {
     /// The one service that it is for; none: all of the host.
     pub service: Option<String>,
     /// When it ends; none: when it is removed.
+    #[schemars(with = "Option<super::fields::Moment>")]
     pub expires: Option<Timestamp>,
 }
 
 /// A new token, shown this once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct CreatedToken {
     /// Its name.
     pub name: String,
@@ -31,7 +33,7 @@ pub struct CreatedToken {
 }
 
 /// A token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub struct Token {
     /// Its name.
     pub name: String,
@@ -40,10 +42,13 @@ pub struct Token {
     /// The one service that it is for.
     pub service: Option<String>,
     /// When it was made.
+    #[schemars(with = "super::fields::Moment")]
     pub created: Timestamp,
     /// When it ends.
+    #[schemars(with = "Option<super::fields::Moment>")]
     pub expires: Option<Timestamp>,
     /// When it was last used, to the minute.
+    #[schemars(with = "Option<super::fields::Moment>")]
     pub last_used: Option<Timestamp>,
 }
 
@@ -61,7 +66,7 @@ impl From<store::Token> for Token {
 }
 
 /// A new git password.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// 12 characters or more, and none of the commonest.

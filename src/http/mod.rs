@@ -6,6 +6,7 @@ mod access;
 mod bridge;
 mod extract;
 mod line;
+mod openapi;
 mod record;
 mod respond;
 mod routes;

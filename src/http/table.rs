@@ -3,7 +3,9 @@
 use http_types::Method;
 
 use super::access::Lock;
-use super::routes::{audit, deployments, env, git, health, hooks, logs, password, push, services, sessions, tokens};
+use super::routes::{
+    audit, deployments, env, git, health, hooks, logs, openapi, password, push, services, sessions, tokens,
+};
 use super::{Answer, Call};
 
 /// A route.
@@ -41,6 +43,7 @@ macro_rules! routes {
 routes! {
     Get "/healthz" Open health::alive,
     Get "/readyz" Open health::ready,
+    Get "/openapi.json" Open openapi::show,
 
     Get "/services" Read services::list,
     Get "/services/status" Read services::status,

@@ -7,6 +7,7 @@ pub mod git;
 pub mod health;
 pub mod hooks;
 pub mod logs;
+pub mod openapi;
 pub mod password;
 pub mod push;
 pub mod services;

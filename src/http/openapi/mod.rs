@@ -1,0 +1,351 @@
+//! The description of the interface (OpenAPI 3.1), made when it is asked for from the types that the handlers use. A test
+//! compares it with the table of routes.
+
+mod operations;
+
+use http_types::Method;
+use schemars::generate::{SchemaGenerator, SchemaSettings};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+use super::access::Lock;
+use super::table::{self, Route};
+use crate::problem::Code;
+
+type Make = fn(&mut Generators) -> Value;
+
+/// What a client sends and what it gets are described apart: a default may be left out of the one, and never is of the
+/// other.
+struct Generators {
+    sent: SchemaGenerator,
+    got: SchemaGenerator,
+}
+
+impl Generators {
+    fn new() -> Self {
+        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.meta_schema = None);
+        let sent = settings().for_deserialize().with(|settings| settings.inline_subschemas = true);
+        let got = settings().for_serialize().with(|settings| settings.definitions_path = "/components/schemas".into());
+        Self { sent: sent.into_generator(), got: got.into_generator() }
+    }
+}
+
+fn plain(schema: Schema) -> Value {
+    schema.to_value()
+}
+
+fn sent<T: JsonSchema>(generators: &mut Generators) -> Value {
+    plain(T::json_schema(&mut generators.sent))
+}
+
+fn got<T: JsonSchema>(generators: &mut Generators) -> Value {
+    plain(generators.got.subschema_for::<T>())
+}
+
+/// A merge patch of `T`: null takes a field back to its default. The branch is changed beside the settings.
+fn patch<T: JsonSchema>(generators: &mut Generators) -> Value {
+    let mut schema = sent::<T>(generators);
+    let fields = schema["properties"].as_object_mut();
+    for (_, field) in fields.into_iter().flatten() {
+        *field = json!({ "anyOf": [field.take(), { "type": "null" }] });
+    }
+    schema["properties"]["branch"] = json!({ "type": "string" });
+    schema
+}
+
+/// What is answered under a status.
+struct Answers {
+    status: u16,
+    /// Media types, each with what it holds.
+    content: Vec<(&'static str, Make)>,
+    /// The names of the field around a list, where there is one.
+    within: Option<&'static str>,
+}
+
+/// A route's description.
+pub struct Operation {
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    query: Option<Make>,
+    /// Its shape, and whether it must be there.
+    body: Option<(Make, bool)>,
+    answers: Vec<Answers>,
+}
+
+impl Operation {
+    fn new(method: Method, path: &'static str, summary: &'static str) -> Self {
+        Self { method, path, summary, query: None, body: None, answers: Vec::new() }
+    }
+
+    /// It takes the fields of `T` in its query.
+    fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(sent::<T>);
+        self
+    }
+
+    /// It takes `T` as its body, JSON or a form.
+    fn body<T: JsonSchema>(mut self) -> Self {
+        self.body = Some((sent::<T>, true));
+        self
+    }
+
+    /// The same, where every field may be left out.
+    fn may_take<T: JsonSchema>(mut self) -> Self {
+        self.body = Some((sent::<T>, false));
+        self
+    }
+
+    /// It takes `T`'s fields, of which each may be left out and null.
+    fn patch_of<T: JsonSchema>(mut self) -> Self {
+        self.body = Some((patch::<T>, true));
+        self
+    }
+
+    /// It takes what others define.
+    fn any_body(mut self) -> Self {
+        self.body = Some((|_| json!({}), false));
+        self
+    }
+
+    fn answers(mut self, status: u16, content: Vec<(&'static str, Make)>) -> Self {
+        self.answers.push(Answers { status, content, within: None });
+        self
+    }
+
+    fn json<T: JsonSchema>(self, status: u16) -> Self {
+        self.answers(status, vec![("application/json", got::<T>)])
+    }
+
+    /// An object with one field that lists `T`s.
+    fn list<T: JsonSchema>(mut self, field: &'static str) -> Self {
+        let content: Vec<(&str, Make)> = vec![("application/json", got::<Vec<T>>)];
+        self.answers.push(Answers { status: 200, content, within: Some(field) });
+        self
+    }
+
+    fn text(self, content_types: &[&'static str]) -> Self {
+        let content = content_types.iter().map(|content_type| (*content_type, sent::<String> as Make)).collect();
+        self.answers(200, content)
+    }
+
+    /// JSON of no one shape, or bytes.
+    fn any(self, status: u16, content_type: &'static str) -> Self {
+        self.answers(status, vec![(content_type, |_| json!({}))])
+    }
+
+    fn nothing(self) -> Self {
+        self.answers(204, Vec::new())
+    }
+
+    fn describe(&self, route: &Route, generators: &mut Generators) -> Value {
+        let mut parameters: Vec<Value> = placeholders(self.path).map(path_parameter).collect();
+        if let Some(query) = self.query {
+            parameters.extend(query_parameters(&query(generators)));
+        }
+        let mut operation = json!({
+            "operationId": operation_id(self.method, self.path),
+            "summary": self.summary,
+            "security": security(route.lock),
+            "responses": self.responses(generators),
+        });
+        if !parameters.is_empty() {
+            operation["parameters"] = parameters.into();
+        }
+        if let Some((make, required)) = self.body {
+            let schema = make(generators);
+            let content = json!({
+                "application/json": { "schema": schema },
+                "application/x-www-form-urlencoded": { "schema": schema },
+            });
+            operation["requestBody"] = json!({ "required": required, "content": content });
+        }
+        operation
+    }
+
+    fn responses(&self, generators: &mut Generators) -> Value {
+        let mut responses = Map::new();
+        for Answers { status, content, within } in &self.answers {
+            let content: Map<String, Value> = content
+                .iter()
+                .map(|(content_type, make)| {
+                    let schema = make(generators);
+                    let schema = match within {
+                        Some(field) => json!({
+                            "type": "object",
+                            "properties": { *field: schema },
+                            "required": [field],
+                        }),
+                        None => schema,
+                    };
+                    ((*content_type).to_owned(), json!({ "schema": schema }))
+                })
+                .collect();
+            let mut response = json!({ "description": "done" });
+            if !content.is_empty() {
+                response["content"] = content.into();
+            }
+            responses.insert(status.to_string(), response);
+        }
+        let problem = if self.path.starts_with("/git/") { "GitProblem" } else { "Problem" };
+        for range in ["4XX", "5XX"] {
+            responses.insert(range.into(), json!({ "$ref": format!("#/components/responses/{problem}") }));
+        }
+        responses.into()
+    }
+}
+
+/// The names of a pattern's parameters.
+fn placeholders(path: &'static str) -> impl Iterator<Item = &'static str> {
+    path.split('/').filter_map(|part| part.strip_prefix([':', '*']))
+}
+
+/// tide's pattern as OpenAPI writes it.
+fn template(path: &str) -> String {
+    let parts = path.split('/').map(|part| match part.strip_prefix([':', '*']) {
+        Some(name) => format!("{{{name}}}"),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn operation_id(method: Method, path: &str) -> String {
+    let words = path.split(['/', ':', '*', '.', '-']).filter(|word| !word.is_empty());
+    std::iter::once(method.as_ref().to_ascii_lowercase().as_str()).chain(words).collect::<Vec<_>>().join("_")
+}
+
+fn path_parameter(name: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+}
+
+/// An object's fields, as a query's.
+fn query_parameters(schema: &Value) -> Vec<Value> {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    let parameter = |(name, schema): (&String, &Value)| {
+        let required = required.contains(&name.as_str());
+        json!({ "name": name, "in": "query", "required": required, "schema": schema })
+    };
+    fields.map(parameter).collect()
+}
+
+fn security(lock: Lock) -> Value {
+    match lock {
+        Lock::Open => json!([]),
+        Lock::Git => json!([{ "basic": [] }]),
+        _ => json!([{ "bearer": [] }, { "cookie": [] }]),
+    }
+}
+
+fn components(schemas: Map<String, Value>) -> Value {
+    let codes: Vec<String> = Code::ALL.iter().map(|code| format!("urn:podkeeper:problem:{}", code.as_str())).collect();
+    let problem = json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "instance"],
+        "properties": {
+            "type": { "enum": codes },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "instance": { "type": "string" },
+            "hint": { "type": "string" },
+        },
+    });
+    json!({
+        "schemas": schemas,
+        "responses": {
+            "Problem": {
+                "description": "why it can't be done (RFC 9457)",
+                "content": { "application/problem+json": { "schema": problem } },
+            },
+            "GitProblem": {
+                "description": "why it can't be done, as git shows it",
+                "content": { "text/plain": { "schema": { "type": "string" } } },
+            },
+        },
+        "securitySchemes": {
+            "bearer": { "type": "http", "scheme": "bearer", "description": "an API token" },
+            "cookie": { "type": "apiKey", "in": "cookie", "name": "podkeeper", "description": "a session" },
+            "basic": { "type": "http", "scheme": "basic", "description": "an API token as the password" },
+        },
+    })
+}
+
+/// The whole description.
+#[must_use]
+pub fn document() -> Value {
+    let mut generators = Generators::new();
+    let mut paths = Map::new();
+    for operation in operations::all() {
+        let Some(route) = table::ROUTES.iter().find(|route| operation.is_of(route)) else { continue };
+        let method = operation.method.as_ref().to_ascii_lowercase();
+        let described = operation.describe(route, &mut generators);
+        let path = paths.entry(template(operation.path)).or_insert_with(|| json!({}));
+        path[method] = described;
+    }
+    let schemas = generators.got.take_definitions(true);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Podkeeper",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Fields of a call may come in its query, too, but for secrets. Long work answers 202 with the \
+                deployment; `Prefer: wait=SECONDS` waits for its end.",
+        },
+        "paths": paths,
+        "components": components(schemas),
+    })
+}
+
+impl Operation {
+    fn is_of(&self, route: &Route) -> bool {
+        (route.method, route.path) == (self.method, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else_is() {
+        let operations = operations::all();
+        for route in table::ROUTES {
+            let described = operations.iter().filter(|operation| operation.is_of(route)).count();
+            assert_eq!(described, 1, "{} {} in http/openapi/operations.rs", route.method, route.path);
+        }
+        for operation in &operations {
+            let known = table::ROUTES.iter().any(|route| operation.is_of(route));
+            assert!(known, "{} {} is not in the table", operation.method, operation.path);
+            assert!(!operation.answers.is_empty() && !operation.summary.is_empty(), "{}", operation.path);
+        }
+    }
+
+    #[test]
+    fn what_is_referred_to_is_there() {
+        fn references(value: &Value, all: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => {
+                    all.extend(map.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|value| references(value, all));
+                }
+                Value::Array(list) => list.iter().for_each(|value| references(value, all)),
+                _ => {}
+            }
+        }
+        let document = document();
+        let mut all = Vec::new();
+        references(&document, &mut all);
+        assert!(all.len() > 60, "{}", all.len());
+        for reference in all {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        let create = &document["paths"]["/services/{name}"]["put"];
+        assert_eq!(create["security"], json!([{ "bearer": [] }, { "cookie": [] }]));
+        assert_eq!(
+            create["requestBody"]["content"]["application/json"]["schema"]["additionalProperties"],
+            json!(false)
+        );
+    }
+}

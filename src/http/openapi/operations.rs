@@ -1,0 +1,102 @@
+//! What each route takes and answers, by the types of its handler.
+
+use std::collections::BTreeMap;
+
+use http_types::Method;
+
+use super::Operation;
+use crate::api::audit::Audit;
+use crate::api::auth::{Session, SignIn};
+use crate::api::deployments::{Deployment, Deployments, PageOf, Restart, Rollback};
+use crate::api::hooks::{Asked, Heard, Hook, Rotate};
+use crate::api::logs::{LogPage, Logs};
+use crate::api::services::{
+    AskName, CreatedService, DeployKey, Env, EnvUpdated, NameAnswer, NewService, Remove, Removed, Service, Services,
+    Settings, Status, Templates, UpdateEnv,
+};
+use crate::api::tokens::{CreatedToken, NewPassword, NewToken, Token};
+
+fn get(path: &'static str, summary: &'static str) -> Operation {
+    Operation::new(Method::Get, path, summary)
+}
+
+fn post(path: &'static str, summary: &'static str) -> Operation {
+    Operation::new(Method::Post, path, summary)
+}
+
+fn delete(path: &'static str, summary: &'static str) -> Operation {
+    Operation::new(Method::Delete, path, summary)
+}
+
+/// All operations, in the table's order.
+pub fn all() -> Vec<Operation> {
+    let put = |path, summary| Operation::new(Method::Put, path, summary);
+    let patch = |path, summary| Operation::new(Method::Patch, path, summary);
+    const LINES: &[&str] = &["text/plain", "text/event-stream"];
+    vec![
+        get("/healthz", "Whether the agent lives").any(200, "application/json"),
+        get("/readyz", "Whether each part of the host answers")
+            .any(200, "application/json")
+            .any(503, "application/json"),
+        get("/openapi.json", "This description").any(200, "application/json"),
+        get("/services", "All services").query::<PageOf>().json::<Services>(200),
+        get("/services/status", "How all services are").json::<BTreeMap<String, Status>>(200),
+        get("/services/available", "Whether a name can be had").query::<AskName>().json::<NameAnswer>(200),
+        put("/services/:name", "Make a service").body::<NewService>().json::<CreatedService>(201),
+        get("/services/:name", "One service").json::<Service>(200),
+        patch("/services/:name", "Change its branch and settings (RFC 7396)")
+            .patch_of::<Settings>()
+            .json::<Service>(200),
+        delete("/services/:name", "Remove it").query::<Remove>().json::<Removed>(200),
+        post("/services/:name/start", "Build its newest commit and start it").json::<Deployment>(202),
+        post("/services/:name/stop", "Stop it, over reboots too").json::<Service>(200),
+        post("/services/:name/restart", "Build and replace it, or only replace it")
+            .may_take::<Restart>()
+            .json::<Deployment>(202),
+        post("/services/:name/rollback", "Go back to a release").may_take::<Rollback>().json::<Deployment>(202),
+        get("/services/:name/logs", "What it wrote").query::<Logs>().answers(
+            200,
+            vec![
+                ("application/json", super::got::<LogPage>),
+                ("text/plain", super::sent::<String>),
+                ("text/event-stream", super::sent::<String>),
+            ],
+        ),
+        get("/services/:name/env", "Its variables").json::<Env>(200),
+        post("/services/:name/env/update", "Change its variables")
+            .body::<UpdateEnv>()
+            .json::<EnvUpdated>(200)
+            .json::<Deployment>(202),
+        get("/services/:name/deployments", "Its deployments").query::<PageOf>().json::<Deployments>(200),
+        get("/services/:name/deploy-key", "The key that reads its external repository").json::<DeployKey>(200),
+        post("/services/:name/deploy-key", "The same, made where there is none").json::<DeployKey>(200),
+        get("/deployments/:id", "One deployment").json::<Deployment>(200),
+        delete("/deployments/:id", "Cancel it").json::<Deployment>(200),
+        get("/deployments/:id/log", "Its story, as it happens").text(LINES),
+        get("/services/:name/hook", "Its hook and the last deliveries").json::<Hook>(200),
+        post("/services/:name/hook/rotate", "Give its hook another key").may_take::<Rotate>().json::<Hook>(200),
+        get("/hooks/:repo", "A delivery, by the hook's key")
+            .query::<Asked>()
+            .json::<Heard>(200)
+            .json::<Deployment>(202),
+        post("/hooks/:repo", "A delivery of a forge, signed or with the key")
+            .query::<Asked>()
+            .any_body()
+            .json::<Heard>(200)
+            .json::<Deployment>(202),
+        get("/templates", "The templates").json::<Templates>(200),
+        post("/sessions", "Sign a browser in with a token").body::<SignIn>().any(201, "application/json"),
+        get("/sessions", "All sessions").list::<Session>("sessions"),
+        delete("/sessions/current", "End the session that asks").nothing(),
+        delete("/sessions/:id", "End a session").nothing(),
+        get("/credentials/tokens", "All tokens").list::<Token>("tokens"),
+        post("/credentials/tokens", "Make a token").body::<NewToken>().json::<CreatedToken>(201),
+        delete("/credentials/tokens/:name", "Remove a token").nothing(),
+        post("/credentials/update", "Set the git password").body::<NewPassword>().nothing(),
+        get("/audit", "Who did what").query::<PageOf>().json::<Audit>(200),
+        get("/audit/verify", "Whether the audit log is whole").any(200, "application/json"),
+        post("/internal/push/:name", "What git's hook tells; on the host only").any_body().text(&["text/plain"]),
+        get("/git/:repository/*path", "git's smart HTTP").any(200, "application/octet-stream"),
+        post("/git/:repository/*path", "git's smart HTTP").any_body().any(200, "application/octet-stream"),
+    ]
+}

@@ -1,0 +1,12 @@
+//! `/openapi.json`: what this interface takes and answers.
+
+use http_types::StatusCode;
+use tide::Response;
+
+use super::super::{Call, openapi, respond};
+use crate::problem::Problem;
+
+pub async fn show(call: Call) -> Result<Response, Problem> {
+    call.count_open_call()?;
+    respond::json(StatusCode::Ok, &openapi::document())
+}
