@@ -320,14 +320,15 @@ impl Deploys {
         };
         if let Some(expect) = expect {
             let unit = name.unit();
+            // The unit forgets it when it starts again.
+            let mut status = 0;
             let why = tokio::select! {
                 answered = health::wait(release.port, &host, expect, limit) => answered.err(),
-                () = self.crashes(&unit, CRASHES) => Some(String::new()),
+                () = self.crashes(&unit, CRASHES, &mut status) => Some(String::new()),
             };
             if let Some(why) = why {
                 let facts = self.parts().units.unit(&unit).await.ok().flatten().unwrap_or_default();
                 return Err(if facts.restarts > 0 {
-                    let status = facts.exit_status;
                     DeployError::Start(format!("the program ends again and again, the last time with status {status}"))
                 } else {
                     let (port, seconds) = (release.container_port, limit.as_secs());
@@ -344,12 +345,15 @@ impl Deploys {
         Ok(())
     }
 
-    /// Returns when the unit has ended by itself `times` times.
-    async fn crashes(&self, unit: &str, times: u32) {
+    /// Returns when the unit has ended by itself `times` times; `status` is what it last ended with.
+    async fn crashes(&self, unit: &str, times: u32, status: &mut i32) {
         loop {
             sleep(Duration::from_millis(500)).await;
-            let facts = self.parts().units.unit(unit).await;
-            if facts.is_ok_and(|facts| facts.is_some_and(|facts| facts.restarts >= times)) {
+            let Ok(Some(facts)) = self.parts().units.unit(unit).await else { continue };
+            if facts.exit_status != 0 {
+                *status = facts.exit_status;
+            }
+            if facts.restarts >= times {
                 return;
             }
         }

@@ -134,7 +134,7 @@ def test_a_release_that_does_not_answer_keeps_the_old_one(host: Host, name: str,
     assert "Failed (unhealthy)" in clone.push()
     clone.commit({"Containerfile": base + 'CMD ["sh", "-c", "echo no luck >&2; exit 3"]\n'})
     said = clone.push()
-    assert "Failed (start-failed)" in said and "no luck" in said, said
+    assert "Failed (start-failed)" in said and "with status 3" in said and "no luck" in said, said
     assert host.serve(name).text == "good"
     releases = host.run("ls", "/var/lib/podkeeper/.config/containers/systemd").split()
     assert [file for file in releases if file.startswith(f"{name}@")] == [f"{name}@1.container", f"{name}@1.container.d"]
