@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -68,7 +69,7 @@ def http_backend(folder: pathlib.Path) -> Iterator[str]:
     running = []
     try:
         for argv in programs:
-            running.append(subprocess.Popen(argv, env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/bin"}))
+            running.append(subprocess.Popen(argv, env={**os.environ, "PATH": "/usr/sbin:/usr/bin:/bin"}, start_new_session=True))
 
         def answers() -> bool:
             with contextlib.suppress(requests.RequestException):
@@ -79,7 +80,7 @@ def http_backend(folder: pathlib.Path) -> Iterator[str]:
         yield "http://127.0.0.1:18080/git"
     finally:
         for process in reversed(running):
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait(20)
 
 
