@@ -98,8 +98,7 @@ fn container(spec: &ContainerSpec, text: &mut String) {
         line(text, "Volume", format_args!("{}:{}", spec.volume(name), literal(path)));
     }
     if spec.healthcheck {
-        // The image's own check decides when the unit is started. The startup check asks each second, so that a
-        // release is found healthy at once and not after the image's own interval, which may be minutes.
+        // The image's own check decides when the unit is started, as often as the image says.
         line(text, "Notify", "healthy");
     }
 }
