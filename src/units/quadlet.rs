@@ -53,9 +53,10 @@ pub fn render(spec: &ContainerSpec) -> String {
     text
 }
 
-/// The drop-in that lets a release start at boot.
-pub(super) const LIVE: &str =
-    "# This release has the traffic, and starts at boot.\n[Install]\nWantedBy=default.target\n";
+/// The drop-in that lets a release start at boot. Only the deployment waits for the health check: at boot Podman's word
+/// that it passed may get lost, since its sender ends at once, and systemd would then kill a service that answers.
+pub(super) const LIVE: &str = "# This release has the traffic, and starts at boot without waiting for its health check.\n\
+                               [Install]\nWantedBy=default.target\n\n[Container]\nNotify=false\n";
 
 /// `value` with nothing in it that systemd would expand.
 fn literal(value: &str) -> String {
