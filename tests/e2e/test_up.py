@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 from conftest import debs
-from host import HOST, ROOT, SLACK, Host, enter_network
+from host import HOST, ROOT, SLACK, Host, enter_network, wait_for
 
 NAME = f"up-{os.environ.get('PYTEST_XDIST_WORKER', 'x')}"
 
@@ -85,7 +85,10 @@ def test_up_makes_a_host_again_and_again_and_down_takes_it_away(machine):
         assert NAME not in subprocess.check_output([HOST, "list"], text=True).split()
         for left in (f"/run/podkeeper-up/{NAME}", f"/run/podkeeper-test/{NAME}", f"/var/tmp/podkeeper-test/{NAME}"):
             assert not pathlib.Path(left).exists()
-        assert forwarder not in subprocess.check_output(["ps", "-e", "-o", "pid="], text=True).split()
+        # It sees the host's end and ends by itself.
+        listed = lambda: subprocess.check_output(["ps", "-e", "-o", "pid=,stat="], text=True).splitlines()
+        gone = lambda: not any(line.split()[0] == forwarder and "Z" not in line.split()[1] for line in listed())
+        wait_for(gone, 10 * SLACK, "the forwarder has ended")
         with pytest.raises(requests.ConnectionError):
             requests.get(told["url"], timeout=10)
 
