@@ -74,9 +74,12 @@ pub fn run(path: &Path) -> Result<(), AgentError> {
     ended
 }
 
+/// The verifier of passkeys writes an error for whatever a stranger sends; what counts is in our own lines.
+const LOG: &str = "info,webauthn_rs=off,webauthn_rs_core=off";
+
 /// Structured fields for journald where systemd started us, else lines on standard error.
 fn start_log() {
-    let filter = || EnvFilter::try_from_env("PODKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = || EnvFilter::try_from_env("PODKEEPER_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok()).map(|layer| {
         layer
             .with_syslog_identifier("podkeeper".into())

@@ -65,6 +65,8 @@ pub struct Config {
     pub git: Git,
     /// What one request may take.
     pub limits: Limits,
+    /// Signing in.
+    pub auth: Auth,
 }
 
 /// Where the agent listens when systemd hands it no sockets, and how its address reads from outside.
@@ -77,6 +79,8 @@ pub struct Listen {
     pub local: PathBuf,
     /// The agent's address as a browser or git on another machine writes it, without a trailing slash.
     pub public_url: String,
+    /// Other addresses of the dashboard. Passkeys belong to one host each, so each has its own.
+    pub origins: Vec<String>,
     /// The address of a service, with `{name}` in the place of its name.
     pub service_url: String,
     /// Proxies whose `X-Forwarded-For` tells where a request comes from.
@@ -89,6 +93,7 @@ impl Default for Listen {
             web: SocketAddr::from(([127, 0, 0, 1], 7070)),
             local: PathBuf::from("/run/podkeeper/agent.sock"),
             public_url: "http://localhost:7070".into(),
+            origins: Vec::new(),
             service_url: "http://{name}.localhost:8080".into(),
             trusted_proxies: Vec::new(),
         }
@@ -293,6 +298,31 @@ impl Default for Limits {
     }
 }
 
+/// Signing in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// How long a session lasts that nobody uses.
+    #[serde(deserialize_with = "duration")]
+    pub session_idle: Duration,
+    /// How long a session lasts at all.
+    #[serde(deserialize_with = "duration")]
+    pub session_max: Duration,
+    /// How long a browser may take to answer with a passkey.
+    #[serde(deserialize_with = "duration")]
+    pub ceremony: Duration,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            session_idle: Duration::from_secs(7 * 24 * 3600),
+            session_max: Duration::from_secs(30 * 24 * 3600),
+            ceremony: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
 /// The configuration as it is now; a reload puts another in its place. A clone is another handle on the same one.
 #[derive(Debug, Clone)]
 pub struct LiveConfig {
@@ -329,7 +359,7 @@ impl LiveConfig {
     }
 }
 
-/// A length of time such as `"30s"`, `"15m"`, `"1h"` or `"500ms"`.
+/// A length of time such as `"30s"`, `"15m"`, `"1h"`, `"7d"` or `"500ms"`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -339,6 +369,7 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         "s" => Some(Duration::from_secs(n)),
         "m" => n.checked_mul(60).map(Duration::from_secs),
         "h" => n.checked_mul(3600).map(Duration::from_secs),
+        "d" => n.checked_mul(24 * 3600).map(Duration::from_secs),
         _ => None,
     });
     parsed.ok_or_else(|| {
@@ -383,8 +414,22 @@ impl Config {
         if !self.listen.service_url.contains("{name}") {
             return Err(("listen.service_url", "must hold `{name}`"));
         }
+        let longest = Duration::from_secs(366 * 24 * 3600);
+        for (key, length) in
+            [("auth.session_idle", self.auth.session_idle), ("auth.session_max", self.auth.session_max)]
+        {
+            if length.is_zero() || length > longest {
+                return Err((key, "must be more than nothing and at most a year"));
+            }
+        }
+        if self.listen.origins.len() > 16 {
+            return Err(("listen.origins", "takes at most 16 addresses"));
+        }
+        let origins = self.listen.origins.iter().map(|url| ("listen.origins", url));
         for (key, url) in
             [("listen.public_url", &self.listen.public_url), ("listen.service_url", &self.listen.service_url)]
+                .into_iter()
+                .chain(origins)
         {
             let http = url.starts_with("http://") || url.starts_with("https://");
             if !http || url.ends_with('/') {
@@ -455,6 +500,8 @@ mod tests {
             "[builds]\ntimeout = 5",
             "[listen]\nservice_url = \"http://x\"",
             "[listen]\npublic_url = \"localhost\"",
+            "[listen]\norigins = [\"pods.example.com\"]",
+            "[auth]\nsession_idle = \"0s\"",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

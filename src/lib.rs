@@ -24,6 +24,7 @@ pub mod auth;
 pub mod deploys;
 
 pub mod api;
+pub mod dashboard;
 pub mod http;
 pub mod socketio;
 

@@ -420,6 +420,10 @@ pub enum Actor {
     Token(String),
     /// Whoever has the git password.
     GitPassword,
+    /// A passkey, by its name.
+    Passkey(String),
+    /// An enrolment link, which registers a passkey and does nothing else.
+    Link,
     /// A process on the host that spoke over the agent's unix socket, by its user id.
     Local(u32),
     /// A forge that has the key of the service's hook, by its kind.
@@ -434,8 +438,10 @@ impl FromStr for Actor {
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.split_once(':') {
             Some(("token", name)) => Ok(Self::Token(name.to_owned())),
+            Some(("passkey", name)) => Ok(Self::Passkey(name.to_owned())),
             Some(("hook", sender)) => Ok(Self::Hook(sender.to_owned())),
             Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| NameError::Number(shown(uid))),
+            _ if text == "link" => Ok(Self::Link),
             _ if text == "agent" => Ok(Self::Agent),
             _ if text == "git-password" => Ok(Self::GitPassword),
             _ => Err(NameError::Number(shown(text))),
@@ -447,6 +453,8 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(name) => write!(f, "token:{name}"),
+            Self::Passkey(name) => write!(f, "passkey:{name}"),
+            Self::Link => f.write_str("link"),
             Self::Local(uid) => write!(f, "local:{uid}"),
             Self::Hook(sender) => write!(f, "hook:{sender}"),
             Self::Agent => f.write_str("agent"),

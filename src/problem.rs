@@ -24,6 +24,10 @@ pub enum Code {
     InvalidEnv,
     /// A setting that can't be.
     InvalidSetting,
+    /// A passkey that can't be registered.
+    InvalidPasskey,
+    /// Passkeys or cookies don't work at the address by which the browser came.
+    UnfitAddress,
     /// Nobody is signed in.
     NotSignedIn,
     /// Signed in, but not allowed.
@@ -88,7 +92,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::BadRequest,
         Self::InvalidName,
         Self::NameReserved,
@@ -97,6 +101,8 @@ impl Code {
         Self::InvalidUri,
         Self::InvalidEnv,
         Self::InvalidSetting,
+        Self::InvalidPasskey,
+        Self::UnfitAddress,
         Self::NotSignedIn,
         Self::Forbidden,
         Self::WrongOrigin,
@@ -141,6 +147,8 @@ impl Code {
             Self::InvalidUri => "invalid-uri",
             Self::InvalidEnv => "invalid-env",
             Self::InvalidSetting => "invalid-setting",
+            Self::InvalidPasskey => "invalid-passkey",
+            Self::UnfitAddress => "unfit-address",
             Self::NotSignedIn => "not-signed-in",
             Self::Forbidden => "forbidden",
             Self::WrongOrigin => "wrong-origin",

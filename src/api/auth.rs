@@ -1,10 +1,14 @@
-//! Sessions.
+//! Passkeys and sessions.
 
+use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::fields;
+use crate::names::{Scope, ServiceName};
 use crate::store;
 
 /// What signs a browser in.
@@ -30,10 +34,14 @@ impl<'de> Deserialize<'de> for SecretText {
 pub struct Session {
     /// Its number.
     pub id: i64,
-    /// The token that it was signed in with.
-    pub token: String,
+    /// The token or the passkey that it was signed in with, as `token:NAME` or `passkey:NAME`.
+    pub actor: String,
     /// What the browser says of itself.
     pub client: String,
+    /// Where it was last seen.
+    pub address: String,
+    /// Whether it is the one that asks.
+    pub current: bool,
     /// When it began.
     #[schemars(with = "super::fields::Moment")]
     pub created: Timestamp,
@@ -45,15 +53,123 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
-impl From<store::Session> for Session {
-    fn from(session: store::Session) -> Self {
+impl Session {
+    /// `current` is the session that asks.
+    #[must_use]
+    pub fn of(session: store::Session, current: Option<i64>) -> Self {
         Self {
             id: session.id,
-            token: session.token,
+            actor: session.actor.to_string(),
             client: session.client,
+            address: session.address,
+            current: current == Some(session.id),
             created: session.created,
             last_seen: session.last_seen,
             expires: session.expires,
         }
     }
+}
+
+/// Which sessions end.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EndSessions {
+    /// All but the one that asks.
+    #[serde(default, deserialize_with = "fields::flag")]
+    pub others: bool,
+}
+
+/// A browser's answer to registration options.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterPasskey {
+    /// The credential's id, as base64url.
+    pub id: String,
+    /// The browser's `RegistrationResponseJSON`, which carries the public key.
+    #[serde(deserialize_with = "fields::json")]
+    pub key: Value,
+    /// What its owner calls it.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// A browser's answer to login options.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The browser's `AuthenticationResponseJSON`.
+    #[serde(deserialize_with = "fields::json")]
+    pub key: Value,
+}
+
+/// A passkey's new name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenamePasskey {
+    /// 1 to 64 characters.
+    pub name: String,
+}
+
+/// A passkey.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Passkey {
+    /// The credential's id, as base64url.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// The host that it is for, and no other.
+    pub host: String,
+    /// How the browser says that its authenticator is reached.
+    pub transports: Vec<String>,
+    /// Whether it may be copied to its owner's other devices.
+    pub backup_eligible: bool,
+    /// Whether it has been.
+    pub backed_up: bool,
+    /// When it was made.
+    #[schemars(with = "super::fields::Moment")]
+    pub created: Timestamp,
+    /// When it last signed somebody in.
+    #[schemars(with = "Option<super::fields::Moment>")]
+    pub last_used: Option<Timestamp>,
+}
+
+impl From<store::Passkey> for Passkey {
+    fn from(passkey: store::Passkey) -> Self {
+        Self {
+            id: BASE64URL_NOPAD.encode(&passkey.credential),
+            name: passkey.name,
+            host: passkey.rp_id,
+            transports: passkey.transports,
+            backup_eligible: passkey.standing.backup_eligible,
+            backed_up: passkey.standing.backup_state,
+            created: passkey.created,
+            last_used: passkey.last_used,
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Who {
+    /// As it is written beside what it does.
+    pub actor: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// To this service only.
+    pub service: Option<ServiceName>,
+    /// The session's number, where there is one.
+    pub session: Option<i64>,
+    /// When its session or token ends.
+    #[schemars(with = "Option<super::fields::Moment>")]
+    pub ends: Option<Timestamp>,
+}
+
+/// An enrolment link.
+#[derive(JsonSchema, Serialize)]
+pub struct Enrolment {
+    /// The link, shown this once.
+    pub url: String,
+    /// When it ends.
+    #[schemars(with = "super::fields::Moment")]
+    pub expires: Timestamp,
 }

@@ -23,6 +23,14 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
+/// A JSON value, or the same as text.
+pub fn json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => serde_json::from_str(&text).map_err(|_| D::Error::custom("a JSON object is wanted")),
+        value => Ok(value),
+    }
+}
+
 /// A whole number, as JSON or as text.
 pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     match Value::deserialize(deserializer)? {

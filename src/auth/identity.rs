@@ -7,7 +7,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::tokens::PREFIX;
-use super::{Auth, Peer, Presented};
+use super::{Auth, Peer, Presented, hash};
 use crate::names::{Actor, Scope, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::store::{Grant, Session, StoreError, Token};
@@ -36,6 +36,8 @@ pub enum Credential {
     Session(i64),
     /// The git password that was set at this time.
     GitPassword(Timestamp),
+    /// An enrolment link, by its row.
+    Link(i64),
 }
 
 /// How a credential may come.
@@ -43,6 +45,8 @@ pub enum Credential {
 pub enum Way {
     /// The session's cookie, or a token as `Authorization: Bearer`.
     Web,
+    /// The same, or an enrolment link's secret as `Authorization: Enroll`.
+    Enroll,
     /// The git password, or a token, as the password of Basic authentication, which is what git can send.
     Git,
 }
@@ -71,9 +75,18 @@ impl Identity {
         }
     }
 
+    fn of_link((id, ends): (i64, Timestamp)) -> Self {
+        Self {
+            actor: Actor::Link,
+            grant: Grant { scope: Scope::Admin, service: None },
+            credential: Credential::Link(id),
+            ends: Some(ends),
+        }
+    }
+
     fn of_session(session: Session) -> Self {
         Self {
-            actor: Actor::Token(session.token),
+            actor: session.actor,
             grant: session.grant,
             credential: Credential::Session(session.id),
             ends: Some(session.expires),
@@ -93,12 +106,14 @@ impl Auth {
         let header = presented.authorization.as_deref();
         let header = header.map(|header| header.split_once(' ').unwrap_or((header, "")));
         match (way, header) {
-            (Way::Web, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => {
+            (Way::Enroll, Some((scheme, secret))) if scheme.eq_ignore_ascii_case("enroll") => {
+                self.by_link(presented, secret.trim()).await
+            }
+            (Way::Web | Way::Enroll, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => {
                 self.by_token(presented, token.trim()).await
             }
-            (Way::Web, None) => {
-                let Some(value) = &presented.cookie else { return Ok(None) };
-                let found = self.session(value).await.map_err(failed)?;
+            (Way::Web | Way::Enroll, None) => {
+                let found = self.session(presented).await.map_err(failed)?;
                 if found.is_some() {
                     self.same_origin(presented)?;
                 }
@@ -114,6 +129,14 @@ impl Auth {
             }
             _ => Ok(None),
         }
+    }
+
+    async fn by_link(&self, presented: &Presented, secret: &str) -> Result<Option<Identity>, Problem> {
+        let found = self.store.link(hash(secret)).await.map_err(failed)?;
+        if found.is_none() {
+            self.wrong_key(presented)?;
+        }
+        Ok(found.map(Identity::of_link))
     }
 
     async fn by_token(&self, presented: &Presented, token: &str) -> Result<Option<Identity>, Problem> {
@@ -133,10 +156,12 @@ impl Auth {
                 Ok(token.map(Identity::of_token))
             }
             Credential::Session(id) => {
-                let session = self.store.session_by_id(id).await.map_err(failed)?;
+                let session = self.session_by_id(id).await.map_err(failed)?;
                 Ok(session.map(Identity::of_session))
             }
             Credential::GitPassword(changed) => self.password_of(changed).await,
+            // A link opens nothing that goes on.
+            Credential::Link(_) => Ok(None),
         }
     }
 }

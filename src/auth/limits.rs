@@ -75,6 +75,14 @@ impl Auth {
         limits.count(&limits.guesses, network(address), "too many wrong keys came from this address")
     }
 
+    /// Counts what was refused for the passkey, the link or the signature that was shown.
+    pub fn guessed<T>(&self, presented: &Presented, shown: Result<T, Problem>) -> Result<T, Problem> {
+        if let Err(Problem { code: Code::NotSignedIn | Code::InvalidPasskey, .. }) = shown {
+            self.wrong_key(presented)?;
+        }
+        shown
+    }
+
     /// Counts a try at what a person chose, before it is looked at: by the address, and by `credential` from wherever
     /// they come.
     pub fn attempt(&self, presented: &Presented, credential: &str) -> Result<(), Problem> {

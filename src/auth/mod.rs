@@ -2,12 +2,15 @@
 //! shown once and kept as a hash.
 
 mod audit;
+mod ceremonies;
 mod identity;
 mod limits;
 mod origin;
+mod passkeys;
 mod password;
 mod presented;
 mod sessions;
+mod site;
 mod tokens;
 
 use std::sync::Arc;
@@ -17,7 +20,9 @@ use sha2::{Digest, Sha256};
 
 pub use audit::Deed;
 pub use identity::{Credential, Identity, Way};
-pub use presented::{COOKIES, Peer, Presented};
+pub use presented::{Peer, Presented};
+pub use sessions::SignedIn;
+pub use site::Site;
 
 use audit::Refusals;
 use limits::Limits;
@@ -36,6 +41,7 @@ pub struct Auth {
     limits: Arc<Limits>,
     passwords: Arc<Passwords>,
     refusals: Arc<Refusals>,
+    open: Arc<passkeys::Open>,
 }
 
 impl Auth {
@@ -44,7 +50,7 @@ impl Auth {
     pub fn new(store: Store, events: Events, config: LiveConfig) -> Self {
         let limits = Arc::new(Limits::new(config.get().limits.guesses));
         let (passwords, refusals) = (Arc::new(Passwords::new()), Arc::default());
-        Self { store, events, config, limits, passwords, refusals }
+        Self { store, events, config, limits, passwords, refusals, open: Arc::new(passkeys::Open::new()) }
     }
 }
 
@@ -87,6 +93,7 @@ mod tests {
             safe: true,
             authorization,
             cookie,
+            secure_cookie: None,
             origin: None,
             fetch_site: None,
             fetch_mode: None,
@@ -107,8 +114,8 @@ mod tests {
         let with_token = presented(Some(format!("Bearer {}", token.expose_secret())), None);
         let identity = auth.identify(&with_token, Way::Web).await.unwrap().unwrap();
         assert_eq!((&identity.actor, &identity.grant), (&Actor::Token("laptop".into()), &READ));
-        let (cookie, ..) = auth.sign_in(&token, "a browser\n").await.unwrap().unwrap();
-        let with_cookie = presented(None, Some(cookie.expose_secret().to_owned()));
+        let signed_in = auth.sign_in(&token, &presented(None, None), "a browser\n").await.unwrap().unwrap();
+        let with_cookie = presented(None, Some(signed_in.value.expose_secret().to_owned()));
         let session = auth.identify(&with_cookie, Way::Web).await.unwrap().unwrap();
         assert_eq!((&session.actor, &session.grant), (&identity.actor, &READ));
         assert!(matches!(session.credential, Credential::Session(_)) && session.ends.is_some());

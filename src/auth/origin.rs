@@ -8,7 +8,7 @@ impl Auth {
     /// decides, and a request that tells neither is refused where it could change something.
     pub fn same_origin(&self, presented: &Presented) -> Result<(), Problem> {
         let same = match (&presented.origin, &presented.fetch_site) {
-            (Some(origin), _) if origin != "null" => self.is_ours(origin, presented.host.as_deref()),
+            (Some(origin), _) if origin != "null" => self.is_ours(origin, presented),
             (_, Some(site)) if presented.safe => {
                 // A link from elsewhere may be followed; a script or an image from elsewhere gets nothing.
                 let followed = presented.fetch_mode.as_deref() == Some("navigate");
@@ -25,18 +25,9 @@ impl Auth {
         }
     }
 
-    /// Whether a page of this origin was served by us: under our public address, or under the host that it now asks.
-    fn is_ours(&self, origin: &str, host: Option<&str>) -> bool {
-        let config = self.config.get();
-        let public = config.listen.public_url.as_str();
-        if origin.eq_ignore_ascii_case(public) {
-            return true;
-        }
-        let named = |url: &str, host: &str| {
-            url.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
-        };
-        // Under the public name only the public scheme is ours.
-        host.is_some_and(|host| named(origin, host) && !named(public, host))
+    /// Whether a page of this origin was served by us: at a configured address, or at the one that it now asks.
+    fn is_ours(&self, origin: &str, presented: &Presented) -> bool {
+        self.site(presented).is_ok_and(|site| site.is(origin))
     }
 }
 

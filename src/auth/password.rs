@@ -99,6 +99,12 @@ impl Auth {
         Ok(())
     }
 
+    /// When the git password was set last, where there is one.
+    pub async fn password_changed(&self) -> Result<Option<Timestamp>, Problem> {
+        let stored = self.store.git_password().await.map_err(failed)?;
+        Ok(stored.map(|stored| stored.changed))
+    }
+
     /// Who has this git password. Where none is set the way to one is told.
     pub(super) async fn by_password(
         &self,

@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
 use http::{Method, Request};
 
-/// The name of the session's cookie on plain loopback, and over TLS.
-pub const COOKIES: [&str; 2] = ["podkeeper", "__Host-podkeeper"];
+use super::site::{PLAIN, SECURE};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -35,8 +34,10 @@ pub struct Presented {
     pub safe: bool,
     /// `Authorization`. One that can't be read is an empty text: present, and good for nothing.
     pub authorization: Option<String>,
-    /// The session cookie's value.
+    /// The value of the session cookie of pages without TLS.
     pub cookie: Option<String>,
+    /// The value of the session cookie of pages with TLS, which only such a page can set.
+    pub secure_cookie: Option<String>,
     /// `Origin`.
     pub origin: Option<String>,
     /// `Sec-Fetch-Site`.
@@ -73,7 +74,8 @@ impl Presented {
             peer,
             safe: [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()),
             authorization: single(headers, &AUTHORIZATION),
-            cookie: headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(cookie),
+            cookie: cookie(headers, PLAIN),
+            secure_cookie: cookie(headers, SECURE),
             origin: single(headers, &ORIGIN),
             fetch_site: single(headers, &SEC_FETCH_SITE),
             fetch_mode: single(headers, &SEC_FETCH_MODE),
@@ -95,11 +97,12 @@ impl Presented {
     }
 }
 
-/// The session cookie's value in a `Cookie` header (RFC 6265, section 5.4).
-fn cookie(header: &str) -> Option<String> {
-    header.split(';').find_map(|pair| {
+/// A cookie's value (RFC 6265, section 5.4).
+fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|header| header.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        COOKIES.contains(&name).then(|| value.to_owned())
+        (name == wanted).then(|| value.to_owned())
     })
 }
 
@@ -109,10 +112,11 @@ mod tests {
 
     #[test]
     fn the_session_is_found_among_other_cookies() {
-        assert_eq!(cookie("a=b; podkeeper=x=y; c").as_deref(), Some("x=y"));
-        assert_eq!(cookie("__Host-podkeeper=z").as_deref(), Some("z"));
-        for other in ["", "podkeeper", "xpodkeeper=a", "a=podkeeper=b", "Podkeeper=a"] {
-            assert_eq!(cookie(other), None, "{other}");
+        let headers = |text: &'static str| HeaderMap::from_iter([(COOKIE, text.parse().unwrap())]);
+        assert_eq!(cookie(&headers("a=b; podkeeper=x=y; c"), PLAIN).as_deref(), Some("x=y"));
+        assert_eq!(cookie(&headers("podkeeper=a;__Host-podkeeper=z"), SECURE).as_deref(), Some("z"));
+        for other in ["", "podkeeper", "xpodkeeper=a", "a=podkeeper=b", "Podkeeper=a", "__Host-podkeeper=a"] {
+            assert_eq!(cookie(&headers(other), PLAIN), None, "{other}");
         }
     }
 

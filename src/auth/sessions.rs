@@ -1,53 +1,150 @@
-//! Sessions: what a browser gets for a token, as a cookie.
+//! Sessions: what a browser gets for a token or a passkey, as a cookie.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
-use super::{Auth, hash, random};
+use super::{Auth, Presented, Site, hash, random};
 use crate::events::Event;
 use crate::names::Actor;
-use crate::problem::{Code, Problem};
-use crate::store::{Session, StoreError};
+use crate::problem::{Code, Problem, chain};
+use crate::store::{NewSession, Passkey, Session, SignedBy, StoreError};
 
-/// How long a session lasts.
-const SESSION: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// A browser that has just been signed in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The cookie's value.
+    pub value: SecretString,
+    /// When the session ends.
+    pub expires: Timestamp,
+    /// With what.
+    pub actor: Actor,
+}
+
+fn told(error: StoreError) -> Problem {
+    tracing::error!("sessions: {}", chain(&error));
+    error.problem()
+}
 
 impl Auth {
-    /// Signs a browser in; the answer is the cookie's value, when it ends, and whose it is. None: it is no token.
+    /// Signs a browser in with a token. None: it is no token.
     pub async fn sign_in(
         &self,
         token: &SecretString,
+        presented: &Presented,
         client: &str,
-    ) -> Result<Option<(SecretString, Timestamp, Actor)>, StoreError> {
-        let Some(token) = self.token(token.expose_secret()).await? else { return Ok(None) };
-        let value = random();
-        let latest = Timestamp::now() + SESSION;
-        let expires = token.expires.map_or(latest, |ends| ends.min(latest));
-        let client = client.chars().filter(|c| !c.is_control()).take(200).collect();
-        self.store.create_session(hash(&value), token.id, expires, client).await?;
-        Ok(Some((value.into(), expires, Actor::Token(token.name))))
+    ) -> Result<Option<SignedIn>, Problem> {
+        let Some(token) = self.token(token.expose_secret()).await.map_err(told)? else { return Ok(None) };
+        let actor = Actor::Token(token.name);
+        self.begin_session(SignedBy::Token(token.id), actor, token.expires, presented, client).await.map(Some)
     }
 
-    /// The session of a cookie's value.
-    pub(super) async fn session(&self, value: &str) -> Result<Option<Session>, StoreError> {
-        if value.len() > 200 {
-            return Ok(None);
+    /// Signs a browser in with a passkey's answer.
+    pub async fn sign_in_with_passkey(
+        &self,
+        site: &Site,
+        key: Value,
+        presented: &Presented,
+        client: &str,
+    ) -> Result<SignedIn, Problem> {
+        let passkey = self.guessed(presented, self.finish_login(site, key).await)?;
+        self.sign_in_as(passkey, presented, client).await
+    }
+
+    /// Signs a browser in whose passkey was verified just now.
+    pub async fn sign_in_as(&self, passkey: Passkey, presented: &Presented, client: &str) -> Result<SignedIn, Problem> {
+        let actor = Actor::Passkey(passkey.name);
+        self.begin_session(SignedBy::Passkey(passkey.id), actor, None, presented, client).await
+    }
+
+    async fn begin_session(
+        &self,
+        by: SignedBy,
+        actor: Actor,
+        ends: Option<Timestamp>,
+        presented: &Presented,
+        client: &str,
+    ) -> Result<SignedIn, Problem> {
+        let value = random();
+        let latest = Timestamp::now() + self.config.get().auth.session_max;
+        let expires = ends.map_or(latest, |ends| ends.min(latest));
+        let new = NewSession {
+            hash: hash(&value),
+            by,
+            expires,
+            client: client.chars().filter(|c| !c.is_control()).take(200).collect(),
+            address: self.place(presented),
+            replaces: self.cookie(presented).map(hash),
+        };
+        let replaces = new.replaces.is_some();
+        self.store.create_session(new, self.idle()).await.map_err(told)?;
+        if replaces {
+            self.events.publish(Event::Credentials);
         }
-        self.store.session(hash(value)).await
+        tracing::info!(actor = %actor, "signed in");
+        Ok(SignedIn { value: value.into(), expires, actor })
+    }
+
+    /// Where a browser is.
+    fn place(&self, presented: &Presented) -> String {
+        self.address(presented).map_or_else(|| "this host".to_owned(), |address| address.to_string())
+    }
+
+    /// How long a session may be unused, in microseconds.
+    fn idle(&self) -> i64 {
+        i64::try_from(self.config.get().auth.session_idle.as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// The session of a request's cookie.
+    pub(super) async fn session(&self, presented: &Presented) -> Result<Option<Session>, StoreError> {
+        match self.cookie(presented) {
+            Some(value) if value.len() <= 200 => {
+                self.store.session(hash(value), self.idle(), self.place(presented)).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The session of this row.
+    pub(super) async fn session_by_id(&self, id: i64) -> Result<Option<Session>, StoreError> {
+        self.store.session_by_id(id, self.idle()).await
+    }
+
+    /// The cookie's value. The cookie that a page without TLS could set counts only where we are seen without TLS.
+    fn cookie<'a>(&self, presented: &'a Presented) -> Option<&'a str> {
+        let plain = self.site(presented).is_ok_and(|site| !site.secure());
+        let secure = presented.secure_cookie.as_deref();
+        secure.or_else(|| presented.cookie.as_deref().filter(|_| plain))
     }
 
     /// All sessions, the newest first.
-    pub async fn sessions(&self) -> Result<Vec<Session>, StoreError> {
-        self.store.sessions().await
+    pub async fn sessions(&self) -> Result<Vec<Session>, Problem> {
+        self.store.sessions(self.idle()).await.map_err(told)
+    }
+
+    /// Ends the session that a request comes with, and tells whose it was.
+    pub async fn leave(&self, presented: &Presented) -> Result<Option<Actor>, Problem> {
+        let Some(session) = self.session(presented).await.map_err(told)? else { return Ok(None) };
+        if self.store.remove_session(session.id).await.map_err(told)? {
+            self.events.publish(Event::Credentials);
+        }
+        Ok(Some(session.actor))
     }
 
     /// Ends a session.
     pub async fn sign_out(&self, id: i64) -> Result<(), Problem> {
-        if self.store.remove_session(id).await.map_err(|error| error.problem())? {
+        if self.store.remove_session(id).await.map_err(told)? {
             self.events.publish(Event::Credentials);
             Ok(())
         } else {
             Err(Problem::new(Code::NotFound, "there is no session of this number"))
         }
+    }
+
+    /// Ends all sessions, but the one of this number.
+    pub async fn sign_out_all(&self, kept: Option<i64>) -> Result<(), Problem> {
+        self.store.remove_sessions(kept).await.map_err(told)?;
+        self.events.publish(Event::Credentials);
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod doctor;
+mod enroll;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -33,6 +34,12 @@ enum Command {
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print a link that registers a passkey, good once and for ten minutes; also where all passkeys are lost
+    Enroll {
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// API tokens: for signing in, for git, and for programs
     #[command(subcommand)]
     Token(TokenCommand),
@@ -128,6 +135,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
             Config::load(&file, optional)?;
             writeln!(std::io::stdout(), "{} is good", file.display())?;
         }
+        Command::Enroll { json } => enroll::run(&Config::load(&arguments.config, true)?, json)?,
         Command::Token(command) => token(&Config::load(&arguments.config, true)?, command)?,
         Command::Audit(AuditCommand::Verify) => return audit_verify(&Config::load(&arguments.config, true)?),
         Command::Doctor { json } => return doctor::run(&Config::load(&arguments.config, true)?, json),

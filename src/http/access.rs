@@ -23,6 +23,8 @@ pub enum Lock {
     Deploy,
     /// The same for everything, secrets too.
     Admin,
+    /// Whoever may do everything, and whoever has an enrolment link's secret: to register a passkey.
+    Enroll,
     /// A process on the host over the unix socket: root and the service user's group.
     Local,
     /// The git password, or a token, in Basic authentication, which is what git can send. A fetch is reading, a push is
@@ -41,7 +43,11 @@ pub async fn authorise(
         return Ok(None);
     }
     let presented = presented(request)?;
-    let way = if lock == Lock::Git { Way::Git } else { Way::Web };
+    let way = match lock {
+        Lock::Git => Way::Git,
+        Lock::Enroll => Way::Enroll,
+        _ => Way::Web,
+    };
     if lock == Lock::Local && !matches!(presented.peer, Peer::Local { .. }) {
         return Err(only_local());
     }
@@ -51,6 +57,8 @@ pub async fn authorise(
             Lock::Git => Problem::new(Code::NotSignedIn, "git wants the git password, or a token as the password").with_hint(
                 "`podkeeper token create --name NAME` on the host makes a token; any user name will do",
             ),
+            Lock::Enroll => Problem::new(Code::NotSignedIn, "you are not signed in, and no enrolment link let you in")
+                .with_hint("a link is good once and for ten minutes; `podkeeper enroll` on the host makes one"),
             _ => Problem::new(Code::NotSignedIn, "you are not signed in").with_hint(
                 "`podkeeper token create --name NAME` on the host makes a token; send it as `Authorization: Bearer`, or \
                  sign in with it",
@@ -62,7 +70,7 @@ pub async fn authorise(
         Lock::Open | Lock::Key | Lock::Own => return Ok(Some(identity)),
         Lock::Read => Scope::Read,
         Lock::Deploy => Scope::Deploy,
-        Lock::Admin | Lock::Local => Scope::Admin,
+        Lock::Admin | Lock::Enroll | Lock::Local => Scope::Admin,
         Lock::Git if pushes(request)? => Scope::Deploy,
         Lock::Git => Scope::Read,
     };

@@ -123,6 +123,15 @@ impl Call {
         access::presented(&self.request)
     }
 
+    /// A page elsewhere must sign nobody in or out, not even with a token of its own. Programs send no `Origin`.
+    fn own_page(&self) -> Result<(), Problem> {
+        let presented = self.presented()?;
+        if presented.origin.is_some() || presented.fetch_site.is_some() {
+            self.state().auth().same_origin(presented)?;
+        }
+        Ok(())
+    }
+
     /// A part of the path, decoded.
     fn param(&self, name: &str) -> Result<String, Problem> {
         access::param(&self.request, name)
@@ -189,7 +198,6 @@ impl tide::Endpoint<State> for Endpoint {
         if route.lock != Lock::Open && response.header("cache-control").is_none() {
             response.insert_header("cache-control", "no-store");
         }
-        response.insert_header("x-content-type-options", "nosniff");
         Ok(response)
     }
 }
@@ -201,6 +209,7 @@ pub fn app(state: State) -> tide::Server<State> {
     for route in table::ROUTES {
         app.at(route.path).method(route.method, Endpoint { route });
     }
+    app.with(Headers);
     app.with(Unmatched);
     app
 }
@@ -218,6 +227,35 @@ pub fn body_limit(state: &State, path: &str) -> BodyLimit {
         config.limits.body_kib.saturating_mul(1024)
     };
     BodyLimit { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), silence: config.limits.body_timeout }
+}
+
+/// What an answer that is no page lets a browser do with it.
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+/// A year: a browser that came over TLS once never comes without.
+const HSTS: &str = "max-age=31536000";
+
+/// The headers that every answer has. No other site's page may read anything: there is no CORS.
+#[derive(Debug)]
+struct Headers;
+
+#[async_trait::async_trait]
+impl tide::Middleware<State> for Headers {
+    async fn handle(&self, request: tide::Request<State>, next: tide::Next<'_, State>) -> tide::Result {
+        let site = access::presented(&request).and_then(|presented| request.state().auth().site(presented));
+        let secure = site.is_ok_and(|site| site.secure());
+        let mut response = next.run(request).await;
+        response.insert_header("x-content-type-options", "nosniff");
+        response.insert_header("referrer-policy", "same-origin");
+        response.insert_header("cross-origin-opener-policy", "same-origin");
+        response.insert_header("cross-origin-resource-policy", "same-origin");
+        if response.header("content-security-policy").is_none() {
+            response.insert_header("content-security-policy", NOTHING);
+        }
+        if secure {
+            response.insert_header("strict-transport-security", HSTS);
+        }
+        Ok(response)
+    }
 }
 
 /// Says what tide leaves empty: 404, 405 with `Allow`, and OPTIONS.

@@ -54,9 +54,11 @@ impl Record {
                 let note = response.ext::<Note>().cloned().unwrap_or_default();
                 let tells = note.actor.is_some();
                 deed.actor = note.actor.or(deed.actor);
+                // What anybody may ask for, such as what to sign, is nobody's deed.
+                let somebodys = deed.actor.is_some();
                 deed.detail = note.detail;
                 deed.result = u16::from(response.status()).to_string();
-                if self.changes || tells {
+                if tells || (self.changes && somebodys) {
                     self.auth.done(deed).await;
                 }
             }

@@ -28,6 +28,8 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidEnv
         | Code::InvalidSetting
         | Code::WeakPassword
+        | Code::InvalidPasskey
+        | Code::UnfitAddress
         | Code::NoCommits
         | Code::NoRecipe => StatusCode::UnprocessableEntity,
         Code::RateLimited => StatusCode::TooManyRequests,

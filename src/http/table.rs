@@ -4,7 +4,8 @@ use http_types::Method;
 
 use super::access::Lock;
 use super::routes::{
-    audit, deployments, env, git, health, hooks, logs, openapi, password, push, services, sessions, tokens,
+    audit, credentials, dashboard, deployments, env, git, health, hooks, logs, openapi, password, push, services,
+    sessions, tokens,
 };
 use super::{Answer, Call};
 
@@ -41,6 +42,9 @@ macro_rules! routes {
 }
 
 routes! {
+    Get "/" Open dashboard::page,
+    Get "/assets/:file" Open dashboard::asset,
+
     Get "/healthz" Open health::alive,
     Get "/readyz" Open health::ready,
     Get "/openapi.json" Open openapi::show,
@@ -76,6 +80,7 @@ routes! {
 
     Post "/sessions" Open sessions::sign_in,
     Get "/sessions" Admin sessions::list,
+    Delete "/sessions" Admin sessions::remove_all,
     Delete "/sessions/current" Own sessions::leave,
     Delete "/sessions/:id" Admin sessions::remove,
 
@@ -87,6 +92,17 @@ routes! {
     Get "/audit" Admin audit::list,
     Get "/audit/verify" Admin audit::verify,
 
+    Get "/credentials" Admin credentials::list,
+    Get "/credentials/session" Own credentials::who,
+    Post "/credentials/logout" Open credentials::logout,
+    Post "/credentials/fido/register/options" Enroll credentials::register_options,
+    Post "/credentials/fido/register" Enroll credentials::register,
+    Post "/credentials/fido/login/options" Open credentials::login_options,
+    Post "/credentials/fido/login" Open credentials::login,
+    Patch "/credentials/fido/:id" Admin credentials::rename,
+    Delete "/credentials/fido/:id" Admin credentials::remove,
+
+    Post "/internal/enrolments" Local credentials::enroll,
     Post "/internal/push/:name" Local push::pushed,
 
     Get "/git/:repository/*path" Git git::answer,

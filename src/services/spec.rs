@@ -69,7 +69,9 @@ pub fn is_given(host: &HostName, config: &Config) -> bool {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         rest.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase()
     };
-    if host.as_str() == host_of(&config.listen.public_url) {
+    let own = std::iter::once(&config.listen.public_url).chain(&config.listen.origins);
+    // A browser sends the dashboard's cookie to whatever has the dashboard's host, on any port.
+    if host.as_str() == "localhost" || own.into_iter().any(|url| host.as_str() == host_of(url)) {
         return true;
     }
     let pattern = host_of(&config.listen.service_url);

@@ -7,6 +7,7 @@ mod deployments;
 mod env;
 mod hooks;
 mod lane;
+mod passkeys;
 mod password;
 mod releases;
 mod services;
@@ -23,21 +24,23 @@ pub use audit::{AuditEntry, AuditRow, AuditState};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
+pub use passkeys::{NewPasskey, Passkey, Standing};
 pub use password::GitPassword;
 pub use releases::{NewRelease, Release};
 pub use services::{Desired, NewService, Service, Settings, Source};
-pub use sessions::Session;
+pub use sessions::{NewSession, Session, SignedBy};
 pub use tokens::{Grant, SecretHash, Token};
 
 use crate::problem::{Code, Problem};
 use lane::Lane;
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
     include_str!("migrations/004.sql"),
+    include_str!("migrations/005.sql"),
 ];
 
 /// Why the store refused.
@@ -99,6 +102,18 @@ pub enum StoreError {
     /// A token of this name exists already.
     #[error("a token named `{0}` exists already")]
     TokenTaken(String),
+    /// The credential is registered already.
+    #[error("this passkey is registered already")]
+    PasskeyKnown,
+    /// It is the last passkey.
+    #[error("this is the last passkey, and without one nobody could sign in with one any more")]
+    LastPasskey,
+    /// All passkeys that there may be exist.
+    #[error("this host has all the passkeys that it takes")]
+    PasskeysFull,
+    /// The enrolment link was used or has ended.
+    #[error("the enrolment link was used already, or its time is over")]
+    LinkUsed,
     /// A service has this domain already.
     #[error("the domain `{0}` leads to a service already")]
     DomainTaken(String),
@@ -122,7 +137,15 @@ impl StoreError {
             Self::NoService(_) | Self::NoDeployment(_) => Code::NotFound,
             Self::NoRelease(_) => Code::ReleaseGone,
             Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
-            Self::Full => Code::Exhausted,
+            Self::PasskeyKnown => Code::Conflict,
+            Self::LastPasskey => {
+                return Problem::new(Code::Conflict, self.to_string()).with_hint("register another one first");
+            }
+            Self::LinkUsed => {
+                return Problem::new(Code::NotSignedIn, self.to_string())
+                    .with_hint("`podkeeper enroll` on the host makes another one");
+            }
+            Self::Full | Self::PasskeysFull => Code::Exhausted,
             Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DiskFull => {
                 return Problem::disk_full();
             }

@@ -15,6 +15,8 @@ enum Who {
     Nobody,
     WrongKey,
     ExpiredSession,
+    /// With an enrolment link's secret.
+    Link,
     WrongOrigin,
     NoOrigin,
     Session,
@@ -30,10 +32,11 @@ enum Of {
 }
 
 /// Those who hold the most come last, since what they open may change something.
-const ALL: [Who; 15] = [
+const ALL: [Who; 16] = [
     Who::Nobody,
     Who::WrongKey,
     Who::ExpiredSession,
+    Who::Link,
     Who::WrongOrigin,
     Who::NoOrigin,
     Who::Token(Scope::Read, Of::Other),
@@ -68,10 +71,11 @@ fn expected(route: &Route, who: Who) -> Verdict {
         Lock::Read => Some(Scope::Read),
         Lock::Git if safe => Some(Scope::Read),
         Lock::Deploy | Lock::Git => Some(Scope::Deploy),
-        Lock::Admin => Some(Scope::Admin),
+        Lock::Admin | Lock::Enroll => Some(Scope::Admin),
     };
     match who {
-        Who::Nobody | Who::WrongKey | Who::ExpiredSession => Verdict::NotSignedIn,
+        Who::Link if route.lock == Lock::Enroll => Verdict::Opens,
+        Who::Nobody | Who::WrongKey | Who::ExpiredSession | Who::Link => Verdict::NotSignedIn,
         // Git never comes with a cookie.
         Who::WrongOrigin | Who::NoOrigin | Who::Session if route.lock == Lock::Git => Verdict::NotSignedIn,
         Who::WrongOrigin => Verdict::WrongOrigin,
@@ -127,6 +131,7 @@ struct Keys {
     tokens: Vec<(Scope, Of, String)>,
     expired: String,
     session: String,
+    link: String,
 }
 
 impl Keys {
@@ -153,7 +158,9 @@ impl Keys {
         let store = rusqlite::Connection::open(agent.folder.path().join("agent/store.db")).unwrap();
         assert_eq!(store.execute("UPDATE sessions SET expires = 1", []).unwrap(), 1);
         let session = sign_in(agent, admin).await;
-        Self { expired, session, tokens }
+        let (url, _) = agent.auth.enroll().await.unwrap();
+        let link = url.expose_secret().split_once("#enroll=").unwrap().1.to_owned();
+        Self { tokens, expired, session, link }
     }
 
     /// A new session where the last one was ended by what it opened.
@@ -172,6 +179,7 @@ impl Keys {
             Who::Nobody => Vec::new(),
             Who::WrongKey => vec![authorization("pk_aaaa")],
             Who::ExpiredSession => vec![cookie(&self.expired), ("Origin", "http://localhost".into())],
+            Who::Link => vec![("Authorization", format!("Enroll {}", self.link))],
             Who::WrongOrigin => vec![cookie(&self.session), ("Origin", "http://evil.example".into())],
             Who::NoOrigin => vec![cookie(&self.session)],
             Who::Session => vec![cookie(&self.session), ("Origin", "http://localhost".into())],

@@ -5,9 +5,11 @@
 mod access;
 mod bridge;
 mod credentials;
+mod dashboard;
 mod hooks;
 mod layers;
 mod parsers;
+mod passkeys;
 mod routes;
 mod sockets;
 mod support;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use http::{HeaderValue, Request};
-use podkeeper::auth::{Auth, COOKIES, Peer, Presented};
+use podkeeper::auth::{Auth, Peer, Presented, Site};
 use podkeeper::config::{Config, LiveConfig};
 use podkeeper::events::Events;
 use podkeeper::git::RepoUri;
@@ -117,7 +117,7 @@ proptest! {
             prop_assert!(presented.authorization.is_some());
         }
         // Our cookie is found behind any others.
-        let ours = format!("{before}{}={value}", COOKIES[0]);
+        let ours = format!("{before}{}={value}", Site::COOKIES[0].0);
         let presented = build(vec![("cookie", header(&ours).unwrap())]);
         prop_assert_eq!(presented.cookie.as_deref(), Some(value.as_str()));
 

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::support::{TestAgent, request};
 
 #[tokio::test]
-async fn the_seeds_services_are_all_in_the_table() {
+async fn the_seeds_calls_are_in_the_table() {
     for (method, path, locked) in [
         (Method::Get, "/hooks/:repo", false),
         (Method::Post, "/hooks/:repo", false),
@@ -23,6 +23,7 @@ async fn the_seeds_services_are_all_in_the_table() {
         (Method::Get, "/services/:name/logs", true),
         (Method::Get, "/services/:name/env", true),
         (Method::Post, "/services/:name/env/update", true),
+        (Method::Post, "/credentials/fido/register", true),
     ] {
         let route = table::ROUTES.iter().find(|route| route.method == method && route.path == path);
         assert_eq!(route.map(|route| ![Lock::Open, Lock::Key].contains(&route.lock)), Some(locked), "{method} {path}");

@@ -118,6 +118,13 @@ impl TestAgent {
         Self { served, auth, sockets, stopping, store, folder }
     }
 
+    /// The store's file, for what only time or another hand can do to it.
+    pub fn database(&self) -> rusqlite::Connection {
+        let database = rusqlite::Connection::open(self.folder.path().join("agent/store.db")).unwrap();
+        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        database
+    }
+
     /// A new token.
     pub async fn token(&self, name: &str, scope: Scope, service: Option<ServiceName>) -> SecretString {
         self.auth.create_token(name, Grant { scope, service }, None).await.unwrap()
@@ -161,9 +168,12 @@ impl Answer {
         Self { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
     }
 
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
     pub fn code(&self) -> String {
-        let value: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
-        value["type"].as_str().unwrap_or_default().trim_start_matches("urn:podkeeper:problem:").to_owned()
+        self.json()["type"].as_str().unwrap_or_default().trim_start_matches("urn:podkeeper:problem:").to_owned()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

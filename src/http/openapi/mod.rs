@@ -233,6 +233,7 @@ fn security(lock: Lock) -> Value {
     match lock {
         Lock::Open => json!([]),
         Lock::Git => json!([{ "basic": [] }]),
+        Lock::Enroll => json!([{ "bearer": [] }, { "cookie": [] }, { "enroll": [] }]),
         _ => json!([{ "bearer": [] }, { "cookie": [] }]),
     }
 }
@@ -266,6 +267,7 @@ fn components(schemas: Map<String, Value>) -> Value {
         "securitySchemes": {
             "bearer": { "type": "http", "scheme": "bearer", "description": "an API token" },
             "cookie": { "type": "apiKey", "in": "cookie", "name": "podkeeper", "description": "a session" },
+            "enroll": { "type": "http", "scheme": "Enroll", "description": "an enrolment link's secret" },
             "basic": { "type": "http", "scheme": "basic", "description": "an API token as the password" },
         },
     })

@@ -6,7 +6,7 @@ use http_types::Method;
 
 use super::Operation;
 use crate::api::audit::Audit;
-use crate::api::auth::{Session, SignIn};
+use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Session, SignIn, Who};
 use crate::api::deployments::{Deployment, Deployments, PageOf, Restart, Rollback};
 use crate::api::hooks::{Asked, Heard, Hook, Rotate};
 use crate::api::logs::{LogPage, Logs};
@@ -34,6 +34,8 @@ pub fn all() -> Vec<Operation> {
     let patch = |path, summary| Operation::new(Method::Patch, path, summary);
     const LINES: &[&str] = &["text/plain", "text/event-stream"];
     vec![
+        get("/", "The dashboard").any(200, "text/html"),
+        get("/assets/:file", "Its files").any(200, "application/octet-stream"),
         get("/healthz", "Whether the agent lives").any(200, "application/json"),
         get("/readyz", "Whether each part of the host answers")
             .any(200, "application/json")
@@ -87,6 +89,7 @@ pub fn all() -> Vec<Operation> {
         get("/templates", "The templates").json::<Templates>(200),
         post("/sessions", "Sign a browser in with a token").body::<SignIn>().any(201, "application/json"),
         get("/sessions", "All sessions").list::<Session>("sessions"),
+        delete("/sessions", "End all sessions, or all others").query::<EndSessions>().nothing(),
         delete("/sessions/current", "End the session that asks").nothing(),
         delete("/sessions/:id", "End a session").nothing(),
         get("/credentials/tokens", "All tokens").list::<Token>("tokens"),
@@ -95,6 +98,21 @@ pub fn all() -> Vec<Operation> {
         post("/credentials/update", "Set the git password").body::<NewPassword>().nothing(),
         get("/audit", "Who did what").query::<PageOf>().json::<Audit>(200),
         get("/audit/verify", "Whether the audit log is whole").any(200, "application/json"),
+        get("/credentials", "All that opens this host").any(200, "application/json"),
+        get("/credentials/session", "Who asks").json::<Who>(200),
+        post("/credentials/logout", "End the session that asks, where there is one").nothing(),
+        post("/credentials/fido/register/options", "What a browser needs to make a passkey")
+            .any(200, "application/json"),
+        post("/credentials/fido/register", "Keep the passkey that it made")
+            .body::<RegisterPasskey>()
+            .json::<Passkey>(201),
+        post("/credentials/fido/login/options", "What a browser needs to sign in").any(200, "application/json"),
+        post("/credentials/fido/login", "Sign a browser in with a passkey")
+            .body::<Login>()
+            .any(200, "application/json"),
+        patch("/credentials/fido/:id", "Give a passkey another name").body::<RenamePasskey>().nothing(),
+        delete("/credentials/fido/:id", "Remove a passkey").nothing(),
+        post("/internal/enrolments", "Make an enrolment link; on the host only").json::<Enrolment>(201),
         post("/internal/push/:name", "What git's hook tells; on the host only").any_body().text(&["text/plain"]),
         get("/git/:repository/*path", "git's smart HTTP").any(200, "application/octet-stream"),
         post("/git/:repository/*path", "git's smart HTTP").any_body().any(200, "application/octet-stream"),

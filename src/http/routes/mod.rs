@@ -1,6 +1,8 @@
 //! The handlers, a file a resource: unpack, one call, map.
 
 pub mod audit;
+pub mod credentials;
+pub mod dashboard;
 pub mod deployments;
 pub mod env;
 pub mod git;

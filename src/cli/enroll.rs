@@ -1,0 +1,37 @@
+//! `podkeeper enroll`: a link by which a browser registers a passkey.
+
+use std::io::{IsTerminal, Write};
+
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+
+use super::client;
+use crate::config::Config;
+
+/// Asks the agent for a link and prints it: the link alone where a program reads it, with a QR code on a terminal.
+pub fn run(config: &Config, json: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let answer = client::call(&config.listen.local, http::Method::POST, "/internal/enrolments", None)?;
+    let mut out = std::io::stdout();
+    if json {
+        writeln!(out, "{answer}")?;
+        return Ok(());
+    }
+    let url = answer["url"].as_str().unwrap_or_default();
+    if !out.is_terminal() {
+        writeln!(out, "{url}")?;
+        return Ok(());
+    }
+    // Dark on light, whatever colours the terminal has.
+    let code = QrCode::new(url)?.render::<Dense1x2>().quiet_zone(true).build();
+    for line in code.lines() {
+        writeln!(out, "\x1b[30;107m{line}\x1b[0m")?;
+    }
+    writeln!(
+        out,
+        "\n{url}\n\nOpen this within ten minutes in the browser that will hold the passkey. It is good once."
+    )?;
+    if url.starts_with("http://localhost") {
+        writeln!(out, "From another machine, first: ssh -L 7070:localhost:7070 THIS-HOST")?;
+    }
+    Ok(())
+}

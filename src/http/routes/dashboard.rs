@@ -1,0 +1,33 @@
+//! `/` and `/assets/…`: the dashboard's files.
+
+use http_types::StatusCode;
+use tide::Response;
+
+use super::super::Call;
+use crate::dashboard::{self, Asset};
+use crate::problem::{Code, Problem};
+
+pub async fn page(call: Call) -> Result<Response, Problem> {
+    file(&call, "index.html")
+}
+
+pub async fn asset(call: Call) -> Result<Response, Problem> {
+    let name = call.param("file")?;
+    file(&call, &name)
+}
+
+fn file(call: &Call, name: &str) -> Result<Response, Problem> {
+    let Asset { content_type, bytes, etag, .. } =
+        dashboard::asset(name).ok_or_else(|| Problem::new(Code::NotFound, "there is nothing here"))?;
+    let known = call.header("if-none-match").is_some_and(|all| all.split(',').any(|one| one.trim() == etag));
+    let mut response = Response::new(if known { StatusCode::NotModified } else { StatusCode::Ok });
+    if !known {
+        response.set_body(*bytes);
+        response.insert_header("content-type", *content_type);
+    }
+    response.insert_header("etag", etag.as_str());
+    // Kept, and asked for each time: a new agent's page is there at once.
+    response.insert_header("cache-control", "no-cache");
+    response.insert_header("content-security-policy", dashboard::POLICY);
+    Ok(response)
+}
