@@ -52,6 +52,7 @@ def test_up_makes_a_host_again_and_again_and_down_takes_it_away(machine):
     assert set(told) == {"url", "enroll_url", "enter"}
     # It tells how far it is, and what to do next.
     assert "[1/4]" in first.stderr and "[4/4]" in first.stderr
+    assert told["enroll_url"].startswith(f"{told['url']}/#enroll=") and told["enroll_url"] in first.stderr
     assert told["url"] in first.stderr and "git push" in first.stderr and "packaging/down" in first.stderr
 
     def inside(*argv: str) -> str:
