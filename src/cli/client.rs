@@ -1,76 +1,298 @@
-//! Asks the agent over its unix socket.
+//! Asks the agent: over its unix socket, or from another machine with a token.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
+use futures_util::{Stream, StreamExt};
+use http::{Method, Request, Response, header};
+use http_body_util::{BodyExt, BodyStream, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use thiserror::Error;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use url::{Host, Url};
 
 /// How long the agent may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// The longest answer.
-const ANSWER: usize = 4 * 1024 * 1024;
+const ANSWER: usize = 16 * 1024 * 1024;
 
 /// Why the agent gave no good answer.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody listens, or we may not.
-    #[error("can't reach the agent at {socket}; run this as root, and see `systemctl status podkeeper`")]
+    #[error("can't reach the agent at {place}; {next}")]
     Connect {
-        /// The socket.
-        socket: String,
+        /// Where it was looked for.
+        place: String,
+        /// What to do.
+        next: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The address can't be one of an agent.
+    #[error("`{0}` is no address of an agent: it is written like https://host or http://localhost:7070")]
+    Address(String),
+    /// The token would be readable on its way.
+    #[error(
+        "`{0}` is not encrypted, and the token would be read on its way; use https, or a tunnel: ssh -L 7070:localhost:7070 HOST"
+    )]
+    Plain(String),
+    /// No token for another machine.
+    #[error(
+        "a token is needed for `{0}`: set PODKEEPER_TOKEN, or give its file with --token-file; `podkeeper token create --name NAME` on the host makes one"
+    )]
+    NoToken(String),
+    /// The token's file.
+    #[error("can't read the token in `{path}`")]
+    TokenFile {
+        /// The file.
+        path: PathBuf,
         /// What the system said.
         #[source]
         source: std::io::Error,
     },
     /// The connection broke.
-    #[error("the agent gave no answer")]
+    #[error("the agent gave no answer; see `systemctl status podkeeper` on the host")]
     Broken,
     /// The agent said no.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{detail}{}", hint.as_ref().map(|hint| format!("\nnext: {hint}")).unwrap_or_default())]
+    Refused {
+        /// The problem's code.
+        code: String,
+        /// What it said.
+        detail: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
 }
 
-/// One call; null where the answer has no body.
-pub fn call(socket: &Path, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| ClientError::Broken)?;
-    let asked = async { tokio::time::timeout(LIMIT, ask(socket, method, path, body)).await };
-    runtime.block_on(asked).unwrap_or(Err(ClientError::Broken))
+impl ClientError {
+    /// Whether the agent is only away, as in a restart.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::Broken => true,
+            Self::Refused { code, .. } => code == "restarting",
+            _ => false,
+        }
+    }
 }
 
-async fn ask(socket: &Path, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
-    let stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| ClientError::Connect { socket: socket.display().to_string(), source })?;
-    let broken = |_| ClientError::Broken;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let driver = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "localhost")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body.map_or_else(String::new, Value::to_string))))
-        .map_err(|_| ClientError::Broken)?;
-    let answer = sender.send_request(request).await.map_err(broken)?;
-    let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), ANSWER).collect().await.map_err(|_| ClientError::Broken)?.to_bytes();
-    driver.abort();
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    if status.is_success() {
-        return Ok(value);
+/// A connection, whatever it goes over.
+pub trait Line: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Line for T {}
+
+/// Where the agent is.
+pub enum Agent {
+    /// On this host.
+    Local(PathBuf),
+    /// On another.
+    Remote {
+        /// Its address.
+        url: Url,
+        /// What opens it.
+        token: SecretString,
+    },
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local(socket) => f.debug_tuple("Local").field(socket).finish(),
+            Self::Remote { url, .. } => f.debug_struct("Remote").field("url", &url.as_str()).finish_non_exhaustive(),
+        }
     }
-    let mut told = value["detail"].as_str().unwrap_or("the agent refused").to_owned();
-    if let Some(hint) = value["hint"].as_str() {
-        told.push_str("; ");
-        told.push_str(hint);
+}
+
+/// What the agent said no with: a problem as REST or as Socket.IO writes one.
+pub fn refused(problem: &Value) -> ClientError {
+    let text = |key: &str| problem[key].as_str().map(str::to_owned);
+    let kind = text("problem").or_else(|| text("type")).unwrap_or_default();
+    ClientError::Refused {
+        code: kind.rsplit(':').next().unwrap_or_default().to_owned(),
+        detail: text("detail").unwrap_or_else(|| "the agent refused".into()),
+        hint: text("hint"),
     }
-    Err(ClientError::Refused(told))
+}
+
+/// An answer to its end; null where it has no body.
+async fn whole(answer: Response<Incoming>) -> Result<Value, ClientError> {
+    let body = Limited::new(answer.into_body(), ANSWER).collect();
+    let body = tokio::time::timeout(LIMIT, body).await.map_err(|_| ClientError::Broken)?;
+    let bytes = body.map_err(|_| ClientError::Broken)?.to_bytes();
+    Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+impl Agent {
+    /// The agent at `host`, or without one the agent of this host.
+    pub fn find(socket: &Path, host: Option<&str>, token_file: Option<&Path>) -> Result<Self, ClientError> {
+        let Some(host) = host else { return Ok(Self::Local(socket.to_owned())) };
+        let url = Url::parse(host).map_err(|_| ClientError::Address(host.into()))?;
+        let near = match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => return Err(ClientError::Address(host.into())),
+        };
+        if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+            return Err(ClientError::Address(host.into()));
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if near => {}
+            "http" => return Err(ClientError::Plain(host.into())),
+            _ => return Err(ClientError::Address(host.into())),
+        }
+        let token = match token_file {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ClientError::TokenFile { path: path.to_owned(), source })?,
+            None => std::env::var("PODKEEPER_TOKEN").map_err(|_| ClientError::NoToken(host.into()))?,
+        };
+        Ok(Self::Remote { url, token: token.trim().to_owned().into() })
+    }
+
+    /// What goes into `Host`.
+    pub fn host(&self) -> String {
+        match self {
+            Self::Local(_) => "localhost".into(),
+            Self::Remote { url, .. } => {
+                let host = url.host_str().unwrap_or_default();
+                url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+            }
+        }
+    }
+
+    /// What goes into `Authorization`.
+    pub fn authorization(&self) -> Option<String> {
+        match self {
+            Self::Local(_) => None,
+            Self::Remote { token, .. } => Some(format!("Bearer {}", token.expose_secret())),
+        }
+    }
+
+    /// A connection to it.
+    pub async fn connect(&self) -> Result<Box<dyn Line>, ClientError> {
+        match self {
+            Self::Local(socket) => {
+                let failed = |source| ClientError::Connect {
+                    place: socket.display().to_string(),
+                    next: "run this as root, and see `systemctl status podkeeper`",
+                    source,
+                };
+                Ok(Box::new(UnixStream::connect(socket).await.map_err(failed)?))
+            }
+            Self::Remote { url, .. } => {
+                let failed = |source| ClientError::Connect {
+                    place: url.to_string(),
+                    next: "is the address right, and does `curl` of its /healthz answer?",
+                    source,
+                };
+                let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+                let port = url.port_or_known_default().unwrap_or(443);
+                let connecting = async {
+                    let stream = TcpStream::connect((host.as_str(), port)).await?;
+                    let line: Box<dyn Line> = match url.scheme() {
+                        "https" => Box::new(super::tls::wrap(stream, &host).await?),
+                        _ => Box::new(stream),
+                    };
+                    Ok(line)
+                };
+                tokio::time::timeout(LIMIT, connecting)
+                    .await
+                    .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+                    .map_err(failed)
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let line = self.connect().await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(line)).await.map_err(|_| ClientError::Broken)?;
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.host())
+            .header(header::ACCEPT, accept)
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(authorization) = self.authorization() {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request
+            .body(Full::new(Bytes::from(body.map_or_else(String::new, Value::to_string))))
+            .map_err(|_| ClientError::Broken)?;
+        let answer = tokio::time::timeout(LIMIT, sender.send_request(request)).await;
+        let answer = answer.map_err(|_| ClientError::Broken)?.map_err(|_| ClientError::Broken)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        Err(refused(&whole(answer).await?))
+    }
+
+    /// One call; null where the answer has no body.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+        let answer = self.ask(method, path, "application/json", body).await?;
+        whole(answer).await
+    }
+
+    /// An answer that goes on.
+    pub async fn stream(
+        &self,
+        path: &str,
+        accept: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + use<>, ClientError> {
+        let answer = self.ask(Method::GET, path, accept, None).await?;
+        Ok(BodyStream::new(answer.into_body()).map(|frame| {
+            let frame = frame.map_err(|_| ClientError::Broken)?;
+            Ok(frame.into_data().unwrap_or_default())
+        }))
+    }
+}
+
+/// Runs `work` to its end.
+pub fn block_on<T>(
+    work: impl Future<Output = Result<T, Box<dyn std::error::Error>>>,
+) -> Result<T, Box<dyn std::error::Error>> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// `text` as one part of a path, or one value of a query.
+pub fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_nowhere_in_the_clear() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "pk_secret\n").unwrap();
+        let find = |host: &str| Agent::find(Path::new("/x"), Some(host), Some(file.path()));
+        for good in ["https://host", "http://localhost:7070", "http://127.0.0.1:7070", "http://[::1]:1"] {
+            let agent = find(good).unwrap();
+            assert_eq!(agent.authorization().as_deref(), Some("Bearer pk_secret"));
+            assert!(!format!("{agent:?}").contains("secret"));
+        }
+        assert!(matches!(find("http://example.com"), Err(ClientError::Plain(_))));
+        assert!(matches!(find("http://localhost.example.com"), Err(ClientError::Plain(_))));
+        for bad in ["host", "ftp://host", "unix:///x", "https://host/path", "https://me@host", ""] {
+            assert!(matches!(find(bad), Err(ClientError::Address(_))), "{bad}");
+        }
+        assert!(matches!(Agent::find(Path::new("/x"), None, None), Ok(Agent::Local(_))));
+    }
 }

@@ -8,7 +8,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::User;
 use serde::Serialize;
 
-use super::client;
+use super::client::{Agent, block_on};
 use crate::config::Config;
 use crate::names::IdRange;
 
@@ -218,7 +218,8 @@ fn proxy() -> Finding {
 }
 
 fn agent(config: &Config) -> Finding {
-    match client::call(&config.listen.local, http::Method::GET, "/readyz", None) {
+    let agent = Agent::Local(config.listen.local.clone());
+    match block_on(async { Ok(agent.call(http::Method::GET, "/readyz", None).await?) }) {
         Ok(_) => good("agent", "it is ready"),
         Err(error) => wrong(
             "agent",

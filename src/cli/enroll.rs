@@ -5,12 +5,11 @@ use std::io::{IsTerminal, Write};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
-use super::client;
-use crate::config::Config;
+use super::client::Agent;
 
 /// Asks the agent for a link and prints it: the link alone where a program reads it, with a QR code on a terminal.
-pub fn run(config: &Config, json: bool) -> Result<(), Box<dyn std::error::Error>> {
-    let answer = client::call(&config.listen.local, http::Method::POST, "/internal/enrolments", None)?;
+pub async fn run(agent: &Agent, json: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let answer = agent.call(http::Method::POST, "/internal/enrolments", None).await?;
     let mut out = std::io::stdout();
     if json {
         writeln!(out, "{answer}")?;

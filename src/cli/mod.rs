@@ -3,43 +3,62 @@
 mod client;
 mod doctor;
 mod enroll;
+mod logs;
+mod services;
+mod show;
+mod socket;
+mod tls;
+mod verbs;
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use client::Agent;
+use verbs::Verb;
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::problem::chain;
 use crate::{agent, git};
 
-/// Makes one Linux server a place where `git push` runs a service.
+/// Makes one Linux server a place where `git push` runs a service
+///
+/// On the host itself the commands talk to the agent's socket, as root or as one of the group podkeeper. From another
+/// machine they take --host and a token, which `podkeeper token create` makes on the host.
 #[derive(Debug, Parser)]
-#[command(name = "podkeeper", version, about, propagate_version = true)]
+#[command(name = "podkeeper", version, propagate_version = true)]
 struct Arguments {
-    /// The configuration.
+    /// The configuration
     #[arg(long, global = true, value_name = "FILE", env = "PODKEEPER_CONFIG", default_value = DEFAULT_PATH)]
     config: PathBuf,
+    /// The agent of another machine, such as https://podkeeper.example.com
+    #[arg(long, global = true, value_name = "URL", env = "PODKEEPER_HOST")]
+    host: Option<String>,
+    /// A file with the token for --host; without it the token is in PODKEEPER_TOKEN
+    #[arg(long, global = true, value_name = "FILE", env = "PODKEEPER_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// Print JSON: one object, or one a line where there is no end
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Ask(Verb),
     /// Run the agent; podkeeper.service does
     Agent,
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a link that registers a passkey, good once and for ten minutes; also where all passkeys are lost
-    Enroll {
-        /// As one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Enroll,
     /// API tokens: for signing in, for git, and for programs
     #[command(subcommand)]
     Token(TokenCommand),
@@ -47,10 +66,18 @@ enum Command {
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Tell what is wrong with this host, and the next step
-    Doctor {
-        /// As one JSON object
-        #[arg(long)]
-        json: bool,
+    Doctor,
+    /// Print what completes these commands in a shell
+    #[command(hide = true)]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// The folder
+        folder: PathBuf,
     },
     /// What git runs after a push
     #[command(subcommand, hide = true)]
@@ -118,6 +145,8 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match carry_out(arguments) {
         Ok(code) => code,
+        // Whoever read our output has seen enough.
+        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "podkeeper: {}", chain(error.as_ref()));
             ExitCode::FAILURE
@@ -125,7 +154,19 @@ pub fn run() -> ExitCode {
     }
 }
 
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn carry_out(arguments: Arguments) -> Outcome {
+    let json = arguments.json;
+    let find = || -> Result<Agent, Box<dyn std::error::Error>> {
+        let local = match arguments.host {
+            Some(_) => PathBuf::new(),
+            None => Config::load(&arguments.config, true)?.listen.local,
+        };
+        Ok(Agent::find(&local, arguments.host.as_deref(), arguments.token_file.as_deref())?)
+    };
     match arguments.command {
         Command::Agent => agent::run(&arguments.config)?,
         Command::Config(ConfigCommand::Check { file }) => {
@@ -135,27 +176,36 @@ fn carry_out(arguments: Arguments) -> Outcome {
             Config::load(&file, optional)?;
             writeln!(std::io::stdout(), "{} is good", file.display())?;
         }
-        Command::Enroll { json } => enroll::run(&Config::load(&arguments.config, true)?, json)?,
-        Command::Token(command) => token(&Config::load(&arguments.config, true)?, command)?,
-        Command::Audit(AuditCommand::Verify) => return audit_verify(&Config::load(&arguments.config, true)?),
-        Command::Doctor { json } => return doctor::run(&Config::load(&arguments.config, true)?, json),
+        Command::Enroll => client::block_on(enroll::run(&find()?, json))?,
+        Command::Ask(verb) => return client::block_on(verb.run(&find()?, json)),
+        Command::Token(command) => client::block_on(token(&find()?, command, json))?,
+        Command::Audit(AuditCommand::Verify) => return client::block_on(audit_verify(&find()?, json)),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "podkeeper", &mut std::io::stdout());
+        }
+        Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), folder)?,
+        Command::Doctor => return doctor::run(&Config::load(&arguments.config, true)?, json),
         Command::Hook(HookCommand::PostReceive) => git::hook::run()?,
         Command::Askpass { question } => git::askpass(&question)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn token(config: &Config, command: TokenCommand) -> Result<(), Box<dyn std::error::Error>> {
-    let socket = &config.listen.local;
+async fn token(agent: &Agent, command: TokenCommand, json: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout();
     match command {
         TokenCommand::Create { name, scope, service, expires } => {
             let body = serde_json::json!({ "name": name, "scope": scope, "service": service, "expires": expires });
-            let answer = client::call(socket, http::Method::POST, "/credentials/tokens", Some(&body))?;
-            writeln!(out, "{}", answer["token"].as_str().unwrap_or_default())?;
+            let answer = agent.call(http::Method::POST, "/credentials/tokens", Some(&body)).await?;
+            let text = answer["token"].as_str().unwrap_or_default().to_owned();
+            writeln!(out, "{}", if json { answer.to_string() } else { text })?;
         }
         TokenCommand::List => {
-            let answer = client::call(socket, http::Method::GET, "/credentials/tokens", None)?;
+            let answer = agent.call(http::Method::GET, "/credentials/tokens", None).await?;
+            if json {
+                writeln!(out, "{answer}")?;
+                return Ok(());
+            }
             for token in answer["tokens"].as_array().into_iter().flatten() {
                 let text = |key: &str, none| token[key].as_str().unwrap_or(none).to_owned();
                 let (name, scope, service) = (text("name", ""), text("scope", ""), text("service", "all services"));
@@ -164,8 +214,8 @@ fn token(config: &Config, command: TokenCommand) -> Result<(), Box<dyn std::erro
             }
         }
         TokenCommand::Remove { name } => {
-            let name = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
-            client::call(socket, http::Method::DELETE, &format!("/credentials/tokens/{name}"), None)?;
+            let path = format!("/credentials/tokens/{}", client::segment(&name));
+            agent.call(http::Method::DELETE, &path, None).await?;
         }
     }
     Ok(())
@@ -181,9 +231,14 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().or_else(|_| day()).map_err(|_| "neither a length of time, such as 90d, nor a day".to_owned())
 }
 
-fn audit_verify(config: &Config) -> Outcome {
-    let answer = client::call(&config.listen.local, http::Method::GET, "/audit/verify", None)?;
-    if answer["whole"] == true {
+async fn audit_verify(agent: &Agent, json: bool) -> Outcome {
+    let answer = agent.call(http::Method::GET, "/audit/verify", None).await?;
+    let whole = answer["whole"] == true;
+    if json {
+        writeln!(std::io::stdout(), "{answer}")?;
+        return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if whole {
         let head = answer["head"].as_str().unwrap_or("none");
         writeln!(std::io::stdout(), "the audit log is whole: {} rows, the last hash is {head}", answer["rows"])?;
         return Ok(ExitCode::SUCCESS);

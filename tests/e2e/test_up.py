@@ -35,7 +35,7 @@ def machine() -> Iterator[list[str]]:
         network = f"/proc/{holder.pid}/ns/net"
         with open(network) as file:
             enter_network(file.fileno())
-        yield ["env", f"PODKEEPER_HOST={NAME}"]
+        yield ["env", f"PODKEEPER_THROWAWAY={NAME}"]
         subprocess.run([HOST, "stop", NAME], check=True)
 
 

@@ -1,0 +1,144 @@
+//! How things are printed: tables that fit, colours only where a person looks.
+
+use std::io::{IsTerminal, Write};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A colour of the terminal's own palette (ECMA-48, SGR).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paint {
+    /// Good.
+    Green,
+    /// Under way.
+    Yellow,
+    /// Bad.
+    Red,
+    /// Beside the point.
+    Dim,
+    /// As it is.
+    Plain,
+}
+
+/// Whether standard output takes colours: it is a terminal, and nobody has asked for none (no-color.org).
+#[must_use]
+pub fn colours() -> bool {
+    let none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !none && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+impl Paint {
+    /// `text` in this colour.
+    #[must_use]
+    pub fn on(self, text: &str, colours: bool) -> String {
+        let code = match self {
+            Self::Green => "32",
+            Self::Yellow => "33",
+            Self::Red => "31",
+            Self::Dim => "2",
+            Self::Plain => return text.to_owned(),
+        };
+        if colours { format!("\x1b[{code}m{text}\x1b[m") } else { text.to_owned() }
+    }
+
+    /// The colour of a service's or a deployment's state.
+    #[must_use]
+    pub fn of(state: &str) -> Self {
+        match state {
+            "running" | "live" => Self::Green,
+            "failed" => Self::Red,
+            "stopped" | "created" | "superseded" | "cancelled" => Self::Dim,
+            _ => Self::Yellow,
+        }
+    }
+}
+
+/// What can't be a control sequence of somebody else's making.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// A cell of a table.
+pub type Cell = (String, Paint);
+
+/// The text of a field, `-` where it has none.
+#[must_use]
+pub fn cell(value: &Value) -> Cell {
+    let text = match value {
+        Value::Null => return ("-".into(), Paint::Dim),
+        Value::String(text) => clean(text),
+        other => other.to_string(),
+    };
+    (text, Paint::Plain)
+}
+
+/// How long ago a moment was, as a person says it.
+#[must_use]
+pub fn ago(value: &Value, now: Timestamp) -> Cell {
+    let Some(then) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return ("-".into(), Paint::Dim);
+    };
+    let seconds = now.duration_since(then).as_secs().max(0);
+    let text = match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    };
+    (text, Paint::Plain)
+}
+
+/// Prints rows below their headings, each column as wide as it must be.
+pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colours: bool) -> std::io::Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count());
+        cells.chain([headings[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let headings: Vec<Cell> = headings.iter().map(|text| ((*text).to_owned(), Paint::Dim)).collect();
+    for row in std::iter::once(&headings).chain(rows) {
+        let mut line = String::new();
+        for (column, (text, paint)) in row.iter().enumerate() {
+            line.push_str(&paint.on(text, colours));
+            if column + 1 < row.len() {
+                line.push_str(&" ".repeat(widths[column] - text.chars().count() + 2));
+            }
+        }
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_table_is_aligned_and_has_colours_only_where_they_are_wanted() {
+        let rows = vec![
+            vec![("blog".to_owned(), Paint::Plain), ("running".to_owned(), Paint::Green)],
+            vec![("a".to_owned(), Paint::Plain), cell(&Value::Null)],
+        ];
+        let shown = |colours| {
+            let mut out = Vec::new();
+            table(&mut out, &["NAME", "STATE"], &rows, colours).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(false), "NAME  STATE\nblog  running\na     -\n");
+        assert!(shown(true).contains("blog  \x1b[32mrunning\x1b[m\n"));
+        assert_eq!(cell(&json!("a\x1b[31m")).0, "a\u{fffd}[31m");
+    }
+
+    #[test]
+    fn moments_are_told_as_ages() {
+        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
+        for (then, text) in
+            [("2026-01-01T23:59:57Z", "3s"), ("2026-01-01T22:00:00Z", "2h"), ("2025-12-01T00:00:00Z", "32d")]
+        {
+            assert_eq!(ago(&json!(then), now).0, text);
+        }
+        assert_eq!(ago(&Value::Null, now).0, "-");
+    }
+}
