@@ -15,6 +15,7 @@ mod sessions;
 mod tokens;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction};
@@ -32,7 +33,7 @@ pub use sessions::{NewSession, Session, SignedBy};
 pub use tokens::{Grant, SecretHash, Token};
 
 use crate::problem::{Code, Problem};
-use lane::Lane;
+use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
 const MIGRATIONS: [&str; 5] = [
@@ -74,7 +75,7 @@ pub enum StoreError {
     },
     /// A statement failed.
     #[error("the store failed")]
-    Sql(#[source] rusqlite::Error),
+    Sql(#[source] Arc<rusqlite::Error>),
     /// A row that can't be read back.
     #[error("the store holds a bad `{what}`")]
     Corrupt {
@@ -124,7 +125,7 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(source: rusqlite::Error) -> Self {
-        Self::Sql(source)
+        Self::Sql(Arc::new(source))
     }
 }
 
@@ -146,7 +147,7 @@ impl StoreError {
                     .with_hint("`podkeeper enroll` on the host makes another one");
             }
             Self::Full | Self::PasskeysFull => Code::Exhausted,
-            Self::Sql(rusqlite::Error::SqliteFailure(error, _)) if error.code == rusqlite::ErrorCode::DiskFull => {
+            Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
                 return Problem::disk_full();
             }
             _ => return Problem::new(Code::StoreUnavailable, "the agent's store can't be used at the moment"),
@@ -158,8 +159,8 @@ impl StoreError {
 /// The store. A clone is another handle on the same database.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: Lane,
-    reader: Lane,
+    writer: Writer,
+    reader: Reader,
 }
 
 impl Store {
@@ -188,7 +189,7 @@ impl Store {
         // Not opened read-only: SQLite must be able to make the WAL's shared-memory file.
         let reader = open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         reader.pragma_update(None, "query_only", true)?;
-        Ok(Self { writer: Lane::start("store-write", connection), reader: Lane::start("store-read", reader) })
+        Ok(Self { writer: Writer::start(connection), reader: Reader::start(reader) })
     }
 
     /// One transaction that writes: all of it, or nothing.
@@ -196,14 +197,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer
-            .run(move |connection| {
-                let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-                let value = work(&transaction)?;
-                transaction.commit()?;
-                Ok(value)
-            })
-            .await
+        self.writer.run(work).await
     }
 
     /// Reads, beside the writer.
@@ -211,7 +205,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.reader.run(move |connection| work(connection)).await
+        self.reader.run(work).await
     }
 
     /// Whether the store answers, for `/readyz`.
