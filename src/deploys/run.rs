@@ -24,6 +24,8 @@ const ABSENCE: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 3;
 /// How long a unit may take to start beyond its own time limit.
 const START_MARGIN: Duration = Duration::from_secs(30);
+/// How often a new release's own health check is run until it passes.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// A program that ended so often before it was healthy won't become it.
 const CRASHES: u32 = 3;
 
@@ -231,11 +233,26 @@ impl Deploys {
             return Err(DeployError::Start("systemd's generator refused the release's file".into()));
         }
         let limit = spec::health_timeout(&release, &self.parts().config.get()) + START_MARGIN;
-        let result = units.start(&unit, limit).await.map_err(ServiceError::from)?;
+        let result = tokio::select! {
+            result = units.start(&unit, limit) => result.map_err(ServiceError::from)?,
+            never = self.keep_checking(name), if release.healthcheck => match never {},
+        };
         if result != JobResult::Done {
             return Err(self.why_not_started(&unit, &release).await);
         }
         Ok(release)
+    }
+
+    /// Runs the release's health check until systemd takes it for started: the image's own interval is made for the years
+    /// after that, and thirty seconds long where it says nothing.
+    async fn keep_checking(&self, name: &ReleaseName) -> std::convert::Infallible {
+        loop {
+            sleep(CHECK_EVERY).await;
+            // It may not be there yet, or not any more; the unit tells.
+            if let Err(error) = self.parts().podman.check_health(&name.container()).await {
+                tracing::debug!("{}", chain(&error));
+            }
+        }
     }
 
     async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {

@@ -99,7 +99,7 @@ fn container(spec: &ContainerSpec, text: &mut String) {
         line(text, "Volume", format_args!("{}:{}", spec.volume(name), literal(path)));
     }
     if spec.healthcheck {
-        // The image's own check decides when the unit is started, as often as the image says.
+        // The image's own check decides when the unit is started; a deployment runs it each second until then.
         line(text, "Notify", "healthy");
     }
 }

@@ -3,8 +3,10 @@
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from containers import BASE
 from host import SLACK, Host, wait_for
 from traces import traces
 
@@ -72,14 +74,21 @@ def push_in_background(clone) -> subprocess.Popen:
     )
 
 
-def test_a_build_is_a_transient_unit_in_a_slice_of_its_own(host: Host, name: str, tmp_path):
+def build_slowly(host: Host, name: str, folder: Path) -> tuple[dict, subprocess.Popen]:
+    """A deployment whose build takes two minutes, while its RUN step runs, and the push that waits for it."""
     host.create(name)
-    clone = host.clone(name, tmp_path / "clone")
+    clone = host.clone(name, folder)
     clone.commit({"Containerfile": SLOW + STATIC})
     push = push_in_background(clone)
     wait_for(lambda: states(host, name) == ["building"], 30, "it is being built")
     (deployment,) = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
-    step = wait_for(lambda: traces(host, name, deployment["id"])["processes"], 30, "the RUN step runs").split()[-1]
+    wait_for(lambda: traces(host, name, deployment["id"])["processes"], 30, "the RUN step runs")
+    return deployment, push
+
+
+def test_a_build_is_a_transient_unit_in_a_slice_of_its_own(host: Host, name: str, tmp_path):
+    deployment, push = build_slowly(host, name, tmp_path / "clone")
+    step = traces(host, name, deployment["id"])["processes"].split()[-1]
     build = f"build-{deployment['id']}"
     shown = host.user("systemctl", "--user", "show", "-p", "Transient,Slice,SubState", f"{build}.service").split()
     assert sorted(shown) == [f"Slice={build}.slice", "SubState=running", "Transient=yes"]
@@ -92,13 +101,7 @@ def test_a_build_is_a_transient_unit_in_a_slice_of_its_own(host: Host, name: str
 
 
 def test_cancel_ends_everything_within_five_seconds(host: Host, name: str, tmp_path):
-    host.create(name)
-    clone = host.clone(name, tmp_path / "clone")
-    clone.commit({"Containerfile": SLOW + STATIC})
-    push = push_in_background(clone)
-    wait_for(lambda: states(host, name) == ["building"], 30, "it is being built")
-    (deployment,) = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
-    wait_for(lambda: traces(host, name, deployment["id"])["processes"], 30, "the RUN step runs")
+    deployment, push = build_slowly(host, name, tmp_path / "clone")
     began = time.monotonic()
     answer = host.call("DELETE", f"/deployments/{deployment['id']}", 200).json()
     assert time.monotonic() - began < 5 * SLACK
@@ -167,6 +170,19 @@ def test_a_switch_drops_no_request(host: Host, name: str, tmp_path, releases: in
 def running(host: Host, name: str) -> list[str]:
     listed = host.user("systemctl", "--user", "list-units", "--no-legend", "--plain", f"{name}@*").strip()
     return [line.split()[0] for line in listed.splitlines()]
+
+
+def test_a_health_check_is_not_waited_for_until_its_interval(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    # Podman's own first look comes before the program listens, and its second one too late.
+    check = "HEALTHCHECK --interval=10m CMD wget -q -O /dev/null http://127.0.0.1:8080/\n"
+    late = 'CMD ["sh", "-c", "sleep 3; exec httpd -f -p 8080 -h /site"]\n'
+    clone.commit({"Containerfile": BASE + check + late, "site/index.html": "healthy"})
+    said = clone.push()
+    assert states(host, name) == ["live"], said
+    assert host.serve(name).text == "healthy"
+    assert host.user("podman", "inspect", "-f", "{{.State.Health.Status}}", f"{name}-1").strip() == "healthy"
 
 
 def test_a_rollback_brings_image_and_environment_back(host: Host, name: str, tmp_path):
