@@ -151,6 +151,11 @@ fn url(parts: &http::request::Parts) -> Result<Url, Problem> {
     if host.contains('@') || host.parse::<http::uri::Authority>().is_err() {
         return Err(bad("the Host header is not a host"));
     }
+    // A URL's parser folds these away, and what was asked for and what answers would be two paths.
+    let folds = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if parts.uri.path().split(['/', '\\']).any(folds) {
+        return Err(bad("the path holds `.` or `..`"));
+    }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     Url::parse(&format!("http://{host}{path}")).map_err(|_| bad("the address is not one"))
 }

@@ -202,6 +202,8 @@ async fn a_bad_host_or_method_never_reaches_a_handler() {
     for text in [
         "GET /hello HTTP/1.1\r\nHost: x/wait?\r\nConnection: close\r\n\r\n",
         "GET /hello HTTP/1.1\r\nHost: a@b\r\nConnection: close\r\n\r\n",
+        "GET /wait/../hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET /wait/.%2E/hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
         "GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n",
         "BREW /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     ] {
