@@ -35,7 +35,7 @@ struct Arguments {
     /// The configuration
     #[arg(long, global = true, value_name = "FILE", env = "PODKEEPER_CONFIG", default_value = DEFAULT_PATH)]
     config: PathBuf,
-    /// The agent of another machine, such as https://podkeeper.example.com
+    /// The agent of another machine, such as `https://podkeeper.example.com`
     #[arg(long, global = true, value_name = "URL", env = "PODKEEPER_HOST")]
     host: Option<String>,
     /// A file with the token for --host; without it the token is in PODKEEPER_TOKEN
