@@ -217,7 +217,7 @@ impl Default for Builds {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Services {
-    /// The first port that a release may have on 127.0.0.1.
+    /// The first port that a release may have on the host's loopback.
     pub first_port: u16,
     /// The last one.
     pub last_port: u16,

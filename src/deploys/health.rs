@@ -1,6 +1,6 @@
 //! Whether a new release answers, asked over the port that the traffic will take.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::units::RELEASE_ADDRESS;
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -30,7 +32,7 @@ pub enum Expect<'a> {
     Tcp,
 }
 
-/// Asks 127.0.0.1:`port` until it answers as expected; the error says what the last question came to.
+/// Asks the release at `port` until it answers as expected; the error says what the last question came to.
 pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) -> Result<(), String> {
     let end = Instant::now() + limit;
     loop {
@@ -48,7 +50,7 @@ pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) ->
 }
 
 async fn ask(port: u16, host: &str, expect: Expect<'_>) -> Result<(), String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let address = SocketAddr::from((RELEASE_ADDRESS, port));
     let mut stream = TcpStream::connect(address).await.map_err(|_| "nothing listens".to_owned())?;
     let path = match expect {
         Expect::Tcp => {
@@ -89,7 +91,7 @@ mod tests {
 
     /// A server that answers each connection with `answer` and closes it.
     async fn server(answer: Option<&'static str>) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((RELEASE_ADDRESS, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
@@ -126,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_connection_that_stays_open_is_enough_for_tcp() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((RELEASE_ADDRESS, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let held = tokio::spawn(async move { listener.accept().await });
         assert_eq!(wait(port, "a.localhost", Expect::Tcp, Duration::from_secs(5)).await, Ok(()));

@@ -1,9 +1,10 @@
 //! A port for a new release: one of the range that no release has and nobody listens on.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 
 use super::{DeployError, Deploys};
+use crate::units::RELEASE_ADDRESS;
 
 impl Deploys {
     /// Picks a free port. It begins at a random place of the range, so that a port that was just given up is seldom
@@ -18,7 +19,7 @@ impl Deploys {
         (start..=last)
             .chain(first..start)
             .filter(|port| !taken.contains(port))
-            .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+            .find(|port| TcpListener::bind((RELEASE_ADDRESS, *port)).is_ok())
             .ok_or(DeployError::NoPort { first, last })
     }
 }

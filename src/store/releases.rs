@@ -19,7 +19,7 @@ pub struct Release {
     pub commit: Option<CommitId>,
     /// Its image's reference.
     pub image: String,
-    /// Its port on 127.0.0.1.
+    /// Its port on the host's loopback.
     pub port: u16,
     /// The port that it listens on in the container.
     pub container_port: u16,

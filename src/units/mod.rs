@@ -16,7 +16,7 @@ pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
 pub use files::{QuadletFile, Quadlets};
 pub use names::{escape, release_of};
-pub use quadlet::ContainerSpec;
+pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
 pub use watch::UnitChange;
 
 use crate::problem::{Code, Problem};

@@ -1,9 +1,14 @@
 //! A release's Quadlet file (podman-systemd.unit(5)): a pure function from what it shall be to its text.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::names::{EnvKey, IdRange, ReleaseName, VolumeName};
+
+/// Where the releases' ports are. A browser on the host sends the dashboard's cookie to every port of `localhost`, and
+/// no service may get it: at 127.0.0.1 nothing of a service listens but the proxy, which takes the cookie away.
+pub const RELEASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// What a release's file is rendered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +17,7 @@ pub struct ContainerSpec {
     pub release: ReleaseName,
     /// The image's reference.
     pub image: String,
-    /// The port on 127.0.0.1.
+    /// The port on [`RELEASE_ADDRESS`].
     pub port: u16,
     /// The port in the container, which it also finds in `PORT`.
     pub container_port: u16,
@@ -80,7 +85,7 @@ fn container(spec: &ContainerSpec, text: &mut String) {
     line(text, "ContainerName", spec.release.container());
     line(text, "Image", &spec.image);
     line(text, "Pull", "never");
-    line(text, "PublishPort", format_args!("127.0.0.1:{}:{}", spec.port, spec.container_port));
+    line(text, "PublishPort", format_args!("{RELEASE_ADDRESS}:{}:{}", spec.port, spec.container_port));
     line(text, "Environment", format_args!("PORT={}", spec.container_port));
     line(text, "UIDMap", format_args!("0:{}:{}", spec.ids.base, IdRange::SIZE));
     line(text, "GIDMap", format_args!("0:{}:{}", spec.ids.base, IdRange::SIZE));
@@ -155,7 +160,7 @@ mod tests {
         for line in [
             "ContainerName=blog-41",
             "Image=localhost/podkeeper/blog:41",
-            "PublishPort=127.0.0.1:20041:8080",
+            "PublishPort=127.0.0.2:20041:8080",
             "UIDMap=0:65537:65536",
             "GIDMap=0:65537:65536",
             "Secret=podkeeper-blog-KEY-abc,type=env,target=KEY",

@@ -26,3 +26,14 @@ def test_no_service_gets_the_dashboards_cookie(host: Host, name: str, tmp_path):
     ]:
         got = host.serve(name, "/cgi-bin/cookie", headers={"Cookie": sent}).text
         assert got == f"[{wanted}]", sent
+
+
+def test_no_service_listens_at_localhost(host: Host, name: str):
+    """There a browser on the host would send it the cookie, on any port and past the proxy."""
+    host.create(name)
+    host.start(name)
+    (port,) = host.run("ls", f"/var/lib/podkeeper-proxy/routes/{name}.localhost").split()
+    asked = lambda address: host.code("curl", "-s", "-o", "/dev/null", f"http://{address}:{port}/")
+    assert asked("127.0.0.2") == 0
+    for address in ("127.0.0.1", "[::1]", "localhost"):
+        assert asked(address) == 7, address

@@ -36,7 +36,7 @@ def test_a_service_answers_at_its_name(host: Host, name: str):
     (port,) = ports(host, name)
     assert 20000 <= int(port) <= 29999
     published = host.run("cat", f"/var/lib/podkeeper/.config/containers/systemd/{name}@1.container")
-    assert f"PublishPort=127.0.0.1:{port}:8080" in published
+    assert f"PublishPort=127.0.0.2:{port}:8080" in published
     assert host.run("stat", "-c", "%U %a", f"{ROUTES}/{name}.localhost/{port}").split()[0] == "podkeeper"
     # A release of its own has a port of its own; where it was there is nothing afterwards.
     quick = host.call("POST", f"/services/{name}/restart", 202, json={"quick": True}).json()

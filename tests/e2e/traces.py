@@ -72,7 +72,7 @@ def expected(host: Host, services: dict[str, dict]) -> dict[str, list[str]]:
         add("secret", *service.get("secrets", []))
         if live:
             unit = host.run("cat", f"/var/lib/podkeeper/.config/containers/systemd/{name}@{live}.container")
-            port = unit.split("PublishPort=127.0.0.1:")[1].split(":")[0]
+            port = unit.split("PublishPort=127.0.0.2:")[1].split(":")[0]
             add("quadlet", f"{name}@{live}.container.d/live.conf")
             add("unit", f"{name}@{live}.service active")
             add("container", f"{name}-{live}")
