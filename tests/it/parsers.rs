@@ -182,7 +182,11 @@ fn bodies_and_queries() {
         ("GET", "/services/some/logs"),
         ("GET", "/audit"),
     ];
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(64));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases: 64,
+        max_shrink_iters: 32,
+        ..ProptestConfig::default()
+    });
     let inputs = (proptest::sample::select(&ROUTES[..]), bodies(), "[a-z0-9=&%+.-]{0,40}", any::<bool>());
     let looked = runner.run(&inputs, |((method, path), body, query, form)| {
         let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };

@@ -189,7 +189,10 @@ pub async fn raw(address: SocketAddr, request: &str) -> Answer {
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
-    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await.unwrap().unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await;
+    answered
+        .unwrap_or_else(|_| panic!("no end of the answer to {request}\nbut {}", String::from_utf8_lossy(&text)))
+        .unwrap();
     Answer::parse(&String::from_utf8_lossy(&text))
 }
 
