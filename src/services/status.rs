@@ -17,6 +17,8 @@ use crate::units::{self, UnitListing};
 
 /// How long until the journal is tried again, where it could not be read.
 const HEALTH_PAUSE: Duration = Duration::from_secs(10);
+/// How often it is looked, at most, whether there is a health check now.
+const HEALTH_LOOK: Duration = Duration::from_secs(1);
 
 /// What a service does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +115,7 @@ impl Adapters {
     /// Listens to what health checks say for ever, and rings where one says something else than before.
     pub async fn watch_health(&self) {
         loop {
+            self.wait_for_a_health_check().await;
             let mut said = std::pin::pin!(self.journal.health());
             while let Some(Ok(said)) = said.next().await {
                 let Some(release) = ReleaseName::of_container(&said.container) else { continue };
@@ -123,6 +126,19 @@ impl Adapters {
                 }
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
+        }
+    }
+
+    /// While no service has a health check nobody reads the journal, which costs memory.
+    async fn wait_for_a_health_check(&self) {
+        loop {
+            let mut events = self.events.subscribe();
+            if self.store.has_health_checks().await.unwrap_or(false) {
+                return;
+            }
+            // That some were missed is one, too.
+            let _ = events.recv().await;
+            tokio::time::sleep(HEALTH_LOOK).await;
         }
     }
 

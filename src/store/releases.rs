@@ -136,6 +136,16 @@ impl Store {
         .await
     }
 
+    /// Whether a service's current release has a health check.
+    pub async fn has_health_checks(&self) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            let query = "SELECT EXISTS (SELECT 1 FROM services s JOIN releases r ON r.service = s.id \
+                         AND r.number = s.current_release WHERE r.healthcheck)";
+            Ok(connection.prepare_cached(query)?.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// The releases of deployments that came to nothing.
     pub async fn failed_releases(&self, service: i64) -> Result<Vec<ReleaseNumber>, StoreError> {
         self.read(move |connection| {
