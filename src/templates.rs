@@ -58,8 +58,8 @@ pub struct Template {
     pub description: String,
     /// The port that its program listens on in the container.
     pub port: u16,
-    /// The folder of its starter files.
-    pub files: PathBuf,
+    /// The folder of its starter files; none where the first push brings everything.
+    pub files: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +112,10 @@ async fn read(folder: &Path, name: &TemplateName) -> Result<Template, TemplateEr
     };
     let Description { title, description, port } =
         toml::from_str(&text).map_err(|source| TemplateError::Parse { path, source: Box::new(source) })?;
-    Ok(Template { name: name.clone(), title, description, port, files: folder.join("files") })
+    let files = folder.join("files");
+    let has_files =
+        tokio::fs::try_exists(&files).await.map_err(|source| TemplateError::Read { path: files.clone(), source })?;
+    Ok(Template { name: name.clone(), title, description, port, files: has_files.then_some(files) })
 }
 
 #[cfg(test)]
@@ -124,10 +127,14 @@ mod tests {
         let templates = Templates::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/templates"));
         let all = templates.list().await.unwrap();
         let names: Vec<&str> = all.iter().map(|template| template.name.as_str()).collect();
-        assert_eq!(names, ["containerfile", "go", "node", "php", "python", "rust", "static"]);
+        assert_eq!(names, ["containerfile", "empty", "go", "node", "php", "python", "rust", "static"]);
         for template in &all {
-            assert!(template.files.join("README.md").is_file(), "{} has no README.md", template.name);
-            let text = std::fs::read_to_string(template.files.join("Containerfile")).unwrap();
+            let Some(files) = &template.files else {
+                assert_eq!(template.name.as_str(), "empty");
+                continue;
+            };
+            assert!(files.join("README.md").is_file(), "{} has no README.md", template.name);
+            let text = std::fs::read_to_string(files.join("Containerfile")).unwrap();
             assert!(text.contains(&format!("EXPOSE {}", template.port)), "{}'s port", template.name);
         }
         let unknown = templates.get(&"nothing".parse().unwrap()).await;

@@ -3,6 +3,7 @@
 mod client;
 mod doctor;
 mod enroll;
+mod life;
 mod logs;
 mod services;
 mod show;

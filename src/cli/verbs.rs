@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::client::Agent;
-use super::{Outcome, logs, services};
+use super::{Outcome, life, logs, services};
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
@@ -20,6 +20,22 @@ pub enum Verb {
         #[arg(short, long)]
         watch: bool,
     },
+    /// Make a service, and print the address that its repository is pushed to
+    Create {
+        /// What it shall be called: it answers at NAME.localhost, or as the configuration says
+        name: String,
+        /// What its repository begins with; `podkeeper templates` lists them
+        #[arg(long, default_value = "empty", conflicts_with = "from")]
+        template: String,
+        /// A repository elsewhere instead, such as `https://example.org/site.git`; `podkeeper deploy` fetches and builds it
+        #[arg(long, value_name = "URI")]
+        from: Option<String>,
+        /// The branch that is built
+        #[arg(long)]
+        branch: Option<String>,
+    },
+    /// List the templates
+    Templates,
     /// Print a service's log lines
     Logs(logs::Lines),
     /// Build the newest commit of a service and start it, and show how it goes
@@ -40,6 +56,22 @@ pub enum Verb {
         release: Option<u32>,
         #[command(flatten)]
         waiting: Waiting,
+    },
+    /// Stop a service; it stays stopped over a reboot
+    Stop {
+        /// The service
+        name: String,
+    },
+    /// Remove a service with its repository and releases; what its volumes hold is kept
+    Remove {
+        /// The service
+        name: String,
+        /// Remove its volumes and what they hold, too
+        #[arg(long)]
+        volumes: bool,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Print or change a service's environment; a running service is started anew with it
     Env {
@@ -81,6 +113,16 @@ impl Verb {
         match self {
             Self::Ps => services::ps(agent, json).await,
             Self::Status { name, watch } => services::status(agent, name.as_deref(), watch, json).await,
+            Self::Create { name, template, from, branch } => {
+                let source = match from {
+                    Some(uri) => ("external", uri),
+                    None => ("template", template),
+                };
+                life::create(agent, &name, source, branch, json).await
+            }
+            Self::Templates => life::templates(agent, json).await,
+            Self::Stop { name } => life::stop(agent, &name, json).await,
+            Self::Remove { name, volumes, yes } => life::remove(agent, &name, volumes, yes, json).await,
             Self::Logs(lines) => logs::run(agent, &lines, json).await,
             Self::Deploy { name, quick, waiting } => {
                 services::deploy(agent, &name, quick, !waiting.no_wait, json).await

@@ -94,11 +94,11 @@ impl Adapters {
             Some(branch) => branch,
             None => "main".parse()?,
         };
-        let mut starter = None;
+        let mut files = None;
         let source = match source {
             NewSource::Template(template) => {
                 let found = self.templates.get(&template).await?;
-                starter = Some(found.files);
+                files = Some(found.files);
                 Source::Template(template)
             }
             NewSource::External(uri, password) => {
@@ -128,8 +128,8 @@ impl Adapters {
                 return Err(error.into());
             }
         };
-        if let Some(files) = starter
-            && let Err(error) = self.repositories.create(name, Some(&files), &branch).await
+        if let Some(files) = files
+            && let Err(error) = self.repositories.create(name, files.as_deref(), &branch).await
         {
             self.store.forget_service(service.id).await?;
             return Err(error.into());
@@ -146,7 +146,7 @@ impl Adapters {
             && !self.repositories.exists(&service.name).await
         {
             let found = self.templates.get(template).await?;
-            self.repositories.create(&service.name, Some(&found.files), &service.branch).await?;
+            self.repositories.create(&service.name, found.files.as_deref(), &service.branch).await?;
         }
         if self.store.seen_commit(service.id).await?.is_none() {
             self.see_starter(service).await?;

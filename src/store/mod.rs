@@ -135,7 +135,11 @@ impl StoreError {
     pub fn problem(&self) -> Problem {
         let code = match self {
             Self::NameTaken(_) => Code::NameTaken,
-            Self::NoService(_) | Self::NoDeployment(_) => Code::NotFound,
+            Self::NoService(_) => {
+                return Problem::new(Code::NotFound, self.to_string())
+                    .with_hint("`podkeeper create NAME`, or PUT /services/NAME, makes one");
+            }
+            Self::NoDeployment(_) => Code::NotFound,
             Self::NoRelease(_) => Code::ReleaseGone,
             Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
             Self::PasskeyKnown => Code::Conflict,

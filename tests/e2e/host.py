@@ -247,10 +247,13 @@ class Host:
 
     # ---- git ------------------------------------------------------------------------------------------------------
 
+    def remote(self, name: str) -> str:
+        """Where git fetches and pushes a service."""
+        return f"http://any:{self.token}@127.0.0.1:7070/git/{name}.git"
+
     def clone(self, name: str, folder: pathlib.Path, *options: str) -> Clone:
         shutil.rmtree(folder, ignore_errors=True)
-        url = f"http://any:{self.token}@127.0.0.1:7070/git/{name}.git"
-        git("clone", "-q", *options, url, str(folder), cwd=folder.parent)
+        git("clone", "-q", *options, self.remote(name), str(folder), cwd=folder.parent)
         return Clone(folder)
 
 

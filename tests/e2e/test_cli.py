@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from host import HOST, Host, wait_for
+from host import HOST, Clone, Host, git, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +95,27 @@ def test_over_https_with_whom_this_machine_trusts(host: Host, running: str):
     finally:
         host.run("systemctl", "stop", "t-cli-https")
         host.run("rm", "-r", "/root/t-cli", "/root/t-cli.caddy")
+
+
+def test_a_repository_of_ones_own_is_pushed_to_a_new_service(host: Host, name: str, tmp_path):
+    git("init", "-q", "-b", "main", cwd=tmp_path)
+    own = Clone(tmp_path)
+    own.commit({"index.html": "my own"})
+    refused = own.git("push", host.remote(name), "main", check=False)
+    assert f"there is no service `{name}`" in refused and "podkeeper create" in refused
+    made = cli(host, "create", name)
+    assert f"git push http://localhost:7070/git/{name}.git HEAD:main" in made and f"http://{name}.localhost:8080" in made
+    said = cli(host, "deploy", name, check=False)
+    assert "no commit" in said and "push a commit to `main`" in said
+    # Nothing is there that a push would have to force its way over.
+    assert f"Live: http://{name}.localhost:8080" in own.git("push", host.remote(name), "main")
+    assert host.serve(name).text == "my own"
+    assert "is stopped" in cli(host, "stop", name) and host.serve(name).status_code == 404
+    assert host.code("podkeeper", "remove", name) == 1 and "--yes" in cli(host, "remove", name, check=False)
+    assert cli(host, "remove", "--yes", name).strip() == f"{name} is removed"
+    assert host.code("podkeeper", "remove", "--yes", name) == 1
+    listed = cli(host, "templates")
+    assert "empty" in listed and "static" in listed
 
 
 def test_deploy_env_and_rollback(host: Host, name: str):

@@ -3,7 +3,7 @@
 import pytest
 from host import Host
 
-ALL = ["containerfile", "go", "node", "php", "python", "rust", "static"]
+ALL = ["containerfile", "empty", "go", "node", "php", "python", "rust", "static"]
 
 
 def build_and_serve(host: Host, name: str, template: str) -> str:
