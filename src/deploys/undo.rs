@@ -83,7 +83,8 @@ impl Deploys {
         let Some(number) = deployment.release.filter(|number| service.current != Some(*number)) else { return Ok(()) };
         let name = ReleaseName::new(&service.name, number);
         let units = &self.parts().units;
-        units.stop(&name.unit(), STOP).await.map_err(ServiceError::from)?;
+        // It serves nobody. While it is being started nothing passes systemd's SIGTERM on to its program.
+        units.end(&name.unit(), STOP).await.map_err(ServiceError::from)?;
         self.parts().discard_release(&service, number).await?;
         units.reload().await.map_err(ServiceError::from)?;
         units.reset_failed(&name.unit()).await.map_err(ServiceError::from)?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use nix::sys::signal::Signal;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use zbus::Connection;
@@ -15,6 +16,8 @@ use super::UnitsError;
 
 /// How long a single call may take.
 const CALL: Duration = Duration::from_secs(25);
+/// How long what is to end quickly may take to end by itself.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// What a job came to (org.freedesktop.systemd1(5), JobRemoved).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +237,17 @@ impl UserManager {
         match stopped {
             Err(UnitsError::Refused { source, .. }) if is_no_such_unit(&source) => Ok(JobResult::Done),
             other => other,
+        }
+    }
+
+    /// Stops a unit, and kills what has not ended after a moment.
+    pub async fn end(&self, unit: &str, limit: Duration) -> Result<JobResult, UnitsError> {
+        match self.stop(unit, GRACE).await {
+            Err(UnitsError::Slow { .. }) => {
+                self.kill(unit, Signal::SIGKILL as i32).await?;
+                self.stop(unit, limit).await
+            }
+            ended => ended,
         }
     }
 

@@ -111,6 +111,24 @@ def test_cancel_ends_everything_within_five_seconds(host: Host, name: str, tmp_p
     assert host.call("DELETE", f"/deployments/{deployment['id']}", 409).json()["type"].endswith(":conflict")
 
 
+def test_cancel_ends_a_release_that_is_being_started_and_heeds_no_signal(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    deaf = 'HEALTHCHECK --interval=1s CMD false\nCMD ["sh", "-c", "trap : TERM; while :; do sleep 1; done"]\n'
+    clone.commit({"Containerfile": f"FROM docker.io/library/busybox:stable\nEXPOSE 8080\n{deaf}"})
+    push = push_in_background(clone)
+    wait_for(lambda: states(host, name) == ["starting"], 30, "it is being started")
+    (deployment,) = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
+    health = ["podman", "inspect", "-f", "{{.State.Health.FailingStreak}}", f"{name}-1"]
+    wait_for(lambda: host.user(*health, check=False).strip() not in ("", "0"), 30, "its health was asked for")
+    began = time.monotonic()
+    answer = host.call("DELETE", f"/deployments/{deployment['id']}", 200).json()
+    assert time.monotonic() - began < 5 * SLACK
+    assert answer["state"] == "cancelled"
+    assert set(traces(host, name, deployment["id"]).values()) == {""}
+    push.wait(30)
+
+
 def test_a_failed_build_keeps_what_runs_and_tells_why(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
