@@ -53,6 +53,19 @@ fn patch<T: JsonSchema>(generators: &mut Generators) -> Value {
     schema
 }
 
+/// Each event of a stream, which is how such content is described before OpenAPI 3.2.
+fn event(_: &mut Generators) -> Value {
+    json!({
+        "type": "object",
+        "required": ["data"],
+        "properties": {
+            "event": { "enum": ["message", "closed"] },
+            "id": { "type": "string" },
+            "data": { "type": "string" },
+        },
+    })
+}
+
 /// What is answered under a status.
 struct Answers {
     status: u16,
@@ -124,9 +137,13 @@ impl Operation {
         self
     }
 
-    fn text(self, content_types: &[&'static str]) -> Self {
-        let content = content_types.iter().map(|content_type| (*content_type, sent::<String> as Make)).collect();
-        self.answers(200, content)
+    fn text(self) -> Self {
+        self.answers(200, vec![("text/plain", sent::<String>)])
+    }
+
+    /// Lines, as text or as events.
+    fn lines(self) -> Self {
+        self.answers(200, vec![("text/plain", sent::<String>), ("text/event-stream", event)])
     }
 
     /// JSON of no one shape, or bytes.
@@ -233,6 +250,7 @@ fn security(lock: Lock) -> Value {
     match lock {
         Lock::Open => json!([]),
         Lock::Git => json!([{ "basic": [] }]),
+        Lock::Key => json!([{ "hook": [] }]),
         Lock::Enroll => json!([{ "bearer": [] }, { "cookie": [] }, { "enroll": [] }]),
         _ => json!([{ "bearer": [] }, { "cookie": [] }]),
     }
@@ -268,6 +286,12 @@ fn components(schemas: Map<String, Value>) -> Value {
             "bearer": { "type": "http", "scheme": "bearer", "description": "an API token" },
             "cookie": { "type": "apiKey", "in": "cookie", "name": "podkeeper", "description": "a session" },
             "enroll": { "type": "http", "scheme": "Enroll", "description": "an enrolment link's secret" },
+            "hook": {
+                "type": "apiKey",
+                "in": "query",
+                "name": "key",
+                "description": "a hook's key, which may come in the forge's header or the body, too, or as a signature",
+            },
             "basic": { "type": "http", "scheme": "basic", "description": "an API token as the password" },
         },
     })

@@ -32,7 +32,6 @@ fn delete(path: &'static str, summary: &'static str) -> Operation {
 pub fn all() -> Vec<Operation> {
     let put = |path, summary| Operation::new(Method::Put, path, summary);
     let patch = |path, summary| Operation::new(Method::Patch, path, summary);
-    const LINES: &[&str] = &["text/plain", "text/event-stream"];
     vec![
         get("/", "The dashboard").any(200, "text/html"),
         get("/assets/:file", "Its files").any(200, "application/octet-stream"),
@@ -61,7 +60,7 @@ pub fn all() -> Vec<Operation> {
             vec![
                 ("application/json", super::got::<LogPage>),
                 ("text/plain", super::sent::<String>),
-                ("text/event-stream", super::sent::<String>),
+                ("text/event-stream", super::event),
             ],
         ),
         get("/services/:name/env", "Its variables").json::<Env>(200),
@@ -74,7 +73,7 @@ pub fn all() -> Vec<Operation> {
         post("/services/:name/deploy-key", "The same, made where there is none").json::<DeployKey>(200),
         get("/deployments/:id", "One deployment").json::<Deployment>(200),
         delete("/deployments/:id", "Cancel it").json::<Deployment>(200),
-        get("/deployments/:id/log", "Its story, as it happens").text(LINES),
+        get("/deployments/:id/log", "Its story, as it happens").lines(),
         get("/services/:name/hook", "Its hook and the last deliveries").json::<Hook>(200),
         post("/services/:name/hook/rotate", "Give its hook another key").may_take::<Rotate>().json::<Hook>(200),
         get("/hooks/:repo", "A delivery, by the hook's key")
@@ -113,7 +112,7 @@ pub fn all() -> Vec<Operation> {
         patch("/credentials/fido/:id", "Give a passkey another name").body::<RenamePasskey>().nothing(),
         delete("/credentials/fido/:id", "Remove a passkey").nothing(),
         post("/internal/enrolments", "Make an enrolment link; on the host only").json::<Enrolment>(201),
-        post("/internal/push/:name", "What git's hook tells; on the host only").any_body().text(&["text/plain"]),
+        post("/internal/push/:name", "What git's hook tells; on the host only").any_body().text(),
         get("/git/:repository/*path", "git's smart HTTP").any(200, "application/octet-stream"),
         post("/git/:repository/*path", "git's smart HTTP").any_body().any(200, "application/octet-stream"),
     ]
