@@ -152,6 +152,9 @@ class Host:
 
     def reconfigure(self, text: str) -> None:
         self.write("/etc/podkeeper/podkeeper.toml", text)
+        if self.code("systemctl", "is-active", "--quiet", "podkeeper.service") != 0:
+            # It is read at the next start.
+            return
         before = self.reloads()
         self.run("systemctl", "reload", "podkeeper")
         wait_for(lambda: self.reloads() > before, 10, "the configuration is read")
@@ -184,18 +187,6 @@ class Host:
     def start_agent(self) -> None:
         self.run("systemctl", "start", "podkeeper.service")
         self.wait_ready()
-
-    @contextlib.contextmanager
-    def configured(self, text: str) -> Iterator[None]:
-        """The agent with other values in its configuration, for a while."""
-        before = self.run("cat", "/etc/podkeeper/podkeeper.toml")
-        self.write("/etc/podkeeper/podkeeper.toml", text)
-        self.run("systemctl", "reload", "podkeeper")
-        try:
-            yield
-        finally:
-            self.write("/etc/podkeeper/podkeeper.toml", before)
-            self.run("systemctl", "reload-or-restart", "podkeeper")
 
     # ---- the interface --------------------------------------------------------------------------------------------
 
