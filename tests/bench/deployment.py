@@ -1,7 +1,7 @@
 """A deployment whose every layer is cached, against what a person would type for it."""
 
 from host import Host
-from measure import Row, ensure_services, median, seconds
+from measure import Row, ensure_services, median, seconds, wait_idle
 
 ROUNDS = 7
 QUADLETS = "/var/lib/podkeeper/.config/containers/systemd"
@@ -39,6 +39,8 @@ def measure(host: Host) -> list[Row]:
         by_hand(host, name)
         ours, theirs = [], []
         for _ in range(ROUNDS):
+            # The next deployment waits until the one before has drained.
+            wait_idle(host, name)
             theirs.append(seconds(lambda: host.user("sh", "-c", command)))
             ours.append(seconds(lambda: deploy(host, name)))
     finally:

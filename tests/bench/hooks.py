@@ -8,8 +8,8 @@ import selectors
 import socket
 import time
 
-from host import Host, wait_for
-from measure import Row, median, quantile
+from host import Host
+from measure import Row, median, quantile, wait_idle
 
 AT_ONCE = 50
 BURSTS = 10
@@ -50,17 +50,9 @@ def at_once(requests: list[bytes], status: str) -> list[float]:
     return taken
 
 
-def idle(host: Host) -> bool:
-    """Nothing is under way, and the release before is drained and gone."""
-    deployments = host.call("GET", f"/services/{NAME}/deployments", 200).json()["deployments"]
-    ended = all(one["state"] in ("live", "failed", "cancelled", "superseded") for one in deployments)
-    units = host.user("systemctl", "--user", "list-units", "--all", "--no-legend", "--plain", f"{NAME}@*").split("\n")
-    return ended and len([unit for unit in units if unit]) <= 1
-
-
 def until_build(host: Host, key: str, identity: str) -> float:
     """From the first byte of the hook to the start of the build's unit, as the journal has it, in ms."""
-    wait_for(lambda: idle(host), 120, "the slot is free")
+    wait_idle(host, NAME)
     with socket.create_connection(("127.0.0.1", 7070)) as connection:
         began = time.time()
         connection.sendall(delivery(key, identity))

@@ -94,3 +94,15 @@ def ensure_services(host: Host, count: int) -> list[str]:
 
     wait_for(settled, 60, "all services run")
     return names
+
+
+def wait_idle(host: Host, name: str) -> None:
+    """Nothing of the service is under way, and the release before is drained and gone."""
+
+    def idle() -> bool:
+        deployments = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
+        ended = all(one["state"] in ("live", "failed", "cancelled", "superseded") for one in deployments)
+        units = host.user("systemctl", "--user", "list-units", "--all", "--no-legend", "--plain", f"{name}@*")
+        return ended and len(units.splitlines()) <= 1
+
+    wait_for(idle, 120, "the slot is free")
