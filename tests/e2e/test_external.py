@@ -2,10 +2,12 @@
 
 import base64
 import json
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from host import Host, wait_for
+from test_hooks import github, payload
 
 PASSWORD = "p@ss/wörd%41"
 CONTAINERFILE = (
@@ -65,18 +67,21 @@ class Forge:
     def own(self) -> None:
         self.host.run("chown", "-R", "forge:", "/srv/forge/git", "/srv/forge/authorized_keys", "/srv/forge/access.log")
 
-    def commit(self, repository: str, page: str, branch: str = "main") -> None:
-        """Makes a commit, and the repository where it isn't there yet."""
+    def commit(self, repository: str, page: str, branch: str = "main") -> str:
+        """Makes a commit, and the repository where it isn't there yet; the commit's id."""
         script = (
             'set -e; bare=/srv/forge/git/$1.git work=$(mktemp -d); [ -d "$bare" ] || git init -q --bare "$bare"\n'
             'export GIT_DIR=$bare GIT_WORK_TREE=$work GIT_INDEX_FILE=$work.index; cd "$work"\n'
             'git symbolic-ref HEAD "refs/heads/$3"; mkdir site; printf %s "$2" >site/index.html; cat >Containerfile\n'
             "git -c safe.directory=* add -A\n"
             "git -c safe.directory=* -c user.name=A -c user.email=a@example.com commit -q --allow-empty -m change\n"
+            "git -c safe.directory=* rev-parse HEAD\n"
             'rm -rf "$work" "$work.index"\n'
         )
-        self.host.run("env", "HOME=/root", "sh", "-c", script, "sh", repository, page, branch, input=CONTAINERFILE)
+        command = ["env", "HOME=/root", "sh", "-c", script, "sh", repository, page, branch]
+        commit = self.host.run(*command, input=CONTAINERFILE).strip()
         self.own()
+        return commit
 
     def access_log(self) -> str:
         return self.host.run("cat", "/srv/forge/access.log")
@@ -88,6 +93,14 @@ def forge(host: Host):
     with host.configured('[git]\nallow_private = true\nfetch_timeout = "20s"\n'):
         yield forge
     forge.stop()
+
+
+def failed(host: Host, name: str, uri: str, **fields: str) -> dict[str, Any]:
+    """The deployment of a service whose code can't be had from there; the service is gone again."""
+    host.create(name, external=uri, **fields)
+    deployment = host.start(name, "failed")
+    host.delete(name)
+    return deployment
 
 
 def test_over_http_with_a_password(host: Host, forge: Forge, name: str):
@@ -124,14 +137,11 @@ def test_over_http_with_a_password(host: Host, forge: Forge, name: str):
 
 def test_a_wrong_password_is_told_and_not_shown(host: Host, forge: Forge, name: str):
     forge.commit("private", "one")
-    host.create(name, external=f"http://ann:hunter2@{HTTP}/private.git")
-    failed = host.start(name, "failed")
-    assert failed["problem"]["code"] == "fetch-failed" and "password" in failed["problem"]["hint"]
-    assert "hunter2" not in json.dumps(failed)
+    deployment = failed(host, name, f"http://ann:hunter2@{HTTP}/private.git")
+    assert deployment["problem"]["code"] == "fetch-failed" and "password" in deployment["problem"]["hint"]
+    assert "hunter2" not in json.dumps(deployment)
     # None at all is no hang either.
-    host.delete(name)
-    host.create(name, external=f"http://{HTTP}/private.git")
-    assert host.start(name, "failed")["problem"]["code"] == "fetch-failed"
+    assert failed(host, name, f"http://{HTTP}/private.git")["problem"]["code"] == "fetch-failed"
 
 
 def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, name: str):
@@ -140,8 +150,8 @@ def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, na
     key = host.call("GET", f"/services/{name}/deploy-key", 200).json()["public_key"]
     assert key.startswith("ssh-ed25519 ") and key.endswith(f"podkeeper-{name}")
     assert host.call("POST", f"/services/{name}/deploy-key", 200).json()["public_key"] == key
-    failed = host.start(name, "failed")
-    assert failed["problem"]["code"] == "fetch-failed" and "deploy key" in failed["problem"]["hint"]
+    problem = host.start(name, "failed")["problem"]
+    assert problem["code"] == "fetch-failed" and "deploy key" in problem["hint"]
     host.write("/srv/forge/authorized_keys", key + "\n")
     host.start(name)
     assert host.serve(name).text == "by key"
@@ -174,26 +184,39 @@ def test_over_gits_own_protocol_and_another_branch(host: Host, forge: Forge, nam
     assert host.serve(name).text == "release"
 
 
+def test_a_forges_hook_fetches_and_builds_the_newest_commit(host: Host, forge: Forge, name: str):
+    forge.commit("hooked", "one")
+    key = host.create(name, external=f"http://{HTTP}/hooked.git")["hook_key"]
+    host.start(name)
+    newest = forge.commit("hooked", "two")
+    status, _, deployment = github(name, key, "one", payload("github-push"))
+    assert (status, deployment["cause"], deployment["actor"]) == (202, "hook", "hook:github")
+    # Whatever the delivery says of commits: what is built lies in the repository.
+    assert host.wait_deployment(deployment["id"])["commit"] == newest
+    assert host.serve(name).text == "two"
+    # What is no push to its branch, and what has a wrong signature, asks the forge for nothing.
+    asked = forge.access_log()
+    assert github(name, key, "two", payload("github-tag"))[0] == 200
+    assert github(name, "wrong", "three", payload("github-push"))[0] == 404
+    assert forge.access_log() == asked
+
+
 def test_a_repository_without_commits(host: Host, forge: Forge, name: str):
     host.run("git", "init", "-q", "--bare", "/srv/forge/git/empty.git")
     forge.own()
-    host.create(name, external=f"http://{HTTP}/empty.git")
-    failed = host.start(name, "failed")
-    assert failed["problem"]["code"] == "no-commits" and "`main`" in failed["problem"]["hint"]
+    problem = failed(host, name, f"http://{HTTP}/empty.git")["problem"]
+    assert problem["code"] == "no-commits" and "`main`" in problem["hint"]
     forge.commit("public", "one")
-    host.delete(name)
-    host.create(name, external=f"http://{HTTP}/public.git", branch="nothing")
-    assert host.start(name, "failed")["problem"]["code"] == "no-commits"
-    host.delete(name)
-    host.create(name, external=f"http://{HTTP}/missing.git")
-    assert host.start(name, "failed")["problem"]["code"] == "fetch-failed"
+    other = failed(host, name, f"http://{HTTP}/public.git", branch="nothing")
+    assert other["problem"]["code"] == "no-commits"
+    assert failed(host, name, f"http://{HTTP}/missing.git")["problem"]["code"] == "fetch-failed"
 
 
 def test_a_redirect_leads_nowhere(host: Host, forge: Forge, name: str):
     forge.commit("public", "one")
-    host.create(name, external="http://127.0.0.1:8085/cgi-bin/elsewhere/public.git")
     asked = forge.access_log()
-    assert host.start(name, "failed")["problem"]["code"] == "fetch-failed"
+    elsewhere = "http://127.0.0.1:8085/cgi-bin/elsewhere/public.git"
+    assert failed(host, name, elsewhere)["problem"]["code"] == "fetch-failed"
     assert forge.access_log() == asked
 
 
@@ -202,12 +225,10 @@ def test_private_addresses_are_refused_unless_they_are_allowed(host: Host, forge
     asked = forge.access_log()
     with host.configured("[git]\nallow_private = false\n"):
         for address in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "169.254.169.254"):
-            host.create(name, external=f"http://{address}:8085/cgi-bin/git/public.git")
-            failed = host.start(name, "failed")
-            assert failed["problem"]["code"] == "fetch-failed", address
-            assert "not a public address" in failed["problem"]["detail"], failed
-            assert "git.allow_private" in failed["problem"]["hint"]
-            host.delete(name)
+            problem = failed(host, name, f"http://{address}:8085/cgi-bin/git/public.git")["problem"]
+            assert problem["code"] == "fetch-failed", address
+            assert "not a public address" in problem["detail"], problem
+            assert "git.allow_private" in problem["hint"]
     assert forge.access_log() == asked
 
 
