@@ -1,0 +1,101 @@
+"""A Debian 13 that has nothing of what Podkeeper depends on: apt fetches it."""
+
+import contextlib
+import http.server
+import re
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from conftest import debs, host_name
+from host import MACHINE, Host, enter_network
+
+# What apt asks the archive by.
+PASSED = ("If-Modified-Since", "Range", "If-Range")
+
+
+class Archive(http.server.BaseHTTPRequestHandler):
+    """A proxy: it asks in this machine's network for what is asked of it in the host's."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        headers = {name: self.headers[name] for name in PASSED if name in self.headers}
+        try:
+            answer = urllib.request.urlopen(urllib.request.Request(self.path, headers=headers), timeout=60)
+        except urllib.error.HTTPError as error:
+            answer = error
+        except OSError as error:
+            return self.send_error(502, str(error))
+        with answer:
+            self.send_response(answer.status)
+            for name in ("Content-Length", "Content-Range", "Last-Modified"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            if "Content-Length" not in answer.headers:
+                self.send_header("Content-Length", "0")
+            self.end_headers()
+            shutil.copyfileobj(answer, self.wfile)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def archive() -> Iterator[str]:
+    """The proxy's address, on the loopback of the network that this thread is in."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Archive)
+
+    def serve() -> None:
+        # The threads that it starts are in this one's network.
+        enter_network(MACHINE)
+        server.serve_forever()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def minimal(monkeypatch) -> Iterator[Host]:
+    monkeypatch.setenv("PODKEEPER_ROOT", "minimal")
+    with open("/proc/self/ns/net") as before:
+        host = Host(f"{host_name()[:14]}-m")
+        try:
+            host.stop()
+            host.boot()
+            yield host
+        finally:
+            host.stop()
+            enter_network(before.fileno())
+
+
+def test_apt_fetches_what_it_depends_on(minimal: Host):
+    assert minimal.code("sh", "-c", "command -v podman || command -v caddy || command -v git") != 0
+    with archive() as proxy:
+        through = ["-o", f"Acquire::http::Proxy={proxy}", "-o", "Acquire::Retries=3"]
+        updated = minimal.run("apt-get", "update", *through, check=False)
+        if "Err:" in updated:
+            pytest.skip(f"Debian's archive can't be reached: {updated.splitlines()[-1]}")
+        names = []
+        for package in ("podkeeper-host", "podkeeper"):
+            (file,) = debs().glob(f"{package}_*.deb")
+            minimal.put(file, f"/root/{file.name}")
+            names.append(f"/root/{file.name}")
+        quiet = ["env", "DEBIAN_FRONTEND=noninteractive"]
+        said = minimal.run(*quiet, "apt-get", "install", "-y", *through, *names, timeout=900)
+    assert re.search(r"^Setting up podman \(", said, re.MULTILINE) and "Setting up caddy (" in said
+    minimal.wait_ready()
+    for unit in ("podkeeper.service", "podkeeper-proxy.service"):
+        assert minimal.run("systemctl", "is-active", unit) == "active\n"
+    assert minimal.user("systemctl", "--user", "is-active", "podman.socket") == "active\n"
+    assert minimal.run("systemctl", "is-system-running") == "running\n"
+    minimal.run("podkeeper", "doctor")
