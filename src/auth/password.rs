@@ -223,7 +223,7 @@ mod tests {
         let password = "correct wagon staple lantern";
         auth.set_password(password.into()).await.unwrap();
         assert!(auth.identify(&basic(password), Way::Git).await.unwrap().is_some());
-        let mut limited = None;
+        let (began, mut limited) = (std::time::Instant::now(), None);
         for number in 0..50 {
             match auth.identify(&basic(&format!("a wrong guess {number}")), Way::Git).await {
                 Ok(found) => assert_eq!(found, None),
@@ -234,7 +234,8 @@ mod tests {
             }
         }
         let (number, problem) = limited.unwrap();
-        assert!(number <= 20, "{number}");
+        // Each three seconds give one back, and a busy machine takes its time for the hashes.
+        assert!(number <= 20 + began.elapsed().as_secs() / 3, "{number}");
         assert!(problem.code == Code::RateLimited && problem.retry_after.is_some(), "{problem:?}");
         assert!(auth.identify(&basic(password), Way::Git).await.unwrap().is_some());
     }
