@@ -25,6 +25,7 @@ use crate::services::{Adapters, Locks, status::LiveUnits};
 use crate::socketio::Sockets;
 use crate::store::{Store, StoreError};
 use crate::templates::Templates;
+use crate::terminal::Terminals;
 use crate::units::{Quadlets, UserManager};
 
 /// How long transfers and requests under way may go on after SIGTERM; systemd is promised 5 s for all.
@@ -122,12 +123,14 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let config = LiveConfig::new(config);
     let (adapters, builds) = parts(&config)?;
     let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
+    let terminals =
+        Terminals::new(adapters.store.clone(), adapters.podman.clone(), adapters.units.clone(), config.clone());
     let deploys = Deploys::new(adapters.clone(), builds);
     deploys.keep_places().await;
     let stopping = CancellationToken::new();
     let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
     let bridge = Bridge::new(http::app(state), http::body_limit);
-    let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth.clone(), stopping.clone());
+    let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals.clone(), auth.clone(), stopping.clone());
     let server = Server::new(service, config.get().limits.clone(), stopping.clone());
 
     let serving = tokio::spawn(server.run(listeners, GRACE));
@@ -144,6 +147,15 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
         let stopping = stopping.clone();
         async move { auth.count_refusals(stopping).await }
     });
+    let clearing = tokio::spawn({
+        let sockets = sockets.clone();
+        async move {
+            // Each session that is opened tries it again.
+            if let Err(error) = sockets.clear_terminals().await {
+                tracing::warn!("terminal sessions of the agent before are not cleared away: {}", chain(&error));
+            }
+        }
+    });
     let guarding = tokio::spawn(watchdog(adapters.store.clone()));
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is ready");
@@ -159,8 +171,9 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     notify(&[sd_notify::NotifyState::Stopping]);
     stopping.cancel();
     watching.abort();
+    clearing.abort();
     guarding.abort();
-    let _ = tokio::join!(deploys.stop(), sockets.stop());
+    let _ = tokio::join!(deploys.stop(), terminals.stop(), sockets.stop());
     let _ = tokio::join!(serving, maintaining, streaming, counting);
     Ok(())
 }

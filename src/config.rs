@@ -63,6 +63,8 @@ pub struct Config {
     pub services: Services,
     /// Git: pushes and external repositories.
     pub git: Git,
+    /// Terminals.
+    pub shell: Shell,
     /// What one request may take.
     pub limits: Limits,
     /// Signing in.
@@ -112,6 +114,8 @@ pub struct Paths {
     pub routes: PathBuf,
     /// The service templates.
     pub templates: PathBuf,
+    /// The recipe of the isolated shell's image: a folder with a Containerfile.
+    pub shell: PathBuf,
     /// Git hooks and the askpass helper.
     pub helpers: PathBuf,
     /// The git program.
@@ -127,6 +131,7 @@ impl Default for Paths {
             quadlets: "/var/lib/podkeeper/.config/containers/systemd".into(),
             routes: "/var/lib/podkeeper-proxy/routes".into(),
             templates: "/usr/share/podkeeper/templates".into(),
+            shell: "/usr/share/podkeeper/shell".into(),
             helpers: "/usr/lib/podkeeper".into(),
             git: "/usr/bin/git".into(),
             podman: "/usr/bin/podman".into(),
@@ -149,6 +154,11 @@ impl Paths {
     #[must_use]
     pub fn contexts(&self) -> PathBuf {
         self.state.join("builds")
+    }
+    /// What tells of terminal sessions that must be cleared away after a crash, an empty file each.
+    #[must_use]
+    pub fn sessions(&self) -> PathBuf {
+        self.state.join("agent/sessions")
     }
     /// The deploy keys of external repositories.
     #[must_use]
@@ -262,6 +272,42 @@ pub struct Git {
 impl Default for Git {
     fn default() -> Self {
         Self { max_push_mib: 1024, fetch_timeout: Duration::from_secs(300), allow_private: false }
+    }
+}
+
+/// Terminals: the isolated shell, and shells in services' containers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shell {
+    /// The isolated shell's image. Empty: the one that `paths.shell` is built to.
+    pub image: String,
+    /// Memory limit of an isolated shell, in MiB.
+    pub memory_mib: u64,
+    /// CPU limit of an isolated shell, in percent of one core.
+    pub cpu_percent: u32,
+    /// How many processes and threads an isolated shell may have.
+    pub tasks: u32,
+    /// How many sessions at once.
+    pub sessions: u32,
+    /// How long a session goes on that nobody watches.
+    #[serde(deserialize_with = "duration")]
+    pub detached: Duration,
+    /// How long a session goes on that is watched and silent, without input and output.
+    #[serde(deserialize_with = "duration")]
+    pub idle: Duration,
+}
+
+impl Default for Shell {
+    fn default() -> Self {
+        Self {
+            image: String::new(),
+            memory_mib: 1024,
+            cpu_percent: 100,
+            tasks: 512,
+            sessions: 8,
+            detached: Duration::from_secs(15 * 60),
+            idle: Duration::from_secs(8 * 3600),
+        }
     }
 }
 
@@ -411,6 +457,15 @@ impl Config {
         if !(1000..=10_000_000).contains(&self.limits.audit_rows) {
             return Err(("limits.audit_rows", "must be from 1000 to 10000000"));
         }
+        if !(1..=64).contains(&self.shell.sessions) {
+            return Err(("shell.sessions", "must be from 1 to 64"));
+        }
+        if !(16..=65_536).contains(&self.shell.memory_mib) {
+            return Err(("shell.memory_mib", "must be from 16 to 65536"));
+        }
+        if !(1..=6_400).contains(&self.shell.cpu_percent) || !(8..=32_768).contains(&self.shell.tasks) {
+            return Err(("shell.cpu_percent", "must be from 1 to 6400, and `shell.tasks` from 8 to 32768"));
+        }
         if !self.listen.service_url.contains("{name}") {
             return Err(("listen.service_url", "must hold `{name}`"));
         }
@@ -498,6 +553,8 @@ mod tests {
             "[builds]\nparallel = 0",
             "[builds]\ntimeout = \"soon\"",
             "[builds]\ntimeout = 5",
+            "[shell]\nsessions = 0",
+            "[shell]\nmemory_mib = 1",
             "[listen]\nservice_url = \"http://x\"",
             "[listen]\npublic_url = \"localhost\"",
             "[listen]\norigins = [\"pods.example.com\"]",

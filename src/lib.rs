@@ -22,6 +22,7 @@ pub mod services;
 
 pub mod auth;
 pub mod deploys;
+pub mod terminal;
 
 pub mod api;
 pub mod dashboard;

@@ -45,6 +45,9 @@ pub enum NameError {
     /// A hook's key; it isn't repeated.
     #[error("this is no key for a hook: it takes 24 to 200 printable ASCII characters")]
     HookKey,
+    /// A terminal session's name.
+    #[error("`{0}` is not a session name: it takes 1 to 40 of a-z, 0-9 and -, starting with a letter")]
+    Session(String),
     /// A number (deployment, release) that isn't one.
     #[error("`{0}` is not a number from 1 on")]
     Number(String),
@@ -278,6 +281,41 @@ impl fmt::Debug for HookKey {
     }
 }
 
+text_name! {
+    /// What somebody calls a terminal session.
+    SessionName
+}
+
+impl FromStr for SessionName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_label(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Session(shown(text))) }
+    }
+}
+
+text_name! {
+    /// A terminal session: eight of a-z and 2-7, drawn at random. It names the session's container and slice, and marks
+    /// its processes.
+    SessionId
+}
+
+impl SessionId {
+    /// The length of one.
+    pub const LENGTH: usize = 8;
+}
+
+impl FromStr for SessionId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let base32 = text.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b));
+        if base32 && text.len() == Self::LENGTH {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Session(shown(text)))
+        }
+    }
+}
+
 macro_rules! number_name {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
@@ -365,6 +403,10 @@ pub struct IdRange {
 impl IdRange {
     /// How many ids a range has.
     pub const SIZE: u32 = 65_536;
+
+    /// The range of the shells, behind those of all services. Each shell is in a user namespace of its own, and they
+    /// share the ids, so that each can read the home.
+    pub const SHELLS: Self = Self { base: 1 + 1023 * Self::SIZE };
 
     /// The range of the slot `slot`, counted from 0.
     #[must_use]
@@ -514,6 +556,10 @@ mod tests {
         );
         check::<HostName>(&["blog.localhost", "a.b-c.de"], &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b"]);
         check::<EnvKey>(&["A", "_x", "PATH_2"], &["", "2A", "A-B", "A B", "A=B", "É"]);
+        check::<SessionId>(
+            &["abcdefgh", "a2345672"],
+            &["", "abcdefg", "abcdefghi", "ABCDEFGH", "abcdefg1", "../../.."],
+        );
         check::<ReleaseNumber>(&["1", "41"], &["", "0", "-1", "+1", "01", "4294967296", "x"]);
     }
 

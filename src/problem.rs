@@ -84,6 +84,8 @@ pub enum Code {
     Superseded,
     /// The host or the agent stopped in the middle, and it can't go on.
     Interrupted,
+    /// The container has no shell.
+    NoShell,
     /// A release or an image that is needed is gone.
     ReleaseGone,
     /// A defect of ours.
@@ -92,7 +94,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::BadRequest,
         Self::InvalidName,
         Self::NameReserved,
@@ -132,6 +134,7 @@ impl Code {
         Self::Superseded,
         Self::Interrupted,
         Self::ReleaseGone,
+        Self::NoShell,
         Self::Internal,
     ];
 
@@ -178,6 +181,7 @@ impl Code {
             Self::Superseded => "superseded",
             Self::Interrupted => "interrupted",
             Self::ReleaseGone => "release-gone",
+            Self::NoShell => "no-shell",
             Self::Internal => "internal",
         }
     }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::deployments::Deployment;
 use super::logs::LogEntry;
 use super::services::{Figures, State};
-use crate::names::{DeploymentId, ServiceName};
+use crate::names::{DeploymentId, ServiceName, SessionId, SessionName};
 
 /// Which lines a log stream carries: a service's or a deployment's.
 #[derive(Debug, Deserialize)]
@@ -97,4 +99,94 @@ pub struct Removed<'a> {
 pub struct AllFigures<'a> {
     /// By name.
     pub services: BTreeMap<&'a ServiceName, &'a Figures>,
+}
+
+/// Opens a terminal session, and watches it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenTerminal {
+    /// In this service's container; without it the isolated shell.
+    pub service: Option<ServiceName>,
+    /// What it shall be called; no two sessions have one name.
+    pub name: Option<SessionName>,
+    /// The window's columns: 2 to 1000.
+    pub cols: u64,
+    /// The window's rows: 1 to 500.
+    pub rows: u64,
+}
+
+/// Names a session: to watch it, to watch it no more, or to end it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfSession {
+    /// The session.
+    pub session: SessionId,
+}
+
+/// Nothing more is said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+/// What is typed: bytes, or text.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalInput {
+    /// The session.
+    pub session: SessionId,
+    /// Bytes, as a binary attachment.
+    #[serde(default)]
+    pub data: Bytes,
+    /// Or text.
+    pub text: Option<String>,
+}
+
+/// The window has another size.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeTerminal {
+    /// The session.
+    pub session: SessionId,
+    /// Columns.
+    pub cols: u64,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// The client has shown this much output.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalAck {
+    /// The session.
+    pub session: SessionId,
+    /// How many bytes, of all since it began to watch the session.
+    pub bytes: u64,
+}
+
+/// Output of a session, as its program wrote it.
+#[derive(Debug, Serialize)]
+pub struct TerminalOutput {
+    /// The session.
+    pub session: SessionId,
+    /// The bytes. A character may go on in the next output.
+    pub data: Bytes,
+}
+
+/// A session.
+#[derive(Debug, Serialize)]
+pub struct TerminalSession {
+    /// What it is called by.
+    pub session: SessionId,
+    /// What somebody calls it.
+    pub name: Option<SessionName>,
+    /// The service in whose container it is; null: the isolated shell.
+    pub service: Option<ServiceName>,
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+    /// When it began.
+    pub began: Timestamp,
+    /// How many watch it.
+    pub viewers: usize,
 }

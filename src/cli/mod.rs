@@ -23,8 +23,9 @@ use client::Agent;
 use verbs::Verb;
 
 use crate::config::{Config, DEFAULT_PATH};
+use crate::names::SessionId;
 use crate::problem::chain;
-use crate::{agent, git};
+use crate::{agent, git, terminal};
 
 /// Makes one Linux server a place where `git push` runs a service
 ///
@@ -83,6 +84,12 @@ enum Command {
     /// What git runs after a push
     #[command(subcommand, hide = true)]
     Hook(HookCommand),
+    /// What ends the processes of terminal sessions
+    #[command(hide = true)]
+    Reap {
+        /// The sessions
+        sessions: Vec<SessionId>,
+    },
     /// What git asks for a password
     #[command(hide = true)]
     Askpass {
@@ -187,6 +194,12 @@ fn carry_out(arguments: Arguments) -> Outcome {
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), folder)?,
         Command::Doctor => return doctor::run(&Config::load(&arguments.config, true)?, json),
         Command::Hook(HookCommand::PostReceive) => git::hook::run()?,
+        Command::Reap { sessions } => {
+            let left = terminal::reap(&sessions);
+            if left > 0 {
+                return Err(format!("{left} processes can't be ended").into());
+            }
+        }
         Command::Askpass { question } => git::askpass(&question)?,
     }
     Ok(ExitCode::SUCCESS)

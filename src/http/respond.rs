@@ -31,6 +31,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::InvalidPasskey
         | Code::UnfitAddress
         | Code::NoCommits
+        | Code::NoShell
         | Code::NoRecipe => StatusCode::UnprocessableEntity,
         Code::RateLimited => StatusCode::TooManyRequests,
         Code::PodmanUnavailable

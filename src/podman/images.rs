@@ -103,6 +103,11 @@ impl Podman {
 
     /// The references of a service's images, `localhost/podkeeper/NAME:RELEASE` each.
     pub async fn images(&self, service: &ServiceName) -> Result<Vec<String>, PodmanError> {
+        self.images_named(&format!("localhost/podkeeper/{service}:")).await
+    }
+
+    /// The references that begin with `prefix`.
+    pub async fn images_named(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
         let what = "list the images";
         let body = self.raw(what, Method::GET, "/libpod/images/json", Body::None).await?;
         #[derive(Deserialize)]
@@ -113,9 +118,8 @@ impl Podman {
         }
         let listed: Vec<Listed> =
             serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        let prefix = format!("localhost/podkeeper/{service}:");
         let names = listed.into_iter().flat_map(|image| image.names.unwrap_or_default());
-        Ok(names.filter(|name| name.starts_with(&prefix)).collect())
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
     }
 
     /// Takes the name `reference` from its image, and removes the image with its last name.

@@ -7,6 +7,7 @@ mod containers;
 mod images;
 mod raw;
 mod secrets;
+mod shells;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 pub use containers::{ContainerFacts, ExternalContainer, Health};
 pub use images::ImageFacts;
+pub use shells::ShellContainer;
 
 use crate::problem::{Code, Problem, chain};
 

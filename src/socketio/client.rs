@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Sockets;
 use super::channel::{Streams, told};
 use super::table::{EVENTS, Event, Order};
+use super::term::Attached;
 use crate::auth::{Deed, Identity};
 use crate::names::{Scope, ServiceName};
 use crate::problem::{Code, Problem};
@@ -34,6 +35,7 @@ struct Inner {
     identity: Mutex<Identity>,
     address: Option<IpAddr>,
     streams: Streams,
+    attached: Attached,
     turns: mpsc::Sender<Job>,
     beside: Arc<Semaphore>,
     wants_stats: watch::Sender<bool>,
@@ -105,6 +107,7 @@ impl Client {
             identity: Mutex::new(identity),
             address,
             streams: Streams::default(),
+            attached: Attached::default(),
             turns,
             beside: Arc::new(Semaphore::new(BESIDE)),
             wants_stats: watch::Sender::new(false),
@@ -146,6 +149,12 @@ impl Client {
     #[must_use]
     pub fn streams(&self) -> &Streams {
         &self.inner.streams
+    }
+
+    /// The terminal sessions that it watches.
+    #[must_use]
+    pub(super) fn attached(&self) -> &Attached {
+        &self.inner.attached
     }
 
     /// Whether it asked for figures.

@@ -1,5 +1,5 @@
-//! The streams of the interface over Socket.IO: how the services are, their log lines. socketioxide speaks the protocol;
-//! here is who may connect, what each event does and how a stream lives.
+//! The streams of the interface over Socket.IO: how the services are, their log lines, terminals. socketioxide speaks
+//! the protocol; here is who may connect, what each event does and how a stream lives.
 //!
 //! Each event stands once, in [`table`], with what it takes; nothing is authorised anywhere else.
 
@@ -9,6 +9,7 @@ mod lines;
 mod log;
 mod status;
 pub mod table;
+mod term;
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -35,6 +36,7 @@ use crate::deploys::Deploys;
 use crate::events::Event;
 use crate::problem::{Code, Problem, chain};
 use crate::services::Adapters;
+use crate::terminal::Terminals;
 use channel::BUFFER;
 use client::{authorise, listen_to_all};
 use lines::Lines;
@@ -80,6 +82,7 @@ pub struct Sockets {
 struct Inner {
     io: SocketIo,
     deploys: Deploys,
+    terminals: Terminals,
     auth: Auth,
     feed: status::Feed,
     stopping: CancellationToken,
@@ -104,6 +107,7 @@ impl Sockets {
     pub fn mount<S: Clone>(
         inner: S,
         deploys: Deploys,
+        terminals: Terminals,
         auth: Auth,
         stopping: CancellationToken,
     ) -> (Streaming<SocketIoService<S>>, Self) {
@@ -113,6 +117,7 @@ impl Sockets {
             inner: Arc::new(Inner {
                 io: io.clone(),
                 deploys,
+                terminals,
                 auth,
                 feed: status::Feed::default(),
                 stopping,
@@ -154,6 +159,12 @@ impl Sockets {
     #[must_use]
     pub fn auth(&self) -> &Auth {
         &self.inner.auth
+    }
+
+    /// The terminals.
+    #[must_use]
+    pub fn terminals(&self) -> &Terminals {
+        &self.inner.terminals
     }
 
     /// Cancelled when the agent stops.

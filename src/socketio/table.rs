@@ -1,7 +1,7 @@
 //! The one table of events: namespace, event, scope, handler. A test walks it and sees each lock closed.
 
 use super::client::{self, Client};
-use super::{log, status};
+use super::{log, status, term};
 use crate::names::Scope;
 use socketioxide::extract::SocketRef;
 
@@ -15,8 +15,11 @@ pub struct Namespace {
 }
 
 /// Every namespace.
-pub static NAMESPACES: &[Namespace] =
-    &[Namespace { path: "/status", scope: Scope::Read }, Namespace { path: "/log", scope: Scope::Read }];
+pub static NAMESPACES: &[Namespace] = &[
+    Namespace { path: "/status", scope: Scope::Read },
+    Namespace { path: "/log", scope: Scope::Read },
+    Namespace { path: "/term", scope: Scope::Admin },
+];
 
 /// How an event's handler runs among the others of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,4 +62,13 @@ events! {
     "/log" "open" Read InTurn log::open,
     "/log" "ack" Read InTurn log::ack,
     "/log" "close" Read InTurn log::close,
+
+    "/term" "open" Admin Beside term::open,
+    "/term" "list" Admin InTurn term::list,
+    "/term" "attach" Admin InTurn term::attach,
+    "/term" "input" Admin InTurn term::input,
+    "/term" "resize" Admin InTurn term::resize,
+    "/term" "ack" Admin InTurn term::ack,
+    "/term" "detach" Admin InTurn term::detach,
+    "/term" "close" Admin Beside term::close,
 }

@@ -66,13 +66,13 @@ fn scope(id: DeploymentId) -> String {
     format!("build-{id}.slice.scope")
 }
 
-fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
+pub(super) fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
     OwnedVariant::try_from(value)
 }
 
-type Exec = (String, Vec<String>, bool);
+pub(super) type Exec = (String, Vec<String>, bool);
 
-fn exec(argv: &[String], may_fail: bool) -> Exec {
+pub(super) fn exec(argv: &[String], may_fail: bool) -> Exec {
     (argv.first().cloned().unwrap_or_default(), argv.to_vec(), may_fail)
 }
 

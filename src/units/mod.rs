@@ -5,6 +5,7 @@ mod build;
 mod bus;
 mod files;
 mod names;
+mod once;
 pub mod quadlet;
 mod watch;
 
@@ -16,6 +17,7 @@ pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
 pub use files::{QuadletFile, Quadlets};
 pub use names::{escape, release_of};
+pub use once::Limits;
 pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
 pub use watch::UnitChange;
 

@@ -14,8 +14,9 @@ def debs() -> pathlib.Path:
 
 def install(host: Host) -> None:
     host.install(debs())
-    # So that a test doesn't wait ten seconds for each release that goes.
-    host.write("/etc/podkeeper/podkeeper.toml", '[services]\ndrain = "1s"\n')
+    # So that a test doesn't wait ten seconds for each release that goes, and the shell's image is here.
+    shell = '[shell]\nimage = "docker.io/library/busybox:stable"\n'
+    host.write("/etc/podkeeper/podkeeper.toml", f'[services]\ndrain = "1s"\n{shell}')
     host.run("systemctl", "reload", "podkeeper")
 
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["names", "problem", "events", "config"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks"],
-    &["builds", "services", "auth"],
+    &["builds", "services", "auth", "terminal"],
     &["deploys"],
     &["api"],
     &["http", "socketio", "dashboard"],
@@ -97,6 +97,8 @@ fn foreign_types_stay_in_their_module() {
         ("socketioxide::", &["socketio"]),
         ("webauthn_rs::", &["auth"]),
         ("systemd::journal", &["journal"]),
+        ("portable_pty::", &["terminal"]),
+        ("vt100::", &["terminal"]),
     ];
     for file in all {
         let relative = file.strip_prefix(&source).unwrap().to_owned();

@@ -249,7 +249,7 @@ async fn a_namespace_opens_to_a_token_and_to_a_cookie_from_our_own_page() {
 
 #[tokio::test]
 async fn the_seeds_namespaces_are_there() {
-    for path in ["/status", "/log"] {
+    for path in ["/status", "/log", "/term"] {
         assert!(NAMESPACES.iter().any(|namespace| namespace.path == path), "{path}");
     }
     for event in EVENTS {
@@ -295,7 +295,21 @@ async fn what_an_event_does_not_take_is_refused() {
     let mut client = signed_in(&agent).await;
     client.join("/log", json!({})).await.unwrap();
     client.join("/status", json!({})).await.unwrap();
+    client.join("/term", json!({})).await.unwrap();
     for (namespace, event, data, problem) in [
+        ("/term", "open", json!({ "cols": 80 }), "bad-request"),
+        ("/term", "open", json!({ "cols": 1, "rows": 24 }), "bad-request"),
+        ("/term", "open", json!({ "cols": 80, "rows": 24, "service": "none" }), "not-found"),
+        ("/term", "open", json!({ "cols": 80, "rows": 24, "name": "A b" }), "bad-request"),
+        ("/term", "open", json!({ "cols": 80, "rows": 24, "other": 1 }), "bad-request"),
+        ("/term", "list", json!({ "other": 1 }), "bad-request"),
+        ("/term", "attach", json!({ "session": "abcdefgh" }), "not-found"),
+        ("/term", "attach", json!({ "session": "../../.." }), "bad-request"),
+        ("/term", "input", json!({ "session": "abcdefgh", "text": "x" }), "not-found"),
+        ("/term", "resize", json!({ "session": "abcdefgh", "cols": 80, "rows": 24 }), "not-found"),
+        ("/term", "ack", json!({ "session": "abcdefgh", "bytes": 1 }), "not-found"),
+        ("/term", "detach", json!({ "session": "abcdefgh" }), "not-found"),
+        ("/term", "close", json!({ "session": "abcdefgh" }), "not-found"),
         ("/log", "open", json!({}), "bad-request"),
         ("/log", "open", json!({ "service": "none" }), "not-found"),
         ("/log", "open", json!({ "deployment": 7 }), "not-found"),
@@ -315,4 +329,28 @@ async fn what_an_event_does_not_take_is_refused() {
         assert_eq!(answer["problem"], problem, "{namespace} {event} {data}: {answer}");
         assert!(answer["detail"].is_string());
     }
+}
+
+#[tokio::test]
+async fn a_terminal_takes_everything_that_a_token_can_be_allowed() {
+    let agent = TestAgent::start().await;
+    for (scope, problem) in [(Scope::Read, Some("forbidden")), (Scope::Deploy, Some("forbidden")), (Scope::Admin, None)]
+    {
+        let token = agent.token(scope.as_str(), scope, None).await;
+        let bearer = format!("Bearer {}", token.expose_secret());
+        let mut client = Client::open(&agent, &[("Authorization", &bearer)]).await;
+        let joined = client.join("/term", json!({})).await;
+        assert_eq!(joined.as_ref().err().and_then(|said| said.split(':').next()), problem, "{scope}");
+    }
+    // What a token for one service opens is not the host's, and not another service's.
+    let token = agent.token("one", Scope::Admin, Some(agent.service("blog").await)).await;
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let mut client = Client::open(&agent, &[("Authorization", &bearer)]).await;
+    client.join("/term", json!({})).await.unwrap();
+    for wanted in [json!({ "cols": 80, "rows": 24 }), json!({ "cols": 80, "rows": 24, "service": "shop" })] {
+        assert_eq!(client.ask("/term", "open", wanted).await["problem"], "forbidden");
+    }
+    let wanted = json!({ "cols": 80, "rows": 24, "service": "blog" });
+    assert_eq!(client.ask("/term", "open", wanted).await["problem"], "conflict", "it does not run");
+    assert_eq!(client.ask("/term", "list", json!({})).await["sessions"], json!([]));
 }

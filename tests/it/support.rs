@@ -24,6 +24,7 @@ use podkeeper::services::{Adapters, Locks, status::LiveUnits};
 use podkeeper::socketio::Sockets;
 use podkeeper::store::{Grant, NewService, Settings, Source, Store};
 use podkeeper::templates::Templates;
+use podkeeper::terminal::Terminals;
 use podkeeper::units::{Quadlets, UserManager};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -108,11 +109,12 @@ impl TestAgent {
         };
         let store = adapters.store.clone();
         let auth = Auth::new(store.clone(), adapters.events.clone(), config.clone());
+        let terminals = Terminals::new(store.clone(), adapters.podman.clone(), adapters.units.clone(), config.clone());
         let deploys = Deploys::new(adapters, builds);
         let stopping = CancellationToken::new();
         let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
         let bridge = Bridge::new(http::app(state), http::body_limit);
-        let (service, sockets) = Sockets::mount(bridge, deploys.clone(), auth.clone(), stopping.clone());
+        let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals, auth.clone(), stopping.clone());
         tokio::spawn(sockets.clone().run());
         let served = serve(service, limits, stopping.clone()).await;
         Self { served, auth, sockets, stopping, store, folder }

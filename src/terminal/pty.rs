@@ -1,0 +1,176 @@
+//! A program on a pseudo-terminal. Two threads a program, since a terminal's ends can only be waited for by blocking:
+//! one reads what it writes, one writes what it reads. Without programs there are no threads.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use tokio::sync::mpsc;
+
+use super::{Size, TerminalError};
+
+/// How many messages wait for a program that doesn't read, or hasn't begun.
+const INPUTS: usize = 64;
+/// How long a message may wait for its place.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The kernel gives at most a page at once.
+const READ: usize = 16 * 1024;
+const STACK: usize = 256 * 1024;
+
+/// What is run.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The program, by its path.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its whole environment.
+    pub environment: Vec<(&'static str, String)>,
+}
+
+/// What takes a program's output, and then its exit code.
+pub trait Output: Send + 'static {
+    /// It wrote this. As long as this call takes, the program waits.
+    fn wrote(&mut self, bytes: &[u8]);
+    /// It ended.
+    fn ended(self, code: i32);
+}
+
+/// A program that runs.
+pub struct Pty {
+    master: Mutex<Box<dyn MasterPty + Send>>,
+    /// None once it has ended: its number may be another's then.
+    pid: std::sync::Arc<Mutex<Option<Pid>>>,
+}
+
+impl std::fmt::Debug for Pty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pty").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
+
+impl From<Size> for PtySize {
+    fn from(size: Size) -> Self {
+        Self { rows: size.rows, cols: size.cols, pixel_width: 0, pixel_height: 0 }
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(Box<dyn std::error::Error + Send + Sync>) -> TerminalError {
+    move |source| TerminalError::Pty { what, source }
+}
+
+impl Pty {
+    /// Starts `program`, which reads `inputs`; without them it reads nothing.
+    pub fn start(
+        program: &Program,
+        size: Size,
+        inputs: Option<Inputs>,
+        output: impl Output,
+    ) -> Result<Self, TerminalError> {
+        let pair = native_pty_system().openpty(size.into()).map_err(|e| failed("make a terminal")(e.into()))?;
+        let mut command = CommandBuilder::new(&program.path);
+        command.args(&program.arguments);
+        command.env_clear();
+        for (key, value) in &program.environment {
+            command.env(key, value);
+        }
+        command.cwd("/");
+        let child = pair.slave.spawn_command(command).map_err(|e| failed("start the program")(e.into()))?;
+        // Else the terminal would never end.
+        drop(pair.slave);
+        let number = child.process_id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+        let pid = std::sync::Arc::new(Mutex::new(number));
+        let reader = pair.master.try_clone_reader().map_err(|e| failed("read the terminal")(e.into()))?;
+        let thread = || std::thread::Builder::new().name("terminal".into()).stack_size(STACK);
+        let ended = pid.clone();
+        thread().spawn(move || read(reader, child, &ended, output)).map_err(|e| failed("start a thread")(e.into()))?;
+        if let Some(Inputs(inputs)) = inputs {
+            let writer = pair.master.take_writer().map_err(|e| failed("write the terminal")(e.into()))?;
+            thread().spawn(move || write(writer, inputs)).map_err(|e| failed("start a thread")(e.into()))?;
+        }
+        Ok(Self { master: Mutex::new(pair.master), pid })
+    }
+
+    /// Gives the terminal another size; the program is told.
+    pub fn resize(&self, size: Size) -> Result<(), TerminalError> {
+        let master = self.master.lock().unwrap_or_else(PoisonError::into_inner);
+        master.resize(size.into()).map_err(|e| failed("resize the terminal")(e.into()))
+    }
+
+    /// Ends the program at once.
+    pub fn kill(&self) {
+        // Held over the call, so that the number is still its own.
+        let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pid) = *pid {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// What a program will read, and how it is sent. What is sent before the program begins waits for it.
+#[must_use]
+pub fn input() -> (Input, Inputs) {
+    let (sender, receiver) = mpsc::channel(INPUTS);
+    (Input(sender), Inputs(receiver))
+}
+
+/// What a program reads.
+#[derive(Debug)]
+pub struct Inputs(mpsc::Receiver<Bytes>);
+
+/// Where to send what a program reads.
+#[derive(Debug, Clone)]
+pub struct Input(mpsc::Sender<Bytes>);
+
+impl Input {
+    /// Hands `bytes` to the program, which must read in its time.
+    pub async fn write(&self, bytes: Bytes) -> Result<(), TerminalError> {
+        match self.0.send_timeout(bytes, PATIENCE).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(TerminalError::Stuck),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(TerminalError::Ended),
+        }
+    }
+}
+
+fn write(mut writer: Box<dyn Write + Send>, mut inputs: mpsc::Receiver<Bytes>) {
+    while let Some(bytes) = inputs.blocking_recv() {
+        if writer.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+}
+
+fn read(
+    mut reader: Box<dyn Read + Send>,
+    mut child: Box<dyn Child + Send + Sync>,
+    pid: &Mutex<Option<Pid>>,
+    mut output: impl Output,
+) {
+    let mut buffer = vec![0; READ];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => output.wrote(&buffer[..length]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            // EIO: nobody has the other end any more.
+            Err(_) => break,
+        }
+    }
+    drop(buffer);
+    // It is waited for without being reaped, and nobody may signal its number from then on.
+    let number = *pid.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(number) = number {
+        let _ = waitid(Id::Pid(number), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    }
+    *pid.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    let code = child.wait().map_or(-1, |status| i32::try_from(status.exit_code()).unwrap_or(-1));
+    output.ended(code);
+}

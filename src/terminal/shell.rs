@@ -1,0 +1,327 @@
+//! Where a session's program runs, and how all of it ends.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::pty::Program;
+use super::reap::MARK;
+use super::session::Session;
+use super::{TerminalError, Terminals};
+use crate::names::{ReleaseName, ServiceName, SessionId};
+use crate::podman::ShellContainer;
+use crate::problem::chain;
+use crate::units::{JobResult, Limits};
+
+/// The volume that every isolated shell has as its home. No service's name begins like this.
+const HOME: &str = "podkeeper-shell.home";
+/// What the isolated shells' containers are called, before their session's id.
+const CONTAINER: &str = "podkeeper-shell-";
+/// The image that the package's recipe is built to, before a hash of the recipe.
+const IMAGE: &str = "localhost/podkeeper-shell:";
+/// `podman start` takes no empty list of the keys that would detach it, so it is told keys that nobody presses in a row.
+const NEVER: &str = "--detach-keys=ctrl-_,ctrl-^,ctrl-_,ctrl-^";
+/// How long the end of a session's processes may take.
+const END: Duration = Duration::from_secs(15);
+/// How often the end is tried, and how long between.
+const TRIES: u32 = 3;
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Where a session's program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a container of its own.
+    Isolated,
+    /// In the container of a service's release, with this shell.
+    Service(ReleaseName, &'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Isolated => f.write_str("isolated"),
+            Self::Service(release, _) => f.write_str(&release.container()),
+        }
+    }
+}
+
+fn container(id: &SessionId) -> String {
+    format!("{CONTAINER}{id}")
+}
+
+fn slice(id: &SessionId) -> String {
+    format!("shell-{id}.slice")
+}
+
+fn file(what: &'static str) -> impl FnOnce(std::io::Error) -> TerminalError {
+    move |source| TerminalError::File { what, source }
+}
+
+/// The part of the runtime's own file that tells which hooks have run.
+#[derive(Deserialize)]
+struct RuntimeSpec {
+    #[serde(default)]
+    hooks: Hooks,
+}
+
+#[derive(Deserialize, Default)]
+struct Hooks {
+    #[serde(default, rename = "createRuntime")]
+    create_runtime: Vec<Hook>,
+}
+
+#[derive(Deserialize)]
+struct Hook {
+    path: std::path::PathBuf,
+}
+
+impl Terminals {
+    /// The container in which a service's release runs, and the shell that it has.
+    pub(super) async fn place_in(&self, service: &ServiceName) -> Result<Place, TerminalError> {
+        let found = self.inner.store.service(service).await?;
+        let release = found.current.map(|number| ReleaseName::new(service, number));
+        let release = release.ok_or_else(|| TerminalError::NotRunning(service.clone()))?;
+        let container = release.container();
+        let running = self.inner.podman.container(&container).await?.is_some_and(|facts| facts.running);
+        if !running {
+            return Err(TerminalError::NotRunning(service.clone()));
+        }
+        for shell in ["/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"] {
+            if self.inner.podman.has_file(&container, shell).await? {
+                return Ok(Place::Service(release, shell));
+            }
+        }
+        Err(TerminalError::NoShell(service.clone()))
+    }
+
+    /// What Podman's client takes for its own runtime folder.
+    fn client_folder(&self) -> std::path::PathBuf {
+        self.inner.config.get().paths.state.join("agent/podman")
+    }
+
+    /// Podman as a program on the terminal, talking to the socket: it needs no privilege then.
+    fn podman(&self, arguments: &[&str]) -> Program {
+        let config = self.inner.config.get();
+        let home = config.paths.state.display().to_string();
+        let mut all = vec!["--remote".to_owned(), format!("--url=unix://{}", config.host.podman_socket().display())];
+        all.extend(arguments.iter().map(|word| (*word).to_owned()));
+        Program {
+            path: config.paths.podman.clone(),
+            arguments: all,
+            environment: vec![
+                ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".into()),
+                ("HOME", home),
+                // Podman makes folders there, and the service user's own is not for the agent to write.
+                ("XDG_RUNTIME_DIR", self.client_folder().display().to_string()),
+                ("TERM", "xterm-256color".into()),
+            ],
+        }
+    }
+
+    /// Runs the session's program to its end.
+    pub(super) async fn run(&self, session: &Arc<Session>, place: &Place) -> Result<i32, TerminalError> {
+        self.remember(&session.id).await?;
+        match place {
+            Place::Service(release, shell) => {
+                let mark = format!("--env={MARK}={}", session.id);
+                let container = release.container();
+                let program = self.podman(&[
+                    "exec",
+                    "--interactive",
+                    "--tty",
+                    "--detach-keys=",
+                    "--env=TERM=xterm-256color",
+                    &mark,
+                    &container,
+                    shell,
+                ]);
+                session.run(&program).await
+            }
+            Place::Isolated => {
+                let image = self.image(session).await?;
+                self.ready_whole(session, image).await?;
+                let name = container(&session.id);
+                session.run(&self.podman(&["start", "--attach", "--interactive", NEVER, &name])).await
+            }
+        }
+    }
+
+    /// The same as `ready`, to its end even where the session is closed in the middle: what Podman makes after the end
+    /// has looked for it would stay.
+    async fn ready_whole(&self, session: &Arc<Session>, image: String) -> Result<(), TerminalError> {
+        let making = session.making.clone().lock_owned().await;
+        let (this, id) = (self.clone(), session.id.clone());
+        let made = self.inner.tasks.spawn(async move {
+            let _making = making;
+            this.ready(&id, image).await
+        });
+        made.await.map_err(|_| TerminalError::Ended)?
+    }
+
+    /// Makes the isolated shell's container, up to its first program. It is not started unless its network is closed.
+    async fn ready(&self, id: &SessionId, image: String) -> Result<(), TerminalError> {
+        let config = self.inner.config.get();
+        let name = container(id);
+        let shell = ShellContainer { name: name.clone(), image, home: HOME.into(), slice: slice(id) };
+        self.inner.podman.create_shell(&shell).await?;
+        self.inner.podman.init_container(&name).await?;
+        let file = self.inner.podman.runtime_spec(&name).await?;
+        if !has_hook(&file, &config.paths.helpers.join("shell-net")).await {
+            return Err(TerminalError::Open);
+        }
+        let limits = Limits {
+            memory_mib: config.shell.memory_mib,
+            cpu_percent: config.shell.cpu_percent,
+            tasks: config.shell.tasks,
+        };
+        Ok(self.inner.units.limit(&slice(id), limits).await?)
+    }
+
+    /// The isolated shell's image. Where it isn't there yet it is made on the session's terminal, for all to see.
+    async fn image(&self, session: &Arc<Session>) -> Result<String, TerminalError> {
+        let config = self.inner.config.get();
+        let recipe = config.paths.shell.join("Containerfile");
+        let (image, recipe) = if config.shell.image.is_empty() {
+            let text = tokio::fs::read(&recipe).await.map_err(file("read the shell image's recipe"))?;
+            let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&text)[..6]);
+            (format!("{IMAGE}{hash}"), Some(recipe))
+        } else {
+            (config.shell.image.clone(), None)
+        };
+        if self.inner.podman.image(&image).await?.is_some() {
+            return Ok(image);
+        }
+        let first = match self.inner.building.try_lock() {
+            Ok(lock) => lock,
+            Err(_) => {
+                session.say("another session makes the shell's image; a moment");
+                self.inner.building.lock().await
+            }
+        };
+        if self.inner.podman.image(&image).await?.is_some() {
+            return Ok(image);
+        }
+        let code = match recipe {
+            None => {
+                session.say("the shell's image is fetched, this once");
+                session.prepare(&self.podman(&["pull", "--", &image])).await?
+            }
+            Some(recipe) => {
+                session.say("the shell's image is built, this once");
+                let folder = config.paths.shell.display().to_string();
+                let recipe = format!("--file={}", recipe.display());
+                let tag = format!("--tag={image}");
+                session.prepare(&self.podman(&["build", "--pull=missing", &recipe, &tag, "--", &folder])).await?
+            }
+        };
+        if code != 0 {
+            return Err(TerminalError::Image(code));
+        }
+        self.forget_images(&image).await;
+        drop(first);
+        Ok(image)
+    }
+
+    /// Removes the images of older recipes; one that a shell still has stays.
+    async fn forget_images(&self, but: &str) {
+        let images = self.inner.podman.images_named(IMAGE).await.unwrap_or_default();
+        for image in images.iter().filter(|image| *image != but) {
+            if let Err(error) = self.inner.podman.remove_image(image).await {
+                tracing::debug!("an older image of the shell stays: {}", chain(&error));
+            }
+        }
+    }
+
+    /// Ends all that belongs to the session. What can't be ended now is left to the next agent.
+    pub(super) async fn end(&self, session: &Session, place: &Place) {
+        let _made = session.making.lock().await;
+        for attempt in 1..=TRIES {
+            let ended = match place {
+                Place::Isolated => self.end_isolated(&session.id).await,
+                Place::Service(..) => self.reap(std::slice::from_ref(&session.id)).await,
+            };
+            session.kill();
+            match ended {
+                Ok(()) => {
+                    self.forget(&session.id).await;
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(session = %session.id, attempt, "a session is not cleared away: {}", chain(&error));
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// With its container goes every process of an isolated shell.
+    async fn end_isolated(&self, id: &SessionId) -> Result<(), TerminalError> {
+        self.inner.podman.remove_container(&container(id)).await?;
+        self.inner.units.stop(&slice(id), END).await?;
+        Ok(())
+    }
+
+    /// Kills what carries the sessions' marks, in a unit of its own.
+    async fn reap(&self, ids: &[SessionId]) -> Result<(), TerminalError> {
+        let Some(first) = ids.first() else { return Ok(()) };
+        let agent = std::env::current_exe().map_err(file("find our own program"))?;
+        let podman = self.inner.config.get().paths.podman.display().to_string();
+        let mut argv = vec![podman, "unshare".into(), agent.display().to_string(), "reap".into(), "--".into()];
+        argv.extend(ids.iter().map(SessionId::to_string));
+        match self.inner.units.run_once(&format!("podkeeper-reap-{first}.service"), &argv, END).await? {
+            JobResult::Done => Ok(()),
+            _ => Err(TerminalError::Left),
+        }
+    }
+
+    /// Notes the session down, for an agent that comes after a crash.
+    async fn remember(&self, id: &SessionId) -> Result<(), TerminalError> {
+        let folder = self.inner.config.get().paths.sessions();
+        tokio::fs::create_dir_all(&folder).await.map_err(file("make the sessions' folder"))?;
+        tokio::fs::create_dir_all(self.client_folder()).await.map_err(file("make Podman's folder"))?;
+        tokio::fs::write(folder.join(id.as_str()), b"").await.map_err(file("note a session down"))
+    }
+
+    async fn forget(&self, id: &SessionId) {
+        let noted = self.inner.config.get().paths.sessions().join(id.as_str());
+        if let Err(error) = tokio::fs::remove_file(&noted).await {
+            tracing::debug!("a session was not noted down: {error}");
+        }
+    }
+
+    /// Clears away what the agent before left: its isolated shells, and its sessions' processes in containers.
+    pub(super) async fn clear_leftovers(&self) -> Result<Vec<SessionId>, TerminalError> {
+        let left = noted(&self.inner.config.get().paths.sessions()).await;
+        if left.is_empty() {
+            return Ok(left);
+        }
+        tracing::info!("{} terminal sessions of the agent before are cleared away", left.len());
+        self.reap(&left).await?;
+        for id in &left {
+            self.end_isolated(id).await?;
+            self.forget(id).await;
+        }
+        Ok(left)
+    }
+}
+
+/// Whether the runtime ran `hook` when it made the container that `file` describes.
+async fn has_hook(file: &Path, hook: &Path) -> bool {
+    let Ok(text) = tokio::fs::read(file).await else { return false };
+    serde_json::from_slice::<RuntimeSpec>(&text)
+        .is_ok_and(|spec| spec.hooks.create_runtime.iter().any(|ran| ran.path == hook))
+}
+
+/// The sessions that were noted down.
+async fn noted(folder: &Path) -> Vec<SessionId> {
+    let mut left = Vec::new();
+    let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return left };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        left.extend(entry.file_name().to_str().and_then(|name| name.parse::<SessionId>().ok()));
+    }
+    left
+}

@@ -1,0 +1,62 @@
+//! Units that run one program to its end, and the limits of a slice.
+
+use std::time::Duration;
+
+use zbus::{OwnedVariant, Variant};
+
+use super::build::{exec, owned};
+use super::{JobResult, UnitsError, UserManager};
+
+/// How long a change of limits may take.
+const CALL: Duration = Duration::from_secs(15);
+
+/// What all of a slice may use together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory in MiB; nothing of it is swapped.
+    pub memory_mib: u64,
+    /// CPU in percent of one core.
+    pub cpu_percent: u32,
+    /// Processes and threads.
+    pub tasks: u32,
+}
+
+impl UserManager {
+    /// Limits a slice until the manager's next start.
+    pub async fn limit(&self, slice: &str, limits: Limits) -> Result<(), UnitsError> {
+        let bytes = limits.memory_mib.saturating_mul(1024 * 1024);
+        let micros = u64::from(limits.cpu_percent).saturating_mul(10_000);
+        self.call("SetUnitProperties", CALL, |manager| async move {
+            let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
+            let properties: zbus::Result<Vec<(String, OwnedVariant)>> = [
+                property("MemoryMax", Variant::from(bytes)),
+                property("MemorySwapMax", Variant::from(0_u64)),
+                property("CPUQuotaPerSecUSec", Variant::from(micros)),
+                property("CPUWeight", Variant::from(50_u64)),
+                property("TasksMax", Variant::from(u64::from(limits.tasks))),
+            ]
+            .into_iter()
+            .collect();
+            manager.set_unit_properties(slice.into(), true, properties?).await
+        })
+        .await
+    }
+
+    /// Runs a program to its end as `unit`, outside the agent's own confinement. Nothing of the unit stays.
+    pub async fn run_once(&self, unit: &str, argv: &[String], limit: Duration) -> Result<JobResult, UnitsError> {
+        self.job("StartTransientUnit", unit, limit, |manager| async move {
+            let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
+            let properties: zbus::Result<Vec<(String, OwnedVariant)>> = [
+                property("Description", Variant::from("Podkeeper clears a terminal session away")),
+                property("Type", Variant::from("oneshot")),
+                property("CollectMode", Variant::from("inactive-or-failed")),
+                property("SyslogIdentifier", Variant::from("podkeeper")),
+                property("ExecStart", Variant::from(vec![exec(argv, false)])),
+            ]
+            .into_iter()
+            .collect();
+            manager.start_transient_unit(unit.into(), "fail".into(), properties?, Vec::new()).await
+        })
+        .await
+    }
+}
