@@ -198,6 +198,8 @@ impl Agent {
                 let port = url.port_or_known_default().unwrap_or(443);
                 let connecting = async {
                     let stream = TcpStream::connect((host.as_str(), port)).await?;
+                    // A key is sent at once.
+                    stream.set_nodelay(true)?;
                     let line: Box<dyn Line> = match url.scheme() {
                         "https" => Box::new(super::tls::wrap(stream, &host).await?),
                         _ => Box::new(stream),

@@ -6,6 +6,7 @@ mod enroll;
 mod life;
 mod logs;
 mod services;
+mod shell;
 mod show;
 mod socket;
 mod tls;

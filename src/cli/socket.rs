@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
@@ -16,13 +17,15 @@ use super::client::{Agent, ClientError, Line, refused};
 /// The server asks every ten seconds whether we live, so silence for longer means that it is gone.
 const SILENCE: Duration = Duration::from_secs(25);
 
-/// An event of the server.
+/// An event of the server, its binary attachments beside it.
 #[derive(Debug)]
 pub struct Event {
     /// Its name.
     pub name: String,
     /// What it carries.
     pub data: Value,
+    /// What of that is binary.
+    pub binary: Vec<Bytes>,
 }
 
 /// A connection to one namespace.
@@ -31,6 +34,8 @@ pub struct Socket {
     namespace: &'static str,
     asked: u64,
     events: VecDeque<Event>,
+    /// An event whose attachments have not all come, and how many are missing.
+    half: Option<(Event, usize)>,
 }
 
 /// What a packet is.
@@ -57,7 +62,7 @@ impl Socket {
         let connecting = tokio_tungstenite::client_async(request, line);
         let connected = tokio::time::timeout(SILENCE, connecting).await.map_err(|_| ClientError::Broken)?;
         let (stream, _) = connected.map_err(|_| ClientError::Broken)?;
-        let mut socket = Self { stream, namespace, asked: 0, events: VecDeque::new() };
+        let mut socket = Self { stream, namespace, asked: 0, events: VecDeque::new(), half: None };
         socket.send(format!("40{namespace},{{}}")).await?;
         loop {
             match socket.packet().await? {
@@ -71,6 +76,18 @@ impl Socket {
 
     async fn send(&mut self, text: String) -> Result<(), ClientError> {
         self.stream.send(Message::text(text)).await.map_err(|_| ClientError::Broken)
+    }
+
+    /// Sends an event that wants no answer.
+    pub async fn emit(&mut self, event: &str, data: &Value) -> Result<(), ClientError> {
+        self.send(format!("42{},{}", self.namespace, json!([event, data]))).await
+    }
+
+    /// The same with `bytes` as the field `data`.
+    pub async fn emit_binary(&mut self, event: &str, mut data: Value, bytes: Bytes) -> Result<(), ClientError> {
+        data["data"] = json!({ "_placeholder": true, "num": 0 });
+        self.send(format!("451-{},{}", self.namespace, json!([event, data]))).await?;
+        self.stream.send(Message::binary(bytes)).await.map_err(|_| ClientError::Broken)
     }
 
     /// Sends an event and waits for its answer.
@@ -112,21 +129,38 @@ impl Socket {
         }
     }
 
-    /// The next packet of our namespace.
+    /// The next packet of our namespace. Whoever drops this while it waits loses nothing.
     async fn packet(&mut self) -> Result<Packet, ClientError> {
         loop {
             match self.message().await? {
                 None => return Ok(Packet::Closed),
+                Some(Message::Binary(bytes)) => {
+                    if let Some((event, missing)) = &mut self.half {
+                        event.binary.push(bytes);
+                        *missing = missing.saturating_sub(1);
+                    }
+                }
                 Some(Message::Text(text)) => match text.as_str() {
                     "2" => self.send("3".into()).await?,
                     "1" => return Ok(Packet::Closed),
                     text => {
-                        if let Some(head) = parse(text, self.namespace) {
-                            return Ok(packet(head));
+                        let Some(head) = parse(text, self.namespace) else { continue };
+                        match head.kind {
+                            '2' | '5' => {
+                                let name = head.data[0].as_str().unwrap_or_default().to_owned();
+                                let event = Event { name, data: head.data[1].clone(), binary: Vec::new() };
+                                self.half = Some((event, head.attachments));
+                            }
+                            kind => return Ok(packet(kind, head)),
                         }
                     }
                 },
                 Some(_) => {}
+            }
+            if self.half.as_ref().is_some_and(|(_, missing)| *missing == 0)
+                && let Some((event, _)) = self.half.take()
+            {
+                return Ok(Packet::Event(event));
             }
         }
     }
@@ -136,30 +170,34 @@ impl Socket {
 #[derive(Debug, PartialEq)]
 struct Head {
     kind: char,
+    attachments: usize,
     number: Option<u64>,
     data: Value,
 }
 
-/// Reads a packet of `namespace`: `4`, its kind, the namespace, its number, its data.
+/// Reads a packet of `namespace`: `4`, its kind, how many attachments follow, the namespace, its number, its data.
 fn parse(text: &str, namespace: &str) -> Option<Head> {
     let mut rest = text.strip_prefix('4')?.chars();
     let kind = rest.next()?;
-    let rest = rest.as_str().strip_prefix(namespace)?;
-    let rest = rest.strip_prefix(',').unwrap_or(rest);
+    let mut rest = rest.as_str();
+    let mut attachments = 0;
+    if matches!(kind, '5' | '6') {
+        let (count, after) = rest.split_once('-')?;
+        attachments = count.parse().ok()?;
+        rest = after;
+    }
+    rest = rest.strip_prefix(namespace)?;
+    rest = rest.strip_prefix(',').unwrap_or(rest);
     let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
     let number = rest[..digits].parse().ok();
     let data = serde_json::from_str(&rest[digits..]).unwrap_or(Value::Null);
-    Some(Head { kind, number, data })
+    Some(Head { kind, attachments, number, data })
 }
 
-fn packet(head: Head) -> Packet {
-    match (head.kind, head.number) {
+fn packet(kind: char, head: Head) -> Packet {
+    match (kind, head.number) {
         ('0', _) => Packet::Joined,
         ('1', _) => Packet::Closed,
-        ('2', _) => Packet::Event(Event {
-            name: head.data[0].as_str().unwrap_or_default().to_owned(),
-            data: head.data[1].clone(),
-        }),
         ('3', Some(number)) => Packet::Answer(number, head.data[0].clone()),
         ('4', _) => Packet::Refused(head.data["message"].as_str().unwrap_or("the agent refused").to_owned()),
         _ => Packet::Other,
@@ -172,13 +210,13 @@ mod tests {
 
     #[test]
     fn packets_are_read_as_the_protocol_writes_them() {
-        let head = |kind, number, data| Some(Head { kind, number, data });
-        assert_eq!(parse("40/status,{\"sid\":\"x\"}", "/status"), head('0', None, json!({ "sid": "x" })));
-        assert_eq!(parse("43/status,12[{\"a\":1}]", "/status"), head('3', Some(12), json!([{ "a": 1 }])));
-        assert_eq!(parse("42/status,[\"removed\",{}]", "/status"), head('2', None, json!(["removed", {}])));
-        assert_eq!(parse("41/status,", "/status"), head('1', None, Value::Null));
-        for other in ["2", "0{}", "42/log,[]", "4", ""] {
-            assert_eq!(parse(other, "/status"), None, "{other}");
+        let head = |kind, attachments, number, data| Some(Head { kind, attachments, number, data });
+        assert_eq!(parse("40/term,{\"sid\":\"x\"}", "/term"), head('0', 0, None, json!({ "sid": "x" })));
+        assert_eq!(parse("43/term,12[{\"a\":1}]", "/term"), head('3', 0, Some(12), json!([{ "a": 1 }])));
+        assert_eq!(parse("451-/term,[\"output\",{}]", "/term"), head('5', 1, None, json!(["output", {}])));
+        assert_eq!(parse("41/term,", "/term"), head('1', 0, None, Value::Null));
+        for other in ["2", "0{}", "42/log,[]", "4", "45/term,[]", ""] {
+            assert_eq!(parse(other, "/term"), None, "{other}");
         }
     }
 }

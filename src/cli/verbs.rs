@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::client::Agent;
-use super::{Outcome, life, logs, services};
+use super::{Outcome, life, logs, services, shell};
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
@@ -38,6 +38,8 @@ pub enum Verb {
     Templates,
     /// Print a service's log lines
     Logs(logs::Lines),
+    /// A terminal: in a service's container, or in a container of its own. Ctrl-] leaves it without ending it
+    Shell(shell::Which),
     /// Build the newest commit of a service and start it, and show how it goes
     Deploy {
         /// The service
@@ -124,6 +126,7 @@ impl Verb {
             Self::Stop { name } => life::stop(agent, &name, json).await,
             Self::Remove { name, volumes, yes } => life::remove(agent, &name, volumes, yes, json).await,
             Self::Logs(lines) => logs::run(agent, &lines, json).await,
+            Self::Shell(which) => shell::run(agent, &which, json).await,
             Self::Deploy { name, quick, waiting } => {
                 services::deploy(agent, &name, quick, !waiting.no_wait, json).await
             }

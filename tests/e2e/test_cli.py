@@ -1,11 +1,14 @@
 """The command line, on the host over the unix socket and from elsewhere with a token."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -47,6 +50,7 @@ def test_errors_say_what_to_do_next(host: Host, running: str):
         (("env", running, "NOT A PAIR"), "KEY=VALUE"),
         (("ps", "--host", "http://example.com"), "ssh -L"),
         (("ps", "--host", "http://127.0.0.1:7070"), "PODKEEPER_TOKEN"),
+        (("shell", "--attach", "aaaaaaaa"), "no such session"),
     ]:
         assert host.code("podkeeper", *arguments) == 1, arguments
         said = cli(host, *arguments, check=False)
@@ -200,16 +204,28 @@ def test_status_watches_each_change(host: Host, name: str):
 
 
 class Person:
-    """Somebody at a terminal."""
+    """Somebody at a terminal of 100 by 30."""
 
     def __init__(self, host: Host, *arguments: str) -> None:
         self.master, slave = pty.openpty()
+        self.resize(100, 30)
         self.process = subprocess.Popen(
             [HOST, "enter", host.name, "--", "env", "TERM=xterm", "podkeeper", *arguments],
-            stdin=slave, stdout=slave, stderr=slave,
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            # So that it is told of another size.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
         self.seen = ""
+
+    def resize(self, cols: int, rows: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+    def code(self) -> int:
+        return self.process.wait(30)
 
     def wait(self, wanted: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
@@ -230,6 +246,39 @@ class Person:
         os.close(self.master)
 
 
+def test_a_shell_at_a_terminal(host: Host, running: str):
+    with Person(host, "shell", running) as person:
+        person.type("stty size; echo in $((40+2))\n")
+        person.wait("30 100")
+        person.wait("in 42")
+        person.resize(90, 20)
+        person.type("sleep 1; stty size; exit 9\n")
+        person.wait("20 90")
+        assert person.code() == 9
+    with Person(host, "shell", "--name", "cli") as person:
+        person.type("echo here $((40+2))\n")
+        person.wait("here 42")
+        person.type("\x1d")
+        person.wait("podkeeper shell --attach")
+        assert person.code() == 0
+    listed = json.loads(cli(host, "shell", "--list", "--json"))["sessions"]
+    (session,) = [session for session in listed if session["name"] == "cli"]
+    assert session["session"] in cli(host, "shell", "--list")
+    remote = ("--host", "http://127.0.0.1:7070", "--token-file", "/root/token")
+    host.run("sh", "-c", "umask 077; cat >/root/token", input=host.token)
+    with Person(host, "shell", "--name", "cli", *remote) as person:
+        person.wait("here 42")
+        cli(host, "shell", "--close", session["session"])
+        person.wait("the session was closed")
+        assert person.code() == 1
+    host.run("rm", "/root/token")
+
+
+def test_a_shell_takes_a_script_from_a_pipe(host: Host, running: str):
+    said = cli(host, "shell", running, input="echo piped $((40+2))\nexit 0\n")
+    assert "piped 42" in said
+
+
 def test_colours_only_on_a_terminal_and_where_they_are_wanted(host: Host, running: str):
     with Person(host, "ps") as person:
         person.wait("running")
@@ -240,7 +289,7 @@ def test_colours_only_on_a_terminal_and_where_they_are_wanted(host: Host, runnin
 
 
 def test_manual_pages_and_completion_are_installed(host: Host):
-    for page in ("podkeeper", "podkeeper-logs", "podkeeper-deploy"):
+    for page in ("podkeeper", "podkeeper-logs", "podkeeper-deploy", "podkeeper-shell"):
         assert host.code("test", "-s", f"/usr/share/man/man1/{page}.1.gz") == 0, page
     completion = host.run("cat", "/usr/share/bash-completion/completions/podkeeper")
     assert "rollback" in completion

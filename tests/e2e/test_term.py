@@ -309,7 +309,7 @@ def test_what_an_attacker_reaches_from_the_isolated_shell(
         bridged = host.user("podman", "inspect", "-f", "{{(index .NetworkSettings.Networks \"t-attack\").IPAddress}}", "t-attack-peer")
         (port,) = host.run("sh", "-c", f"ls /var/lib/podkeeper-proxy/routes/{running}.localhost").split()
 
-        loopback = {f"127.0.0.1:{port}" for port in (7070, 8080, 9996, 9998, port)}
+        loopback = {f"127.0.0.1:{port}" for port in (7070, 8080, 9996, 9998)} | {f"127.0.0.2:{port}"}
         of_host = {f"{address}:9998" for address in (own, *extra)} | {f"{own}:9997", f"{extra[0]}:9997"}
         mapped = {"169.254.1.2:9998", "169.254.1.2:9997"}
         neighbour = {f"{bridged.strip()}:80"}
