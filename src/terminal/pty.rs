@@ -1,14 +1,19 @@
 //! A program on a pseudo-terminal. Two threads a program, since a terminal's ends can only be waited for by blocking:
 //! one reads what it writes, one writes what it reads. Without programs there are no threads.
 
+use std::ffi::OsString;
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -30,9 +35,12 @@ pub struct Program {
     /// The program, by its path.
     pub path: PathBuf,
     /// Its arguments.
-    pub arguments: Vec<String>,
+    pub arguments: Vec<OsString>,
     /// Its whole environment.
     pub environment: Vec<(&'static str, String)>,
+    /// Whether it relays to a terminal beyond, which does all that a terminal does; this one does nothing then, from
+    /// the first byte on.
+    pub relays: bool,
 }
 
 /// What takes a program's output, and then its exit code.
@@ -66,6 +74,15 @@ fn failed(what: &'static str) -> impl Fn(Box<dyn std::error::Error + Send + Sync
     move |source| TerminalError::Pty { what, source }
 }
 
+/// No echo, no signals, nothing made into something else.
+fn make_raw(master: &dyn MasterPty) -> std::io::Result<()> {
+    let name = master.tty_name().ok_or(std::io::ErrorKind::NotFound)?;
+    let terminal = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name)?;
+    let mut modes = tcgetattr(&terminal)?;
+    cfmakeraw(&mut modes);
+    Ok(tcsetattr(&terminal, SetArg::TCSANOW, &modes)?)
+}
+
 impl Pty {
     /// Starts `program`, which reads `inputs`; without them it reads nothing.
     pub fn start(
@@ -75,6 +92,9 @@ impl Pty {
         output: impl Output,
     ) -> Result<Self, TerminalError> {
         let pair = native_pty_system().openpty(size.into()).map_err(|e| failed("make a terminal")(e.into()))?;
+        if program.relays {
+            make_raw(&*pair.master).map_err(|e| failed("ready the terminal")(e.into()))?;
+        }
         let mut command = CommandBuilder::new(&program.path);
         command.args(&program.arguments);
         command.env_clear();

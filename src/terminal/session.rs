@@ -392,6 +392,7 @@ mod tests {
             path: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             environment: vec![("PATH", "/usr/bin:/bin".into()), ("TERM", "xterm".into())],
+            relays: false,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Where a session's program runs, and how all of it ends.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +25,9 @@ const HOME: &str = "podkeeper-shell.home";
 const CONTAINER: &str = "podkeeper-shell-";
 /// The image that the package's recipe is built to, before a hash of the recipe.
 const IMAGE: &str = "localhost/podkeeper-shell:";
-/// `podman start` takes no empty list of the keys that would detach it, so it is told keys that nobody presses in a row.
-const NEVER: &str = "--detach-keys=ctrl-_,ctrl-^,ctrl-_,ctrl-^";
+/// `podman start` takes no empty list of the keys that would detach it, and holds the first of them back until the next
+/// one comes. No key makes this byte, and no character has it.
+const NEVER: &[u8] = b"--detach-keys=\xff,\xff,\xff,\xff";
 /// How long the end of a session's processes may take.
 const END: Duration = Duration::from_secs(15);
 /// How often the end is tried, and how long between.
@@ -104,11 +107,12 @@ impl Terminals {
     }
 
     /// Podman as a program on the terminal, talking to the socket: it needs no privilege then.
-    fn podman(&self, arguments: &[&str]) -> Program {
+    fn podman<A: AsRef<OsStr>>(&self, arguments: &[A], relays: bool) -> Program {
         let config = self.inner.config.get();
         let home = config.paths.state.display().to_string();
-        let mut all = vec!["--remote".to_owned(), format!("--url=unix://{}", config.host.podman_socket().display())];
-        all.extend(arguments.iter().map(|word| (*word).to_owned()));
+        let url = format!("--url=unix://{}", config.host.podman_socket().display());
+        let mut all: Vec<OsString> = vec!["--remote".into(), url.into()];
+        all.extend(arguments.iter().map(|word| word.as_ref().to_owned()));
         Program {
             path: config.paths.podman.clone(),
             arguments: all,
@@ -119,6 +123,7 @@ impl Terminals {
                 ("XDG_RUNTIME_DIR", self.client_folder().display().to_string()),
                 ("TERM", "xterm-256color".into()),
             ],
+            relays,
         }
     }
 
@@ -129,7 +134,7 @@ impl Terminals {
             Place::Service(release, shell) => {
                 let mark = format!("--env={MARK}={}", session.id);
                 let container = release.container();
-                let program = self.podman(&[
+                let program = [
                     "exec",
                     "--interactive",
                     "--tty",
@@ -138,14 +143,21 @@ impl Terminals {
                     &mark,
                     &container,
                     shell,
-                ]);
-                session.run(&program).await
+                ];
+                session.run(&self.podman(&program, true)).await
             }
             Place::Isolated => {
                 let image = self.image(session).await?;
                 self.ready_whole(session, image).await?;
                 let name = container(&session.id);
-                session.run(&self.podman(&["start", "--attach", "--interactive", NEVER, &name])).await
+                let program = [
+                    OsStr::new("start"),
+                    OsStr::new("--attach"),
+                    OsStr::new("--interactive"),
+                    OsStr::from_bytes(NEVER),
+                    OsStr::new(&name),
+                ];
+                session.run(&self.podman(&program, true)).await
             }
         }
     }
@@ -208,14 +220,15 @@ impl Terminals {
         let code = match recipe {
             None => {
                 session.say("the shell's image is fetched, this once");
-                session.prepare(&self.podman(&["pull", "--", &image])).await?
+                session.prepare(&self.podman(&["pull", "--", &image], false)).await?
             }
             Some(recipe) => {
                 session.say("the shell's image is built, this once");
                 let folder = config.paths.shell.display().to_string();
                 let recipe = format!("--file={}", recipe.display());
                 let tag = format!("--tag={image}");
-                session.prepare(&self.podman(&["build", "--pull=missing", &recipe, &tag, "--", &folder])).await?
+                let build = ["build", "--pull=missing", &recipe, &tag, "--", &folder];
+                session.prepare(&self.podman(&build, false)).await?
             }
         };
         if code != 0 {

@@ -118,6 +118,29 @@ def test_every_byte_and_character_comes_as_it_was_written(terminals: Terminals):
     assert "🦀b\n" in shell.wait(b"done\n", after=after).decode()
 
 
+def test_every_key_reaches_the_program(running: str, terminals: Terminals):
+    for shell in (terminals.open(), terminals.open(service=running)):
+        # What is typed before it has begun waits for it.
+        assert shell.run("echo begin; stty -ixon") == "begin"
+        # Keys that Podman would take for its own, were it not told other ones.
+        shell.type("cat -v\n\x10\x11\x1f\x1e\n")
+        shell.wait(b"^P^Q^_^^\r\n")
+        shell.type(b"\xff\n")
+        shell.wait(b"M-^?\r\n")
+        shell.close()
+
+
+def test_a_session_that_is_closed_while_it_is_made_leaves_nothing(host: Host, running: str, terminals: Terminals):
+    for delay in (0, 0.05, 0.2):
+        for wanted in ({}, {"service": running}):
+            shell = terminals.open(**wanted)
+            time.sleep(delay)
+            shell.close()
+            wait_for(lambda: not left_of(host, shell.id), 30, "nothing is left of it")
+            shells = host.user("podman", "ps", "-a", "-q", "--filter", "label=podkeeper.shell").split()
+            assert not shells and host.code("sh", "-c", f"grep -l -z PODKEEPER_SESSION={shell.id} /proc/*/environ") != 0
+
+
 def test_control_c_ends_a_flood_at_once(terminals: Terminals):
     shell = terminals.open()
     shell.type("yes flood\n")
@@ -242,7 +265,7 @@ def test_the_recipe_is_built_at_its_first_use_for_all_to_see(host: Host, termina
     recipe = "/usr/share/podkeeper/shell/Containerfile"
     before = host.run("cat", recipe)
     try:
-        host.write(recipe, f'{BASE}RUN echo built >/built\nCMD ["sh"]\n')
+        host.write(recipe, f'# {time.time_ns()}\n{BASE}RUN echo built >/built\nCMD ["sh"]\n')
         with host.configured('[shell]\nimage = ""\n'):
             shell = terminals.open()
             # Typed while it is built.
@@ -257,6 +280,7 @@ def test_the_recipe_is_built_at_its_first_use_for_all_to_see(host: Host, termina
             assert b"RUN false" in failed.seen
     finally:
         host.write(recipe, before)
+        host.user("sh", "-c", "podman images -q localhost/podkeeper-shell | xargs podman rmi -f")
 
 
 # What is reached says so. An error of a server is an answer, too.
