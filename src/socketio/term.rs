@@ -3,16 +3,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 use socketioxide::extract::SocketRef;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Sockets;
-use super::channel::{MESSAGE, WINDOW, emit, told};
+use super::channel::{emit, told};
 use super::client::{Answer, Call, Client, Payload, Subject};
 use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
@@ -22,6 +24,12 @@ use crate::names::{Actor, ServiceName, SessionId};
 use crate::problem::{Code, Problem, chain};
 use crate::terminal::{End, Session, Size, TerminalError, View, Viewer, Wanted};
 
+/// What one event shows, at most.
+const MESSAGE: usize = 64 * 1024;
+/// How much is shown ahead of what the client has acknowledged.
+const WINDOW: usize = 256 * 1024;
+/// What a program writes within this is shown by one event, where it is no more than a part of one.
+const GATHER: Duration = Duration::from_millis(2);
 /// What one event may type.
 const INPUT: usize = 64 * 1024;
 
@@ -302,8 +310,13 @@ async fn show(client: Client, socket: SocketRef, id: SessionId, mut viewer: View
         loop {
             let sent = match viewer.next(MESSAGE).await {
                 View::Output(data) => {
+                    let is_part = data.len() < MESSAGE / 2;
                     window.take(data.len()).await;
-                    emit(&socket, "output", &TerminalOutput { session: id.clone(), data }).await
+                    let sent = emit(&socket, "output", &TerminalOutput { session: id.clone(), data }).await;
+                    if is_part {
+                        sleep(GATHER).await;
+                    }
+                    sent
                 }
                 View::Size(size) => {
                     let size = json!({ "session": id, "cols": size.cols, "rows": size.rows });
@@ -336,7 +349,6 @@ fn ended(id: &SessionId, end: End) -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[tokio::test]
     async fn a_window_has_room_for_what_is_acknowledged() {

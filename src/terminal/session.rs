@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::names::{ServiceName, SessionId, SessionName};
 use crate::problem::Problem;
 
 /// How much output waits for a viewer.
-const WINDOW: usize = 64 * 1024;
+const WINDOW: usize = 256 * 1024;
 /// How long a program waits for a viewer that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -81,7 +81,7 @@ struct State {
 
 #[derive(Debug)]
 struct Watch {
-    waiting: Vec<u8>,
+    waiting: BytesMut,
     /// More than this does not wait.
     limit: usize,
     behind: bool,
@@ -96,7 +96,7 @@ impl Watch {
 
     fn leave_behind(&mut self) {
         self.behind = true;
-        self.waiting = Vec::new();
+        self.waiting = BytesMut::new();
         self.news.notify_one();
     }
 }
@@ -230,7 +230,8 @@ impl Session {
         state.last_viewer += 1;
         let number = state.last_viewer;
         let news = Arc::new(Notify::new());
-        let watch = Watch { waiting: Vec::new(), limit: WINDOW, behind: true, size: state.size, news: news.clone() };
+        let watch =
+            Watch { waiting: BytesMut::new(), limit: WINDOW, behind: true, size: state.size, news: news.clone() };
         state.viewers.insert(number, watch);
         state.unwatched = None;
         drop(state);
@@ -294,8 +295,11 @@ impl State {
     fn show(&mut self, bytes: &[u8]) {
         self.screen.feed(bytes);
         for watch in self.viewers.values_mut().filter(|watch| !watch.behind) {
+            // Whoever has something to take comes back for the rest by itself.
+            if watch.waiting.is_empty() {
+                watch.news.notify_one();
+            }
             watch.waiting.extend_from_slice(bytes);
-            watch.news.notify_one();
         }
     }
 }
@@ -346,19 +350,17 @@ impl Viewer {
         }
         if watch.behind {
             watch.behind = false;
-            watch.waiting = screen.dump();
+            watch.waiting = screen.dump().as_slice().into();
             watch.limit = watch.waiting.len() + WINDOW;
         }
         if watch.waiting.is_empty() {
             return end.clone().map(View::End);
         }
-        let bytes = if watch.waiting.len() <= most {
+        if watch.waiting.len() <= most {
             watch.limit = WINDOW;
-            Bytes::from(std::mem::take(&mut watch.waiting))
-        } else {
-            let rest = watch.waiting.split_off(most);
-            Bytes::from(std::mem::replace(&mut watch.waiting, rest))
-        };
+        }
+        let length = most.min(watch.waiting.len());
+        let bytes = watch.waiting.split_to(length).freeze();
         self.session.room.notify_all();
         Some(View::Output(bytes))
     }
