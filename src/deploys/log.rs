@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use tokio::sync::{broadcast, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::broadcast;
 
 use super::Deploys;
 use crate::events::Event;
@@ -17,8 +16,6 @@ use crate::services::ServiceError;
 /// One line of it.
 pub type LogLine = Result<Entry, JournalError>;
 
-/// How many lines wait for a slow listener; the journal keeps the others.
-const WINDOW: usize = 64;
 /// How long the journal may be silent after the deployment has ended until its story is over.
 const SILENCE: Duration = Duration::from_millis(600);
 /// How many of a service's newest builds its log shows.
@@ -63,18 +60,17 @@ impl Deploys {
         Ok(built.map(|deployment| deployment.id).collect())
     }
 
-    /// A service's lines as they come. Builds that begin meanwhile are taken in.
-    pub fn follow_log(&self, query: Query) -> impl Stream<Item = LogLine> + Send + use<> {
-        let following = Following {
-            deploys: self.clone(),
-            events: self.parts().events.subscribe(),
-            lines: Box::pin(self.parts().journal.follow(query.clone())),
-            query,
-        };
-        futures_util::stream::unfold(following, |mut following| async move {
+    /// A service's lines as they come, those that are written from now on among them. Builds that begin meanwhile are
+    /// taken in.
+    pub async fn follow_log(&self, query: Query) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
+        let events = self.parts().events.subscribe();
+        let query = self.parts().journal.begin(query).await?;
+        let lines = Box::pin(self.parts().journal.follow(query.clone()));
+        let following = Following { deploys: self.clone(), query, lines, events };
+        Ok(futures_util::stream::unfold(following, |mut following| async move {
             let line = following.next().await?;
             Some((line, following))
-        })
+        }))
     }
 
     /// A part of a service's log, as it comes.
@@ -84,53 +80,27 @@ impl Deploys {
         release: Option<ReleaseNumber>,
         part: LogPart,
     ) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
-        Ok(self.follow_log(part.of(self.log_query(name, release).await?)))
+        self.follow_log(part.of(self.log_query(name, release).await?)).await
     }
 
     /// The deployment's lines from its beginning on, or a part of them. The stream ends with the deployment.
-    pub async fn log(&self, id: DeploymentId, part: LogPart) -> Result<ReceiverStream<LogLine>, ServiceError> {
+    pub async fn log(
+        &self,
+        id: DeploymentId,
+        part: LogPart,
+    ) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
+        let events = self.parts().events.subscribe();
         let deployment = self.parts().store.deployment(id).await?;
         // A second's room: the row's time and the journal's are taken one after the other.
         let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond() - 1_000_000).ok());
         let query = part.of(Query { since, ..Query::newest(Select::Deployment(id)) });
-        let lines = self.parts().journal.follow(query);
-        let (sender, receiver) = mpsc::channel(WINDOW);
-        let this = self.clone();
-        self.inner.tasks.spawn(async move {
-            let stopping = this.inner.stopping.clone();
-            let _ = stopping.run_until_cancelled(this.pump(id, lines, sender)).await;
-        });
-        Ok(ReceiverStream::new(receiver))
-    }
-
-    async fn pump(&self, id: DeploymentId, lines: impl Stream<Item = LogLine>, sender: mpsc::Sender<LogLine>) {
-        let mut lines = std::pin::pin!(lines);
-        let mut events = self.parts().events.subscribe();
-        let mut ended = self.has_ended(id).await;
-        loop {
-            tokio::select! {
-                line = lines.next() => match line {
-                    Some(line) => {
-                        if sender.send(line).await.is_err() {
-                            return;
-                        }
-                    }
-                    None => return,
-                },
-                () = sender.closed() => return,
-                event = events.recv(), if !ended => {
-                    if matches!(&event, Ok(Event::Deployment(_, heard)) if *heard == id) || event.is_err() {
-                        ended = self.has_ended(id).await;
-                    }
-                }
-                () = tokio::time::sleep(SILENCE) => {
-                    if ended {
-                        return;
-                    }
-                    ended = self.has_ended(id).await;
-                }
-            }
-        }
+        let query = self.parts().journal.begin(query).await?;
+        let lines = Box::pin(self.parts().journal.follow(query));
+        let story = Story { deploys: self.clone(), id, lines, events, ended: deployment.state.is_final() };
+        Ok(futures_util::stream::unfold(story, |mut story| async move {
+            let line = story.next().await?;
+            Some((line, story))
+        }))
     }
 
     async fn has_ended(&self, id: DeploymentId) -> bool {
@@ -138,11 +108,44 @@ impl Deploys {
     }
 }
 
+type Lines = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
+
+/// A deployment's log.
+struct Story {
+    deploys: Deploys,
+    id: DeploymentId,
+    lines: Lines,
+    events: broadcast::Receiver<Event>,
+    ended: bool,
+}
+
+impl Story {
+    async fn next(&mut self) -> Option<LogLine> {
+        loop {
+            tokio::select! {
+                line = self.lines.next() => return line,
+                () = self.deploys.inner.stopping.cancelled() => return None,
+                event = self.events.recv(), if !self.ended => {
+                    if matches!(&event, Ok(Event::Deployment(_, heard)) if *heard == self.id) || event.is_err() {
+                        self.ended = self.deploys.has_ended(self.id).await;
+                    }
+                }
+                () = tokio::time::sleep(SILENCE) => {
+                    if self.ended {
+                        return None;
+                    }
+                    self.ended = self.deploys.has_ended(self.id).await;
+                }
+            }
+        }
+    }
+}
+
 /// A service's log that is being followed.
 struct Following {
     deploys: Deploys,
     query: Query,
-    lines: Pin<Box<dyn Stream<Item = LogLine> + Send>>,
+    lines: Lines,
     events: broadcast::Receiver<Event>,
 }
 
@@ -154,6 +157,7 @@ impl Following {
                 line = self.lines.next() => {
                     if let Some(Ok(entry)) = &line {
                         self.query.cursor = Some(entry.cursor.clone());
+                        self.query.including = false;
                     }
                     return line;
                 }

@@ -1,6 +1,6 @@
 //! conmon splits long lines into several entries, each but the last marked as partial. Here they are one line again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Entry, MAX_LINE};
 
@@ -14,8 +14,11 @@ pub(super) struct Piece {
     pub(super) partial: bool,
 }
 
+/// A container's output; the priority tells which of the two.
+type Output = (Option<String>, u8);
+
 impl Piece {
-    fn key(&self) -> (Option<String>, u8) {
+    fn key(&self) -> Output {
         (self.container.clone(), self.entry.priority)
     }
 }
@@ -26,7 +29,7 @@ const UNFINISHED: usize = 64;
 /// Joins pieces that come oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Forward {
-    unfinished: HashMap<(Option<String>, u8), Vec<u8>>,
+    unfinished: HashMap<Output, Vec<u8>>,
 }
 
 impl Forward {
@@ -55,11 +58,44 @@ impl Forward {
     }
 }
 
+/// Finds the lines that have begun before a place and end behind it, of pieces that come newest first from there.
+#[derive(Debug, Default)]
+pub(super) struct Beginnings {
+    seen: usize,
+    pieces: Vec<Piece>,
+    /// Outputs whose last line before the place has ended.
+    ended: HashSet<Output>,
+}
+
+impl Beginnings {
+    /// Takes a piece; how many there were is returned.
+    pub(super) fn push(&mut self, piece: Piece) -> usize {
+        self.seen += 1;
+        let key = piece.key();
+        if !piece.partial {
+            self.ended.insert(key);
+        } else if !self.ended.contains(&key) {
+            self.pieces.push(piece);
+        }
+        self.seen
+    }
+
+    /// What goes on from there.
+    pub(super) fn go_on(self) -> Forward {
+        let mut forward = Forward::default();
+        for piece in self.pieces.into_iter().rev() {
+            // A line that was too long has been handed on up to here.
+            forward.push(piece);
+        }
+        forward
+    }
+}
+
 /// Joins pieces that come newest first. Each line has a place, counted from 0 for the newest.
 #[derive(Debug, Default)]
 pub(super) struct Backward {
     /// The lines that take the pieces before them; how many there may be is bounded by what a host's containers are.
-    open: HashMap<(Option<String>, u8), (usize, Entry)>,
+    open: HashMap<Output, (usize, Entry)>,
     lines: usize,
 }
 
@@ -156,5 +192,25 @@ mod tests {
         let whole = (0..200).filter_map(|n| backward.push(piece(n, "a", &long, n > 0))).collect::<Vec<_>>();
         let bytes = whole.into_iter().chain(backward.rest()).map(|(_, line)| line.message.len()).sum::<usize>();
         assert_eq!(bytes, 200 * long.len(), "what is too long for one line comes in several");
+    }
+
+    #[test]
+    fn a_line_that_has_begun_before_a_place_is_whole_behind_it() {
+        for place in 1..=6 {
+            let all = pieces();
+            let whole: Vec<Entry> = {
+                let mut forward = Forward::default();
+                all.iter().cloned().filter_map(|piece| forward.push(piece)).collect()
+            };
+            let (before, behind) = all.split_at(place);
+            let mut beginnings = Beginnings::default();
+            before.iter().rev().cloned().for_each(|piece| {
+                beginnings.push(piece);
+            });
+            let mut forward = beginnings.go_on();
+            let lines: Vec<Entry> = behind.iter().cloned().filter_map(|piece| forward.push(piece)).collect();
+            let left = whole.len() - lines.len();
+            assert_eq!(shown(&lines), shown(&whole[left..]), "behind {place}");
+        }
     }
 }

@@ -6,11 +6,14 @@
 mod join;
 mod reader;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
@@ -20,8 +23,16 @@ use reader::Reader;
 /// The longest line that is joined of pieces; what is longer comes in several.
 pub const MAX_LINE: usize = 1024 * 1024;
 
-/// How many lines wait for a slow listener.
-const WINDOW: usize = 256;
+/// How many batches of lines wait for a slow listener; one may hold a single long line.
+const WINDOW: usize = 1;
+/// How many may follow at once: each has a thread and holds the journal's files open.
+const FOLLOWERS: usize = 128;
+/// How many look back at once: each may hold a page.
+const LOOKS: usize = 8;
+/// How long one waits until another has ended.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A reader's stack.
+const STACK: usize = 512 * 1024;
 
 /// Why the journal can't be read.
 #[derive(Debug, Error)]
@@ -35,6 +46,9 @@ pub enum JournalError {
     /// A pattern that isn't a regular expression.
     #[error("the pattern is no regular expression")]
     Pattern(#[source] Box<regex::Error>),
+    /// As many readers as there may be are at work.
+    #[error("too many streams read the journal at once")]
+    Busy,
     /// The reading thread ended.
     #[error("the journal's reader ended")]
     Ended,
@@ -46,6 +60,7 @@ impl JournalError {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Cursor | Self::Pattern(_) => Problem::new(Code::BadRequest, crate::problem::chain(self)),
+            Self::Busy => Problem::new(Code::Exhausted, self.to_string()).with_hint("close a stream, then try again"),
             Self::Read(_) | Self::Ended => Problem::new(Code::JournalUnavailable, self.to_string())
                 .with_hint("`podkeeper doctor` on the host tells what is wrong"),
         }
@@ -88,6 +103,8 @@ pub struct Query {
     pub until: Option<u64>,
     /// Beyond this line, in the query's direction.
     pub cursor: Option<String>,
+    /// Forward: that line itself too.
+    pub including: bool,
     /// Which way.
     pub direction: Direction,
     /// How many lines at most. A page of very long lines has fewer.
@@ -107,6 +124,7 @@ impl Query {
             since: None,
             until: None,
             cursor: None,
+            including: false,
             direction: Direction::Backward,
             lines: 200,
             grep: None,
@@ -162,31 +180,74 @@ pub struct HealthSaid {
 pub struct Journal {
     /// Journal files elsewhere than the system's.
     folder: Option<PathBuf>,
+    followers: Arc<Semaphore>,
+    looks: Arc<Semaphore>,
 }
 
 impl Journal {
     /// The system's journal, or the files in `folder`.
     #[must_use]
     pub fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder }
+        Self { folder, followers: Arc::new(Semaphore::new(FOLLOWERS)), looks: Arc::new(Semaphore::new(LOOKS)) }
     }
 
     /// One page.
     pub async fn query(&self, query: Query) -> Result<Page, JournalError> {
-        let folder = self.folder.clone();
-        tokio::task::spawn_blocking(move || Reader::open(folder.as_deref(), &query)?.page(&query))
-            .await
-            .map_err(|_| JournalError::Ended)?
+        self.look(move |folder| Reader::open(folder, &query)?.page(&query)).await
     }
 
-    /// The lines from the query's page on, as they come, until the stream is dropped. With a cursor the first line is the
-    /// one behind it, without a gap.
-    pub fn follow(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + use<> {
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(Option<&Path>) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let place = place(&self.looks).await?;
         let folder = self.folder.clone();
+        let looking = move || {
+            let _place = place;
+            look(folder.as_deref())
+        };
+        tokio::task::spawn_blocking(looking).await.map_err(|_| JournalError::Ended)?
+    }
+
+    /// The same query, to follow: forward from the oldest of the newest lines that it wants, which may be none yet.
+    /// Whoever follows that anew gets the same lines.
+    pub async fn begin(&self, query: Query) -> Result<Query, JournalError> {
+        if query.direction == Direction::Forward {
+            return Ok(query);
+        }
+        self.look(move |folder| Reader::open(folder, &query)?.begin(query)).await
+    }
+
+    /// The lines from where the query begins on, forward, as they come, until the stream is dropped. With a cursor the
+    /// first line is the one behind it, without a gap.
+    pub fn follow(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
+        let this = self.clone();
+        let batches = futures_util::stream::once(async move { this.batches(query).await }).flatten();
+        batches.flat_map(|batch| {
+            let (lines, error) = match batch {
+                Ok(lines) => (lines, None),
+                Err(error) => (Vec::new(), Some(error)),
+            };
+            futures_util::stream::iter(lines.into_iter().map(Ok).chain(error.map(Err)))
+        })
+    }
+
+    async fn batches(self, query: Query) -> ReceiverStream<Result<Vec<Entry>, JournalError>> {
+        let place = match place(&self.followers).await {
+            Ok(place) => place,
+            Err(error) => {
+                let (lines, receiver) = mpsc::channel(1);
+                let _ = lines.try_send(Err(error));
+                return ReceiverStream::new(receiver);
+            }
+        };
+        let folder = self.folder;
         spawn(move |lines| {
+            // Held until the reader has ended.
+            let _place = place;
             Reader::open(folder.as_deref(), &query)?.follow(
                 &query,
-                |entry| lines.blocking_send(Ok(entry)).is_ok(),
+                |batch| lines.blocking_send(Ok(batch)).is_ok(),
                 || !lines.is_closed(),
             )
         })
@@ -202,12 +263,20 @@ impl Journal {
     }
 }
 
+/// One of so many places.
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, JournalError> {
+    match timeout(PATIENCE, places.clone().acquire_owned()).await {
+        Ok(Ok(place)) => Ok(place),
+        _ => Err(JournalError::Busy),
+    }
+}
+
 /// A thread of its own that reads, and what it reads.
 fn spawn<T: Send + 'static>(
     read: impl FnOnce(&mpsc::Sender<Result<T, JournalError>>) -> Result<(), JournalError> + Send + 'static,
 ) -> ReceiverStream<Result<T, JournalError>> {
     let (lines, receiver) = mpsc::channel(WINDOW);
-    let spawned = std::thread::Builder::new().name("journal".into()).spawn({
+    let spawned = std::thread::Builder::new().name("journal".into()).stack_size(STACK).spawn({
         let lines = lines.clone();
         move || {
             if let Err(error) = read(&lines) {

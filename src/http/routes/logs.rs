@@ -52,7 +52,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let accepts = call.header("accept").unwrap_or_default().to_owned();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     if wanted.follow {
-        let lines = call.state().deploys().follow_log(query);
+        let lines = call.state().deploys().follow_log(query).await.map_err(told)?;
         let stopping = call.state().stopping();
         return Ok(if accepts.contains("text/plain") {
             stream::text(lines, stopping, move |entry| entry.short(&host))
