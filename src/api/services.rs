@@ -205,6 +205,10 @@ pub struct Figures {
     pub memory_bytes: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Bytes that the container received over its own network interface. Requests through the proxy are not among them.
+    pub received_bytes: Option<u64>,
+    /// Bytes that it sent.
+    pub sent_bytes: Option<u64>,
 }
 
 /// The interface's word for what a service does.
@@ -246,6 +250,8 @@ impl From<HostFigures> for Figures {
             cpu_percent: figures.cpu_percent.map(|percent| (percent * 10.0).round() / 10.0),
             memory_bytes: figures.memory_bytes,
             pids: figures.pids,
+            received_bytes: figures.traffic.map(|traffic| traffic.received),
+            sent_bytes: figures.traffic.map(|traffic| traffic.sent),
         }
     }
 }

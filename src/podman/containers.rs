@@ -1,5 +1,7 @@
 //! Containers: how they are, and their removal.
 
+use std::collections::HashMap;
+
 use http::Method;
 use serde::Deserialize;
 
@@ -35,6 +37,16 @@ pub struct ExternalContainer {
     pub id: String,
     /// Its name, such as `hello-working-container`.
     pub name: String,
+}
+
+/// What went over a container's network interface. What its published port carries from the host's own loopback, as
+/// the proxy's requests are carried, is not counted there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes in.
+    pub received: u64,
+    /// Bytes out.
+    pub sent: u64,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +107,41 @@ impl Podman {
         let all = self.read("list the containers", containers.list(&options)).await?;
         let names = all.into_iter().flat_map(|container| container.names.unwrap_or_default());
         Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    /// What went over the network interfaces of all running containers, by their names.
+    pub async fn traffic(&self) -> Result<HashMap<String, Traffic>, PodmanError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Report {
+            #[serde(default)]
+            stats: Option<Vec<Stats>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Stats {
+            name: String,
+            #[serde(default)]
+            network: Option<HashMap<String, Interface>>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Interface {
+            rx_bytes: u64,
+            tx_bytes: u64,
+        }
+        let what = "tell what the containers use";
+        let body = self.raw(what, Method::GET, "/libpod/containers/stats?stream=false", Body::None).await?;
+        let report: Report = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
+        let traffic = |stats: Stats| {
+            let mut traffic = Traffic::default();
+            for interface in stats.network?.into_values() {
+                traffic.received += interface.rx_bytes;
+                traffic.sent += interface.tx_bytes;
+            }
+            Some((stats.name, traffic))
+        };
+        Ok(report.stats.unwrap_or_default().into_iter().filter_map(traffic).collect())
     }
 
     /// Removes a container, and ends it where it runs.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-pub use containers::{ContainerFacts, ExternalContainer, Health};
+pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
 pub use images::ImageFacts;
 pub use shells::ShellContainer;
 

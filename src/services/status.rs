@@ -12,8 +12,10 @@ use jiff::Timestamp;
 use super::{Adapters, ServiceError};
 use crate::events::Event;
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName};
+use crate::podman::Traffic;
+use crate::problem::chain;
 use crate::store::{Desired, Service};
-use crate::units::{self, UnitListing};
+use crate::units::{self, UnitChanges, UnitListing};
 
 /// How long until the journal is tried again, where it could not be read.
 const HEALTH_PAUSE: Duration = Duration::from_secs(10);
@@ -65,6 +67,8 @@ pub struct Figures {
     pub memory_bytes: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// What went in and out over the container's own network interface, by Podman's count.
+    pub traffic: Option<Traffic>,
 }
 
 /// What is remembered of a unit between two looks.
@@ -100,15 +104,23 @@ impl LiveUnits {
 impl Adapters {
     /// Listens to the units' changes for ever: remembers restarts and times, and rings for each service.
     pub async fn watch_units(&self) {
-        let mut changes = std::pin::pin!(self.units.watch());
-        // What was told while no agent listened.
-        for unit in self.units.units(&["*@*.service".to_owned()]).await.unwrap_or_default() {
-            self.remember(&unit.name).await;
-        }
-        while let Some(change) = changes.next().await {
-            let Some(release) = units::release_of(&change.unit) else { continue };
-            self.remember(&change.unit).await;
-            self.events.publish(Event::Service(release.service));
+        let mut watch = self.units.watch();
+        loop {
+            let units: Vec<String> = match watch.next().await {
+                UnitChanges::Units(units) => units.into_iter().collect(),
+                UnitChanges::Any => match self.units.units(&["*@*.service".to_owned()]).await {
+                    Ok(units) => units.into_iter().map(|unit| unit.name).collect(),
+                    Err(error) => {
+                        tracing::warn!("can't see how the units are: {}", chain(&error));
+                        continue;
+                    }
+                },
+            };
+            for unit in units {
+                let Some(release) = units::release_of(&unit) else { continue };
+                self.remember(&unit).await;
+                self.events.publish(Event::Service(release.service));
+            }
         }
     }
 
@@ -148,6 +160,9 @@ impl Adapters {
             self.live.with(unit, |memory| {
                 memory.restarts = facts.restarts;
                 memory.since = since;
+                if facts.active != "active" {
+                    memory.health = None;
+                }
             });
         }
     }
@@ -162,11 +177,17 @@ impl Adapters {
         Ok(with_figures.collect())
     }
 
-    /// What all services use, by name: one sweep over the cgroup files.
+    /// What all services use, by name: one sweep over the cgroup files, and one question to Podman.
     pub async fn figures(&self) -> Result<BTreeMap<ServiceName, Figures>, ServiceError> {
         let services = self.store.services().await?.into_iter();
         let current = services.filter_map(|service| Some(ReleaseName::new(&service.name, service.current?)));
-        Ok(current.map(|release| (release.service.clone(), self.figures_of(&release))).collect())
+        // A Podman that doesn't answer counts nothing.
+        let mut traffic = self.podman.traffic().await.unwrap_or_default();
+        let figures = |release: ReleaseName| {
+            let traffic = traffic.remove(&release.container());
+            (release.service.clone(), Figures { traffic, ..self.figures_of(&release) })
+        };
+        Ok(current.map(figures).collect())
     }
 
     /// How all services are, by name.
@@ -221,6 +242,7 @@ impl Adapters {
             cpu_percent,
             memory_bytes: number_in(&folder, "memory.current"),
             pids: number_in(&folder, "pids.current"),
+            traffic: None,
         }
     }
 

@@ -140,8 +140,8 @@ impl View {
         }
     }
 
-    /// The first change behind `seen` that `client` may see, and its number.
-    fn next(&self, seen: u64, client: &Client) -> Option<(u64, Change<'_>)> {
+    /// The first change behind `seen` of what may be seen, and its number.
+    fn next(&self, seen: u64, sees: impl Fn(&ServiceName) -> bool) -> Option<(u64, Change<'_>)> {
         let services = self
             .services
             .iter()
@@ -154,7 +154,7 @@ impl View {
         services
             .chain(removed)
             .chain(deployments)
-            .filter(|(number, service, _)| *number > seen && client.sees(service))
+            .filter(|(number, service, _)| *number > seen && sees(service))
             .min_by_key(|(number, ..)| *number)
             .map(|(number, _, change)| (number, change))
     }
@@ -355,7 +355,7 @@ async fn news(
             let view = view.borrow_and_update();
             match *seen {
                 Some(seen) if seen >= view.forgotten => {
-                    view.next(seen, client).map(|(number, change)| (number, change.message()))
+                    view.next(seen, |service| client.sees(service)).map(|(number, change)| (number, change.message()))
                 }
                 _ => Some((view.last, ("snapshot", view.snapshot(client)))),
             }
@@ -368,5 +368,55 @@ async fn news(
         if view.changed().await.is_err() {
             return Err(Gone);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hundred services, each started again so often.
+    fn states(restarts: u32) -> BTreeMap<ServiceName, State> {
+        let state = || State {
+            state: "running",
+            sub_state: None,
+            since: None,
+            release: None,
+            commit: None,
+            restarts,
+            health: None,
+        };
+        (0..100).map(|number| (format!("s{number}").parse().unwrap(), state())).collect()
+    }
+
+    /// What a client is sent that has seen all up to `seen`.
+    fn sent(view: &View, mut seen: u64) -> Vec<Value> {
+        let mut sent = Vec::new();
+        while let Some((number, change)) = view.next(seen, |service| service.as_str() != "s7") {
+            seen = number;
+            sent.push(change.message().1);
+        }
+        sent
+    }
+
+    #[test]
+    fn however_often_services_change_a_slow_client_gets_the_newest_state_of_each() {
+        let mut view = View::default();
+        view.set_services(states(0));
+        let before = view.last;
+        for restarts in 1..=50 {
+            view.set_services(states(restarts));
+        }
+        let all = sent(&view, before);
+        assert_eq!(all.len(), 99);
+        assert!(all.iter().all(|service| service["restarts"] == 50 && service["name"] != "s7"), "{all:?}");
+        assert!(sent(&view, view.last).is_empty());
+        let last = view.last;
+        view.set_services(states(50));
+        assert_eq!(view.last, last, "what stays as it is is no change");
+        view.set_services(BTreeMap::new());
+        assert_eq!(sent(&view, last).len(), 99, "all are gone");
+        view.set_services(states(0));
+        assert!(sent(&view, last).iter().all(|service| service["restarts"] == 0), "and are there again");
     }
 }

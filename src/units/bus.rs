@@ -157,7 +157,7 @@ impl UserManager {
     }
 
     /// Forgets a connection that is of no use, so that the next call makes another.
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         *self.inner.connection.lock().await = None;
     }
 

@@ -19,7 +19,7 @@ pub use files::{QuadletFile, Quadlets};
 pub use names::{escape, release_of};
 pub use once::Limits;
 pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
-pub use watch::UnitChange;
+pub use watch::{UnitChanges, UnitWatch};
 
 use crate::problem::{Code, Problem};
 

@@ -197,7 +197,7 @@ def test_start_status_restart_stop(host: Host, name: str):
     status = host.call("GET", "/services/status", 200).json()[name]
     assert status == {
         "state": "created", "sub_state": None, "since": None, "release": None, "commit": None, "cpu_percent": None,
-        "memory_bytes": None, "pids": None, "restarts": 0, "health": None,
+        "memory_bytes": None, "pids": None, "received_bytes": None, "sent_bytes": None, "restarts": 0, "health": None,
     }  # fmt: skip
     problem(host.call("POST", f"/services/{name}/restart", 409, params={"quick": "1"}), "conflict")
 
