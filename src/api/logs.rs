@@ -112,12 +112,46 @@ impl From<journal::Entry> for LogEntry {
     }
 }
 
+/// What a line takes besides its text, its cursor above all.
+const AROUND: usize = 320;
+
 impl LogEntry {
+    /// How many bytes it takes as JSON, or a few more.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let escaped = |byte: u8| match byte {
+            b'"' | b'\\' => 2,
+            0..=31 => 6,
+            _ => 1,
+        };
+        AROUND + self.message.bytes().map(escaped).sum::<usize>() + self.bytes.as_ref().map_or(0, String::len)
+    }
+
     /// The line as `journalctl -o short-iso` prints it on the host of this name, in UTC.
     #[must_use]
     pub fn short(&self, host: &str) -> String {
         let pid = self.pid.map_or_else(String::new, |pid| format!("[{pid}]"));
         let time = self.time.strftime("%Y-%m-%dT%H:%M:%S+00:00");
         format!("{time} {host} {}{pid}: {}\n", self.identifier, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lines_size_is_that_of_its_json() {
+        for message in
+            [&b"plain"[..], b"", b"\x1b[31mred\x1b[0m", b"\"\\\t\x01", "ü€🦀".as_bytes(), &[0xff, 0x80, 0x01]]
+        {
+            let message = message.repeat(1000);
+            let cursor = "c".repeat(160);
+            let entry =
+                journal::Entry { cursor, time: 1, priority: 6, unit: None, identifier: None, pid: None, message };
+            let entry = LogEntry::from(entry);
+            let json = serde_json::to_string(&entry).unwrap().len();
+            assert!((json..json + 5 * 1000).contains(&entry.size()), "{json} {}", entry.size());
+        }
     }
 }

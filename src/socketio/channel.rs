@@ -11,17 +11,19 @@ use serde::Serialize;
 use serde_json::json;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Code, Problem};
 
 /// How many bytes of a stream may be on their way to a client.
-pub const WINDOW: usize = 64 * 1024;
+pub const WINDOW: usize = 32 * 1024;
 /// How many bytes go into one message, but for a single thing that is larger.
-pub const MESSAGE: usize = 16 * 1024;
+pub const MESSAGE: usize = 8 * 1024;
 /// How many messages may be on their way, however small.
 const MESSAGES: usize = 4;
+/// How many messages that are larger than a window may be on their way on one connection.
+const LARGE: usize = 4;
 /// How many streams a connection may have open.
 pub const STREAMS: usize = 64;
 /// How many messages wait in a connection's buffer: the windows of all its streams, and as many again for the rest.
@@ -30,44 +32,72 @@ pub(super) const BUFFER: usize = STREAMS * MESSAGES * 2;
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// What was sent and not acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
     sent: Mutex<Sent>,
     room: Notify,
+    large: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct Sent {
     /// The last message's number; the first is 1.
     last: u64,
-    /// Each message that is on its way, with its bytes.
-    waiting: VecDeque<(u64, usize)>,
+    waiting: VecDeque<OnItsWay>,
     bytes: usize,
 }
 
+#[derive(Debug)]
+struct OnItsWay {
+    number: u64,
+    bytes: usize,
+    _large: Option<OwnedSemaphorePermit>,
+}
+
+/// What a message waits for.
+enum Lacks {
+    Room,
+    Place,
+}
+
 impl Window {
+    /// One whose messages that are larger than it take a place of `large`.
+    #[must_use]
+    pub fn new(large: Arc<Semaphore>) -> Self {
+        Self { sent: Mutex::default(), room: Notify::new(), large }
+    }
+
     fn sent(&self) -> MutexGuard<'_, Sent> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until `bytes` more may be sent, and gives the message's number. What is larger than the whole window goes
-    /// alone.
+    /// alone, and takes one of the connection's places for that.
     pub async fn take(&self, bytes: usize) -> u64 {
+        let mut large = None;
         loop {
             let room = self.room.notified();
-            {
-                let mut sent = self.sent();
-                let fits = sent.bytes + bytes <= WINDOW && sent.waiting.len() < MESSAGES;
-                if fits || sent.waiting.is_empty() {
-                    sent.last += 1;
-                    sent.bytes += bytes;
-                    let number = sent.last;
-                    sent.waiting.push_back((number, bytes));
-                    return number;
-                }
+            match self.try_take(bytes, &mut large) {
+                Ok(number) => return number,
+                Err(Lacks::Room) => room.await,
+                Err(Lacks::Place) => large = self.large.clone().acquire_owned().await.ok(),
             }
-            room.await;
         }
+    }
+
+    fn try_take(&self, bytes: usize, large: &mut Option<OwnedSemaphorePermit>) -> Result<u64, Lacks> {
+        let mut sent = self.sent();
+        if !sent.waiting.is_empty() && (sent.bytes + bytes > WINDOW || sent.waiting.len() >= MESSAGES) {
+            return Err(Lacks::Room);
+        }
+        if bytes > WINDOW && large.is_none() {
+            return Err(Lacks::Place);
+        }
+        sent.last += 1;
+        sent.bytes += bytes;
+        let number = sent.last;
+        sent.waiting.push_back(OnItsWay { number, bytes, _large: large.take() });
+        Ok(number)
     }
 
     /// The client has message `number` and all before it. One that was never sent is no acknowledgement.
@@ -76,10 +106,8 @@ impl Window {
         if number > sent.last {
             return Err(Problem::new(Code::BadRequest, "that message was not sent yet"));
         }
-        while sent.waiting.front().is_some_and(|(first, _)| *first <= number) {
-            if let Some((_, bytes)) = sent.waiting.pop_front() {
-                sent.bytes -= bytes;
-            }
+        while let Some(first) = sent.waiting.pop_front_if(|first| first.number <= number) {
+            sent.bytes -= first.bytes;
         }
         drop(sent);
         self.room.notify_one();
@@ -88,9 +116,16 @@ impl Window {
 }
 
 /// One connection's streams.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Streams {
     open: Arc<Mutex<Open>>,
+    large: Arc<Semaphore>,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { open: Arc::default(), large: Arc::new(Semaphore::new(LARGE)) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -99,7 +134,7 @@ struct Open {
     streams: HashMap<u32, Arc<Stream>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
     window: Window,
     closing: CancellationToken,
@@ -119,7 +154,8 @@ impl Streams {
         }
         open.last += 1;
         let id = open.last;
-        let stream = Arc::<Stream>::default();
+        let window = Window::new(self.large.clone());
+        let stream = Arc::new(Stream { window, closing: CancellationToken::new() });
         open.streams.insert(id, stream.clone());
         Ok(Channel { id, stream, streams: self.clone(), socket })
     }
@@ -223,13 +259,17 @@ pub async fn emit(socket: &SocketRef, event: &str, data: &impl Serialize) -> Res
 mod tests {
     use super::*;
 
+    fn window() -> Window {
+        Window::new(Arc::new(Semaphore::new(1)))
+    }
+
     async fn takes(window: &Window, bytes: usize) -> Option<u64> {
         tokio::time::timeout(Duration::from_millis(20), window.take(bytes)).await.ok()
     }
 
     #[tokio::test]
     async fn what_is_not_acknowledged_takes_the_windows_room() {
-        let window = Window::default();
+        let window = window();
         assert_eq!(takes(&window, WINDOW / 2).await, Some(1));
         assert_eq!(takes(&window, WINDOW / 2).await, Some(2));
         assert_eq!(takes(&window, 1).await, None);
@@ -244,8 +284,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_too_large_waits_for_its_place_on_the_connection() {
+        let large = Arc::new(Semaphore::new(1));
+        let [one, other, third] = std::array::from_fn(|_| Window::new(large.clone()));
+        assert_eq!(takes(&other, 1).await, Some(1));
+        assert_eq!(takes(&other, WINDOW + 1).await, None, "it would not be alone");
+        assert_eq!(takes(&one, WINDOW + 1).await, Some(1));
+        assert_eq!(takes(&third, WINDOW + 1).await, None);
+        assert_eq!(takes(&third, WINDOW).await, Some(1), "what fits needs no place");
+        one.acknowledge(1).unwrap();
+        other.acknowledge(1).unwrap();
+        assert_eq!(takes(&other, WINDOW + 1).await, Some(2));
+        drop(other);
+        assert_eq!(takes(&one, WINDOW + 1).await, Some(2), "a stream that ends leaves its place");
+    }
+
+    #[tokio::test]
     async fn what_was_not_sent_can_not_be_acknowledged() {
-        let window = Window::default();
+        let window = window();
         assert_eq!(window.acknowledge(1).unwrap_err().code, Code::BadRequest);
         assert_eq!(takes(&window, WINDOW).await, Some(1));
         assert!(window.acknowledge(2).is_err() && takes(&window, 1).await.is_none());
@@ -256,7 +312,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_acknowledgement_wakes_who_waits() {
-        let window = Arc::new(Window::default());
+        let window = Arc::new(window());
         window.take(WINDOW).await;
         let waiting = tokio::spawn({
             let window = window.clone();

@@ -14,15 +14,13 @@ use super::client::{Answer, Call, Client, Payload, Subject};
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
 use crate::deploys::{Deploys, LogLine, LogPart};
-use crate::journal;
+use crate::journal::{self, JournalError};
 use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 
 /// How long a client may acknowledge nothing until its reader is closed. It is opened again at the same place.
-const PARK: Duration = Duration::from_secs(2);
-/// What a line costs besides its text: its cursor, above all.
-const AROUND: usize = 320;
+const PARK: Duration = Duration::from_millis(500);
 /// How many of a service's lines that are there a stream begins with, where it doesn't say.
 const LINES: usize = 200;
 const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
@@ -121,11 +119,11 @@ impl Feed {
 
     /// Sends all lines until there are no more.
     async fn pump(&mut self, channel: &Channel, first: Lines) -> Result<(), Problem> {
-        let mut reader = Some(Batches { lines: first, next: None });
+        let mut reader = Some(Batches::new(first));
         loop {
             let batches = match &mut reader {
                 Some(batches) => batches,
-                None => reader.insert(Batches { lines: self.lines().await?, next: None }),
+                None => reader.insert(Batches::new(self.lines().await?)),
             };
             let Some(batch) = batches.next().await else { return Ok(()) };
             let (entries, bytes) = batch?;
@@ -163,14 +161,19 @@ async fn run(client: Client, channel: Channel, mut feed: Feed, first: Lines) {
 struct Batches {
     lines: Lines,
     /// What didn't fit into the last batch.
-    next: Option<LogLine>,
+    next: Option<Result<LogEntry, JournalError>>,
 }
 
 impl Batches {
+    fn new(lines: Lines) -> Self {
+        Self { lines, next: None }
+    }
+
+    /// Some lines, and how many bytes they take.
     async fn next(&mut self) -> Option<Result<(Vec<LogEntry>, usize), Problem>> {
         let mut line = match self.next.take() {
             Some(line) => line,
-            None => self.lines.next().await?,
+            None => self.lines.next().await?.map(LogEntry::from),
         };
         let (mut entries, mut bytes) = (Vec::new(), 0);
         loop {
@@ -185,15 +188,15 @@ impl Batches {
                     break;
                 }
             };
-            let cost = entry.message.len() + AROUND;
-            if bytes + cost > MESSAGE && !entries.is_empty() {
+            let size = entry.size();
+            if bytes + size > MESSAGE && !entries.is_empty() {
                 self.next = Some(Ok(entry));
                 break;
             }
-            bytes += cost;
-            entries.push(entry.into());
+            bytes += size;
+            entries.push(entry);
             match self.lines.next().now_or_never() {
-                Some(Some(next)) => line = next,
+                Some(Some(next)) => line = next.map(LogEntry::from),
                 // Nothing is there yet, or nothing more will come: the next call tells.
                 _ => break,
             }
