@@ -236,6 +236,11 @@ class Host:
         headers = {"Host": f"{name}.localhost:8080", **options.pop("headers", {})}
         return requests.get(f"http://127.0.0.1:8080{path}", headers=headers, **options)
 
+    def send(self, name: str, path: str, method: str, **options: Any) -> requests.Response:
+        """A request to the service through Caddy."""
+        options.setdefault("timeout", 10)
+        return requests.request(method, f"http://127.0.0.1:8080{path}", headers={"Host": f"{name}.localhost:8080"}, **options)
+
     # ---- git ------------------------------------------------------------------------------------------------------
 
     def remote(self, name: str) -> str:

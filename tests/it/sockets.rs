@@ -4,9 +4,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use podkeeper::names::Scope;
 use podkeeper::socketio::table::{EVENTS, NAMESPACES};
-use secrecy::ExposeSecret;
+use podkeeper::store::Grant;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
@@ -353,4 +355,74 @@ async fn a_terminal_takes_everything_that_a_token_can_be_allowed() {
     let wanted = json!({ "cols": 80, "rows": 24, "service": "blog" });
     assert_eq!(client.ask("/term", "open", wanted).await["problem"], "conflict", "it does not run");
     assert_eq!(client.ask("/term", "list", json!({})).await["sessions"], json!([]));
+}
+
+/// What an event is sent with; where it concerns a service, that is `shop`.
+fn payload(event: &str) -> Value {
+    match event {
+        "open" => json!({ "service": "shop", "grep": "(" }),
+        "ack" => json!({ "channel": 1, "seq": 1 }),
+        "close" => json!({ "channel": 1 }),
+        _ => json!({ "on": false }),
+    }
+}
+
+#[tokio::test]
+async fn every_event_for_everybody() {
+    let agent = TestAgent::start().await;
+    let (shop, blog) = (&agent.service("shop").await, &agent.service("blog").await);
+    let soon = Some(Timestamp::now() + SignedDuration::from_secs(600));
+    let all = Grant { scope: Scope::Admin, service: None };
+    let expired = agent.auth.create_token("expired", all, soon).await.unwrap();
+    agent.database().execute("UPDATE tokens SET expires = expires - 601000000", []).unwrap();
+    let admin = agent.token("admin", Scope::Admin, None).await;
+    let ended = cookie(&agent, admin.expose_secret()).await;
+    let session = agent.auth.sessions().await.unwrap()[0].id;
+    agent.auth.sign_out(session).await.unwrap();
+    let session = cookie(&agent, admin.expose_secret()).await;
+    let origin = format!("http://{}", agent.served.address);
+    let bearer = |token: &SecretString| ("Authorization", format!("Bearer {}", token.expose_secret()));
+    let mut everybody = vec![
+        ("nobody", vec![], Err("not-signed-in")),
+        ("an expired token", vec![bearer(&expired)], Err("not-signed-in")),
+        ("an ended session", vec![("Cookie", ended), ("Origin", origin.clone())], Err("not-signed-in")),
+        (
+            "a wrong origin",
+            vec![("Cookie", session.clone()), ("Origin", "http://evil.example".into())],
+            Err("wrong-origin"),
+        ),
+        ("a session", vec![("Cookie", session), ("Origin", origin)], Ok((Scope::Admin, true))),
+        ("admin", vec![bearer(&admin)], Ok((Scope::Admin, true))),
+    ];
+    for (who, scope, service) in [
+        ("read", Scope::Read, None),
+        ("read-shop", Scope::Read, Some(shop)),
+        ("read-blog", Scope::Read, Some(blog)),
+        ("deploy", Scope::Deploy, None),
+        ("deploy-shop", Scope::Deploy, Some(shop)),
+        ("deploy-blog", Scope::Deploy, Some(blog)),
+    ] {
+        let token = agent.token(who, scope, service.cloned()).await;
+        everybody.push((who, vec![bearer(&token)], Ok((scope, service != Some(blog)))));
+    }
+    for (who, headers, lets) in everybody {
+        let headers: Vec<(&'static str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut client = Client::open(&agent, &headers).await;
+        for namespace in NAMESPACES {
+            let joined = client.join(namespace.path, json!({})).await;
+            let said = joined.as_ref().err().and_then(|said| said.split(':').next());
+            let expected = match lets {
+                Err(problem) => Some(problem),
+                Ok((scope, _)) => (scope < namespace.scope).then_some("forbidden"),
+            };
+            assert_eq!(said, expected, "{} by {who}: {joined:?}", namespace.path);
+            let Ok((scope, sees_shop)) = lets else { continue };
+            for event in EVENTS.iter().filter(|event| event.namespace == namespace.path && joined.is_ok()) {
+                let data = payload(event.name);
+                let forbidden = scope < event.scope || (!sees_shop && data.get("service").is_some());
+                let answer = client.ask(event.namespace, event.name, data).await;
+                assert_eq!(answer["problem"] == "forbidden", forbidden, "{} by {who}: {answer}", event.name);
+            }
+        }
+    }
 }
