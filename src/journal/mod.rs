@@ -209,10 +209,12 @@ impl Journal {
         tokio::task::spawn_blocking(looking).await.map_err(|_| JournalError::Ended)?
     }
 
-    /// The same query, to follow: forward from the oldest of the newest lines that it wants, which may be none yet.
+    /// The same query, to follow: forward from the oldest of the newest lines that it wants, which may be none yet. A
+    /// cursor or a pattern that is none is refused here, before anything is streamed.
     /// Whoever follows that anew gets the same lines.
     pub async fn begin(&self, query: Query) -> Result<Query, JournalError> {
-        if query.direction == Direction::Forward {
+        // What can't be wrong needs no look.
+        if query.direction == Direction::Forward && query.cursor.is_none() && query.grep.is_none() {
             return Ok(query);
         }
         self.look(move |folder| Reader::open(folder, &query)?.begin(query)).await

@@ -351,10 +351,13 @@ impl Reader {
 
     /// The same query, forward from the oldest of the newest lines that it wants. Nothing of them is kept meanwhile.
     pub(super) fn begin(&mut self, query: Query) -> Result<Query, JournalError> {
-        let query = Query { direction: Direction::Forward, ..query };
-        if query.cursor.is_some() {
-            return Ok(query);
+        if let Some(cursor) = &query.cursor {
+            self.seek(&Place::Behind(cursor.clone()))?;
         }
+        if query.cursor.is_some() || query.direction == Direction::Forward {
+            return Ok(Query { direction: Direction::Forward, ..query });
+        }
+        let query = Query { direction: Direction::Forward, ..query };
         self.handle.seek_tail().map_err(read)?;
         let newest =
             (self.handle.previous().map_err(read)? > 0).then(|| self.handle.cursor()).transpose().map_err(read)?;

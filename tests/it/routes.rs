@@ -91,6 +91,13 @@ async fn what_is_malformed_is_refused_at_the_edge() {
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
     }
+    // A stream that can't be is refused before it begins.
+    agent.service("blog").await;
+    for wrong in ["cursor=none", "grep=(", "grep=(&direction=forward"] {
+        let path = format!("/services/blog/logs?follow=true&{wrong}");
+        let answer = agent.ask(&request("GET", &path, &[key], "")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad-request"), "{wrong}: {answer:?}");
+    }
     let answer = agent.ask(&request("PATCH", "/services", &[key], "")).await;
     assert_eq!(answer.header("allow"), Some("get, head, options"));
     let large = format!("{{\"template\":\"{}\"}}", "x".repeat(2 << 20));
