@@ -34,16 +34,36 @@ pub fn reap(sessions: &[SessionId]) -> usize {
     let marks: HashSet<Vec<u8>> = sessions.iter().map(|id| format!("{MARK}={id}").into_bytes()).collect();
     let mut doomed = HashSet::new();
     for _ in 0..LOOKS {
-        doomed = belonging(&processes(&marks));
+        doomed = stopped(&marks);
         if doomed.is_empty() {
             return 0;
         }
-        for pid in &doomed {
-            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-        }
+        signal(&doomed, Signal::SIGKILL);
         std::thread::sleep(BETWEEN);
     }
     doomed.len()
+}
+
+/// All that belongs to the sessions, standing still: of one that is killed while it forks, a child could go on that
+/// nothing leads to any more. A process with a signal waiting for it takes that before it makes a child.
+fn stopped(marks: &HashSet<Vec<u8>>) -> HashSet<i32> {
+    let mut still = HashSet::new();
+    for _ in 0..LOOKS {
+        let found = belonging(&processes(marks));
+        let more: HashSet<i32> = found.difference(&still).copied().collect();
+        if more.is_empty() {
+            break;
+        }
+        signal(&more, Signal::SIGSTOP);
+        still.extend(more);
+    }
+    still
+}
+
+fn signal(pids: &HashSet<i32>, signal: Signal) {
+    for pid in pids {
+        let _ = kill(Pid::from_raw(*pid), signal);
+    }
 }
 
 fn processes(marks: &HashSet<Vec<u8>>) -> HashMap<i32, Process> {
@@ -87,21 +107,32 @@ mod tests {
     use super::*;
     use std::process::{Command, Stdio};
 
+    /// Whether a process of exactly these words lives.
+    fn runs(words: &[&str]) -> bool {
+        let wanted: String = words.iter().map(|word| format!("{word}\0")).collect();
+        let folders = std::fs::read_dir("/proc").unwrap().flatten();
+        folders
+            .filter_map(|folder| std::fs::read(folder.path().join("cmdline")).ok())
+            .any(|line| line == wanted.as_bytes())
+    }
+
     #[test]
     fn the_marked_and_what_descends_from_them_is_killed_and_nothing_else() {
         let id: SessionId = "qwertyab".parse().unwrap();
         let mut other = Command::new("sleep").arg("600").env(MARK, "qwertyac").spawn().unwrap();
-        let mut shell = Command::new("sh")
-            .args(["-c", "sleep 601 & env -i sh -c 'sleep 602; true' & echo begun; wait"])
-            .env(MARK, id.as_str())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        // Numbers that only this test's processes have.
+        let (near, far) = (format!("601.{}", std::process::id()), format!("602.{}", std::process::id()));
+        let script = format!("sleep {near} & env -i sh -c 'sleep {far}; true' & echo begun; wait");
+        let mut shell =
+            Command::new("sh").args(["-c", &script]).env(MARK, id.as_str()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
         let waited = std::thread::spawn(move || shell.wait().unwrap());
         assert_eq!(reap(&[id]), 0);
         assert!(!waited.join().unwrap().success());
+        for number in [near, far] {
+            assert!(!runs(&["sleep", &number]), "`sleep {number}` goes on");
+        }
         assert!(other.try_wait().unwrap().is_none(), "another session's process lives");
         other.kill().unwrap();
         other.wait().unwrap();
