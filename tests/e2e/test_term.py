@@ -136,9 +136,9 @@ def test_a_session_that_is_closed_while_it_is_made_leaves_nothing(host: Host, ru
             shell = terminals.open(**wanted)
             time.sleep(delay)
             shell.close()
-            wait_for(lambda: not left_of(host, shell.id), 30, "nothing is left of it")
-            shells = host.user("podman", "ps", "-a", "-q", "--filter", "label=podkeeper.shell").split()
-            assert not shells and host.code("sh", "-c", f"grep -l -z PODKEEPER_SESSION={shell.id} /proc/*/environ") != 0
+            marked = lambda: host.code("sh", "-c", f"grep -l -z PODKEEPER_SESSION={shell.id} /proc/*/environ") == 0
+            wait_for(lambda: not left_of(host, shell.id) and not marked(), 30, "nothing is left of it")
+            assert not host.user("podman", "ps", "-a", "-q", "--filter", "label=podkeeper.shell").split()
 
 
 def test_control_c_ends_a_flood_at_once(terminals: Terminals):

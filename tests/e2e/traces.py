@@ -48,7 +48,7 @@ def look(host: Host) -> dict[str, list[str]]:
     """Everything that the agent ever makes on the host."""
     text = host.user("sh", "-c", LOOK)
     text += host.run("find", "/var/lib/podkeeper-proxy/routes", "-type", "f", "-printf", "route\t%P\n")
-    listening = re.findall(r"127\.0\.0\.1:(2\d{4})\s", host.run("ss", "-Hltn"))
+    listening = re.findall(r"127\.0\.0\.2:(2\d{4})\s", host.run("ss", "-Hltn"))
     text += "".join(f"port\t{port}\n" for port in listening)
     seen: dict[str, list[str]] = {}
     for line in text.splitlines():
