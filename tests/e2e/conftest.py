@@ -1,8 +1,10 @@
 """The host that most tests share. Each test has services of its own name."""
 
+import contextlib
 import os
 import pathlib
 import re
+from collections.abc import Iterator
 
 import pytest
 from host import Host, enter_network
@@ -47,11 +49,11 @@ def host():
         host.stop()
 
 
-@pytest.fixture
-def plain():
-    """A host for one test alone, which may break it: a plain Debian 13 without Podkeeper."""
+@contextlib.contextmanager
+def fresh(suffix: str) -> Iterator[Host]:
+    """A host for one test alone, which may break it, without Podkeeper."""
     with open("/proc/self/ns/net") as before:
-        host = Host(f"{host_name()[:14]}-x")
+        host = Host(f"{host_name()[:14]}-{suffix}")
         try:
             host.stop()
             host.boot()
@@ -59,6 +61,13 @@ def plain():
         finally:
             host.stop()
             enter_network(before.fileno())
+
+
+@pytest.fixture
+def plain():
+    """A plain Debian 13 with what the packages depend on."""
+    with fresh("x") as host:
+        yield host
 
 
 @pytest.fixture

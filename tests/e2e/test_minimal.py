@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from conftest import debs, host_name
+from conftest import debs, fresh
 from host import MACHINE, Host, enter_network
 
 # What apt asks the archive by.
@@ -67,15 +67,8 @@ def archive() -> Iterator[str]:
 @pytest.fixture
 def minimal(monkeypatch) -> Iterator[Host]:
     monkeypatch.setenv("PODKEEPER_ROOT", "minimal")
-    with open("/proc/self/ns/net") as before:
-        host = Host(f"{host_name()[:14]}-m")
-        try:
-            host.stop()
-            host.boot()
-            yield host
-        finally:
-            host.stop()
-            enter_network(before.fileno())
+    with fresh("m") as host:
+        yield host
 
 
 def test_apt_fetches_what_it_depends_on(minimal: Host):
