@@ -21,6 +21,10 @@ class Refused(Exception):
         self.code = answer["problem"]
 
 
+class NotFound(Refused):
+    """There is no such session."""
+
+
 class InTurn(engineio.Client):
     """Gives messages on in the order in which they come. The library gives each a thread of its own, so that what is
     binary may be taken for another event's."""
@@ -80,7 +84,7 @@ class Terminals:
     def ask(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
         answer = self.client.call(event, data, namespace=TERM, timeout=90)
         if "problem" in answer:
-            raise Refused(answer)
+            raise (NotFound if answer["problem"] == "not-found" else Refused)(answer)
         return answer
 
     def open(self, cols: int = 80, rows: int = 24, **wanted: Any) -> Session:

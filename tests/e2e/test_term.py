@@ -8,7 +8,7 @@ import time
 
 import pytest
 from host import MACHINE, SLACK, Host, enter_network, wait_for
-from terminal import Refused, Terminals
+from terminal import NotFound, Refused, Terminals
 
 BASE = "FROM docker.io/library/busybox:stable\n"
 SERVE = 'EXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["httpd", "-f", "-p", "8080"]\n'
@@ -29,7 +29,9 @@ def terminals(host: Host):
     with Terminals(host) as terminals:
         yield terminals
         for session in terminals.list():
-            terminals.ask("close", {"session": session["session"]})
+            # It may end by itself meanwhile.
+            with contextlib.suppress(NotFound):
+                terminals.ask("close", {"session": session["session"]})
     with Terminals(host) as after:
         wait_for(lambda: not after.list(), 30, "all sessions have ended")
 
