@@ -1,5 +1,7 @@
 //! The composition root: builds each part once, starts and stops them in order. The only file that knows all modules.
 
+mod code;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -157,6 +159,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
         }
     });
     let guarding = tokio::spawn(watchdog(adapters.store.clone()));
+    let saving = tokio::spawn(code::keep_small());
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is ready");
 
@@ -173,6 +176,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     watching.abort();
     clearing.abort();
     guarding.abort();
+    saving.abort();
     let _ = tokio::join!(deploys.stop(), terminals.stop(), sockets.stop());
     let _ = tokio::join!(serving, maintaining, streaming, counting);
     Ok(())
