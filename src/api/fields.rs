@@ -3,10 +3,10 @@
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 
-/// Anything is true but `false`, `0`, `no`, the empty text and null. Where the field isn't there, `serde(default)`
-/// makes it false.
+/// Yes or no: a JSON boolean, or as text `true`, `1`, `yes`, `false`, `0`, `no`, and nothing for no. Where the field isn't
+/// there, `serde(default)` makes it false.
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    Ok(is_set(&Value::deserialize(deserializer)?))
+    is_set(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("true or false is wanted"))
 }
 
 /// The same, where it matters whether the field is there.
@@ -14,12 +14,21 @@ pub fn maybe_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<b
     flag(deserializer).map(Some)
 }
 
-fn is_set(value: &Value) -> bool {
+fn is_set(value: &Value) -> Option<bool> {
     match value {
-        Value::Null | Value::Bool(false) => false,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !matches!(text.to_ascii_lowercase().as_str(), "" | "false" | "0" | "no"),
-        _ => true,
+        Value::Null => Some(false),
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_u64()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        },
+        Value::String(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" => Some(true),
+            "false" | "0" | "no" | "" => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -97,11 +106,14 @@ mod tests {
 
     #[test]
     fn what_counts_as_set() {
-        for value in [json!(true), json!(1), json!("1"), json!("yes"), json!("true"), json!([])] {
-            assert!(is_set(&value), "{value}");
+        for value in [json!(true), json!(1), json!("1"), json!("yes"), json!("true")] {
+            assert_eq!(is_set(&value), Some(true), "{value}");
         }
         for value in [json!(false), json!(0), json!("0"), json!("no"), json!("False"), json!(""), json!(null)] {
-            assert!(!is_set(&value), "{value}");
+            assert_eq!(is_set(&value), Some(false), "{value}");
+        }
+        for value in [json!(2), json!(-1), json!(0.5), json!("maybe"), json!("fasle"), json!([]), json!({})] {
+            assert_eq!(is_set(&value), None, "{value}");
         }
     }
 }

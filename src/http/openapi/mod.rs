@@ -252,6 +252,7 @@ fn security(lock: Lock) -> Value {
         Lock::Git => json!([{ "basic": [] }]),
         Lock::Key => json!([{ "hook": [] }]),
         Lock::Enroll => json!([{ "bearer": [] }, { "cookie": [] }, { "enroll": [] }]),
+        Lock::Local => json!([{ "local": [] }]),
         _ => json!([{ "bearer": [] }, { "cookie": [] }]),
     }
 }
@@ -286,6 +287,11 @@ fn components(schemas: Map<String, Value>) -> Value {
             "bearer": { "type": "http", "scheme": "bearer", "description": "an API token" },
             "cookie": { "type": "apiKey", "in": "cookie", "name": "podkeeper", "description": "a session" },
             "enroll": { "type": "http", "scheme": "Enroll", "description": "an enrolment link's secret" },
+            "local": {
+                "type": "http",
+                "scheme": "Local",
+                "description": "nothing is sent: the kernel tells who is at the other end of the unix socket",
+            },
             "hook": {
                 "type": "apiKey",
                 "in": "query",
