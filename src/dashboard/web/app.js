@@ -150,11 +150,9 @@ function passkeySection(all, error) {
     const about = el(
       "div",
       { class: "quiet" },
-      `For ${passkey.host}. Used `,
-      moment(passkey.last_used),
-      ", made ",
+      `For ${passkey.host}. Made `,
       moment(passkey.created),
-      ".",
+      ...(passkey.last_used ? [", used ", moment(passkey.last_used), "."] : [", not used to sign in yet."]),
     );
     const name = el("strong", {}, passkey.name);
     const copied =

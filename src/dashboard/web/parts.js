@@ -101,10 +101,9 @@ const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 /**
  * A moment, as people say it; the exact one on pointing at it.
- * @param {string | null} text
+ * @param {string} text
  */
 export function moment(text) {
-  if (!text) return "never";
   const date = new Date(text);
   const seconds = (date.getTime() - Date.now()) / 1000;
   /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
