@@ -1,8 +1,15 @@
-"""The templates whose base images are large, and the recipes for repositories of their kind."""
+"""What takes large base images: some templates, the recipes for repositories of their kind, and the shell's image."""
+
+import contextlib
+from collections.abc import Iterator
 
 import pytest
 from host import Host
+from terminal import Terminals
+from test_minimal import archive
 from test_templates import build_and_serve
+
+PROGRAMS = "bash curl dig file git ip jq less nano ping ps python3 rg rsync ssh tmux tree unzip vi wget xz"
 
 
 @pytest.mark.parametrize("template", ["go", "rust", "php"])
@@ -18,3 +25,35 @@ def test_a_template_is_built_and_served(host: Host, name: str, template: str, tm
     assert f"no Containerfile; building by the recipe \"{ {'go': 'Go', 'rust': 'Rust', 'php': 'PHP'}[template]}\"" in said
     assert "remote:   Live:" in said, said
     assert host.serve(name).text == body
+
+
+@contextlib.contextmanager
+def outside(host: Host) -> Iterator[None]:
+    """What Podman builds for the agent, in the host's network, reaches Debian's archive."""
+    with archive() as proxy:
+        host.user("systemctl", "--user", "set-environment", f"http_proxy={proxy}")
+        host.user("systemctl", "--user", "restart", "podman.service")
+        try:
+            yield
+        finally:
+            host.user("systemctl", "--user", "unset-environment", "http_proxy")
+            host.user("systemctl", "--user", "restart", "podman.service")
+
+
+def test_the_packages_own_recipe_makes_the_shell(host: Host):
+    before = host.run("cat", "/etc/podkeeper/podkeeper.toml")
+    host.write("/etc/podkeeper/podkeeper.toml", before.replace("image =", "# image ="))
+    host.run("systemctl", "reload", "podkeeper")
+    try:
+        with outside(host), Terminals(host) as terminals:
+            shell = terminals.open()
+            assert b"the shell's image is built, this once" in shell.wait("# ", 600)
+            assert shell.run(f"command -v {PROGRAMS} | wc -l") == str(len(PROGRAMS.split()))
+            assert shell.run("tput colors; echo $LANG") == "256\nC.UTF-8"
+            shell.close()
+            again = terminals.open()
+            assert b"image is built" not in again.wait("# ", 60)
+            again.close()
+    finally:
+        host.write("/etc/podkeeper/podkeeper.toml", before)
+        host.run("systemctl", "reload", "podkeeper")
