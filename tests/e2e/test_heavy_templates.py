@@ -55,5 +55,7 @@ def test_the_packages_own_recipe_makes_the_shell(host: Host):
             assert b"image is built" not in again.wait("# ", 60)
             again.close()
     finally:
+        for image in host.user("podman", "images", "--quiet", "localhost/podkeeper-shell").split():
+            host.user("podman", "rmi", "--force", image)
         host.write("/etc/podkeeper/podkeeper.toml", before)
         host.run("systemctl", "reload", "podkeeper")
