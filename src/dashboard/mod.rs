@@ -44,6 +44,9 @@ assets! {
     "api.js" "text/javascript; charset=utf-8",
     "parts.js" "text/javascript; charset=utf-8",
     "passkeys.js" "text/javascript; charset=utf-8",
+    "services.js" "text/javascript; charset=utf-8",
+    // The client of Socket.IO, as npm has it; a check in `tests/run` compares them.
+    "socket.io.js" "text/javascript; charset=utf-8",
 }
 
 /// The file of this name.

@@ -11,6 +11,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.virtual_authenticator import Protocol, Transport, VirtualAuthenticatorOptions
 
 DASHBOARD = "http://localhost:7070"
+# In one turn of the page, whose rows are replaced as they change.
+ROWS = "const rows = [...document.querySelectorAll('main section:first-of-type li')];"
+PRESS = """
+const row = rows.find((row) => row.innerText.startsWith(arguments[0]));
+const one = [...(row?.querySelectorAll("button, summary") ?? [])].find((one) => one.innerText.startsWith(arguments[1]));
+one?.click();
+return Boolean(one);
+"""
 
 
 @pytest.fixture
@@ -108,6 +116,59 @@ def test_a_person_enrols_signs_in_and_out_and_looks_after_passkeys_and_sessions(
 
     # A script can't read the cookie, and the policy stopped nothing of ours.
     assert browser.execute_script("return document.cookie") == ""
+    said = [entry["message"] for entry in browser.get_log("browser")]
+    assert [line for line in said if "Content Security Policy" in line] == []
+
+
+def test_services_are_shown_as_they_change(host: Host, browser, name: str, tmp_path):
+    page = Page(browser)
+    browser.get(f"{DASHBOARD}/")
+    page.shows("Use a token")
+    browser.find_element(By.TAG_NAME, "summary").click()
+    browser.find_element(By.CSS_SELECTOR, "input[type=password]").send_keys(host.token)
+    page.press("Sign in with the token")
+    page.shows("Services")
+
+    def row(*texts: str) -> None:
+        def shown() -> bool:
+            rows = browser.execute_script(f"{ROWS} return rows.map((row) => row.innerText);")
+            return any(one.startswith(name) and all(text in one for text in texts) for one in rows)
+
+        wait_for(shown, 30 * SLACK, f"the service's row has {texts}; the page shows {page.text()!r}")
+
+    def press(what: str) -> None:
+        wait_for(lambda: browser.execute_script(ROWS + PRESS, name, what), 10 * SLACK, f"{what!r} can be pressed")
+
+    # Nothing of this is asked for: it comes.
+    host.create(name)
+    row("created", "Nothing was pushed yet.")
+    press("Deploy")
+    row("running", "Release 1 of ", "just now")
+    assert browser.find_element(By.LINK_TEXT, name).get_attribute("href") == f"http://{name}.localhost:8080/"
+    clone = host.clone(name, tmp_path / "clone")
+    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nRUN echo no luck; exit 3\n"})
+    clone.push()
+    row("running", "Release 1", "failed: ")
+    press("Deployment ")
+    row("no luck")
+    page.picture("services")
+    browser.set_window_size(400, 900)
+    page.picture("services-narrow")
+    assert browser.execute_script("return document.documentElement.scrollWidth - window.innerWidth") <= 0
+    browser.set_window_size(1000, 800)
+    press("Stop")
+    page.shows("It answers nobody until it is deployed again")
+    browser.find_element(By.CSS_SELECTOR, "dialog button[type=submit]").click()
+    row("stopped")
+    # It comes back with the next agent.
+    host.run("systemctl", "restart", "podkeeper.service")
+    host.wait_ready()
+    clone.git("revert", "--no-edit", "HEAD")
+    clone.push()
+    row("running", "Release 3 of ")
+    assert "no luck" not in page.text()
+    host.delete(name)
+    wait_for(lambda: name not in page.text(), 30 * SLACK, "its row is gone")
     said = [entry["message"] for entry in browser.get_log("browser")]
     assert [line for line in said if "Content Security Policy" in line] == []
 

@@ -3,6 +3,7 @@
 
 import { call, Problem } from "./api.js";
 import * as passkeys from "./passkeys.js";
+import * as services from "./services.js";
 import { ask, attempt, button, device, el, errorPlace, moment, notice } from "./parts.js";
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
@@ -14,6 +15,7 @@ const who = /** @type {HTMLElement} */ (document.getElementById("who"));
  */
 function show(narrow, ...parts) {
   main.className = narrow ? "narrow" : "";
+  if (narrow) services.close();
   main.replaceChildren(...parts);
   if (narrow) who.replaceChildren();
   /** @type {HTMLElement} */ (main.querySelector("[autofocus]") ?? main).focus();
@@ -112,7 +114,7 @@ async function accountPage(session) {
   };
   const error = errorPlace();
   who.replaceChildren(el("span", { class: "quiet" }, session.actor), button("Sign out", error, signOut));
-  show(false, error, passkeySection(credentials.passkeys, error), sessionSection(sessions.sessions, error));
+  show(false, error, services.section(start), passkeySection(credentials.passkeys, error), sessionSection(sessions.sessions, error));
 }
 
 /**

@@ -1,0 +1,10 @@
+// What the dashboard uses of its copy of the client of Socket.IO.
+
+export interface Socket {
+  /** Whether it tries again by itself. */
+  readonly active: boolean;
+  on(event: string, listener: (data: any) => void): this;
+  disconnect(): this;
+}
+
+export function io(namespace: string, options: { transports: string[] }): Socket;
