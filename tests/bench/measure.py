@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -72,6 +76,26 @@ def seconds(work: Callable[[], object]) -> float:
     began = time.monotonic()
     work()
     return time.monotonic() - began
+
+
+def install(programs: dict[str, str]) -> None:
+    """Installs the packages, by program, of those that are missing."""
+    missing = [package for program, package in programs.items() if not shutil.which(program, path="/usr/sbin:/usr/local/bin:/usr/bin")]
+    if missing:
+        say(f"installing {' '.join(missing)}")
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        # Nothing of it shall run by itself.
+        policy = pathlib.Path("/usr/sbin/policy-rc.d")
+        ours = not policy.exists()
+        if ours:
+            policy.write_text("#!/bin/sh\nexit 101\n")
+            policy.chmod(0o755)
+        try:
+            for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
+                subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
+        finally:
+            if ours:
+                policy.unlink()
 
 
 def ensure_services(host: Host, count: int) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import requests
 from host import Host, git, wait_for
-from measure import Row, median, say, seconds
+from measure import Row, install, median, seconds
 
 ROUNDS = 3
 FILES, SIZE = 100, 1_000_000
@@ -40,22 +40,7 @@ http {
 
 def prepare() -> None:
     """Installs what the reference needs, while this process still has this machine's network."""
-    missing = [package for program, package in PACKAGES.items() if not shutil.which(program, path="/usr/sbin:/usr/bin")]
-    if missing:
-        say(f"installing {' '.join(missing)}")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # Nothing of it shall run by itself.
-        policy = pathlib.Path("/usr/sbin/policy-rc.d")
-        ours = not policy.exists()
-        if ours:
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-        try:
-            for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
-                subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
-        finally:
-            if ours:
-                policy.unlink()
+    install(PACKAGES)
 
 
 @contextlib.contextmanager
