@@ -2,21 +2,23 @@
 //! one reads what it writes, one writes what it reads. Without programs there are no threads.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use tokio::sync::mpsc;
 
 use super::{Size, TerminalError};
@@ -25,8 +27,14 @@ use super::{Size, TerminalError};
 const INPUTS: usize = 64;
 /// How long a message may wait for its place.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The kernel gives at most a page at once.
-const READ: usize = 16 * 1024;
+/// A terminal gives at most a page at once, a pipe all that it holds.
+const READ: usize = 64 * 1024;
+/// How much a pipe holds.
+const PIPE: i32 = 256 * 1024;
+/// Whoever has written as much as this at once is likely to go on, and is given a moment for that: a flood comes in
+/// large pieces then, and nobody who types waits.
+const MUCH: usize = 4096;
+const MOMENT: Duration = Duration::from_millis(1);
 const STACK: usize = 256 * 1024;
 
 /// What is run.
@@ -38,8 +46,8 @@ pub struct Program {
     pub arguments: Vec<OsString>,
     /// Its whole environment.
     pub environment: Vec<(&'static str, String)>,
-    /// Whether it relays to a terminal beyond, which does all that a terminal does; this one does nothing then, from
-    /// the first byte on.
+    /// Whether it relays to a terminal beyond, which does all that a terminal does. Then this one does nothing, from the
+    /// first byte on, but to give it what is typed and the size; what it writes comes by a pipe, at half the cost.
     pub relays: bool,
 }
 
@@ -56,6 +64,7 @@ pub struct Pty {
     master: Mutex<Box<dyn MasterPty + Send>>,
     /// None once it has ended: its number may be another's then.
     pid: std::sync::Arc<Mutex<Option<Pid>>>,
+    relays: bool,
 }
 
 impl std::fmt::Debug for Pty {
@@ -74,13 +83,52 @@ fn failed(what: &'static str) -> impl Fn(Box<dyn std::error::Error + Send + Sync
     move |source| TerminalError::Pty { what, source }
 }
 
-/// No echo, no signals, nothing made into something else.
-fn make_raw(master: &dyn MasterPty) -> std::io::Result<()> {
+type Started = (Box<dyn Child + Send + Sync>, Box<dyn Read + Send>);
+
+/// A program that has the terminal, and nothing else.
+fn on_terminal(program: &Program, pair: &PtyPair) -> Result<Started, TerminalError> {
+    let mut command = CommandBuilder::new(&program.path);
+    command.args(&program.arguments);
+    command.env_clear();
+    for (key, value) in &program.environment {
+        command.env(key, value);
+    }
+    command.cwd("/");
+    let child = pair.slave.spawn_command(command).map_err(|e| failed("start the program")(e.into()))?;
+    let reader = pair.master.try_clone_reader().map_err(|e| failed("read the terminal")(e.into()))?;
+    Ok((child, reader))
+}
+
+/// A program that reads from the terminal and writes to a pipe.
+fn beside_terminal(program: &Program, pair: &PtyPair) -> Result<Started, TerminalError> {
+    let terminal = raw(&*pair.master).map_err(|e| failed("ready the terminal")(e.into()))?;
+    let start = || {
+        let (reader, writer) = std::io::pipe()?;
+        // What the system gives in any case does, too.
+        let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(PIPE));
+        let child = Command::new(&program.path)
+            .args(&program.arguments)
+            .env_clear()
+            .envs(program.environment.iter().map(|(key, value)| (key, value)))
+            .current_dir("/")
+            .process_group(0)
+            .stdin(terminal)
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .spawn()?;
+        Ok::<Started, std::io::Error>((Box::new(child), Box::new(reader)))
+    };
+    start().map_err(|e| failed("start the program")(e.into()))
+}
+
+/// The program's end of the terminal: no echo, no signals, nothing made into something else.
+fn raw(master: &dyn MasterPty) -> std::io::Result<File> {
     let name = master.tty_name().ok_or(std::io::ErrorKind::NotFound)?;
     let terminal = OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits()).open(name)?;
     let mut modes = tcgetattr(&terminal)?;
     cfmakeraw(&mut modes);
-    Ok(tcsetattr(&terminal, SetArg::TCSANOW, &modes)?)
+    tcsetattr(&terminal, SetArg::TCSANOW, &modes)?;
+    Ok(terminal)
 }
 
 impl Pty {
@@ -92,22 +140,14 @@ impl Pty {
         output: impl Output,
     ) -> Result<Self, TerminalError> {
         let pair = native_pty_system().openpty(size.into()).map_err(|e| failed("make a terminal")(e.into()))?;
-        if program.relays {
-            make_raw(&*pair.master).map_err(|e| failed("ready the terminal")(e.into()))?;
-        }
-        let mut command = CommandBuilder::new(&program.path);
-        command.args(&program.arguments);
-        command.env_clear();
-        for (key, value) in &program.environment {
-            command.env(key, value);
-        }
-        command.cwd("/");
-        let child = pair.slave.spawn_command(command).map_err(|e| failed("start the program")(e.into()))?;
+        let (child, reader) = match program.relays {
+            true => beside_terminal(program, &pair)?,
+            false => on_terminal(program, &pair)?,
+        };
         // Else the terminal would never end.
         drop(pair.slave);
         let number = child.process_id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = std::sync::Arc::new(Mutex::new(number));
-        let reader = pair.master.try_clone_reader().map_err(|e| failed("read the terminal")(e.into()))?;
         let thread = || std::thread::Builder::new().name("terminal".into()).stack_size(STACK);
         let ended = pid.clone();
         thread().spawn(move || read(reader, child, &ended, output)).map_err(|e| failed("start a thread")(e.into()))?;
@@ -115,21 +155,30 @@ impl Pty {
             let writer = pair.master.take_writer().map_err(|e| failed("write the terminal")(e.into()))?;
             thread().spawn(move || write(writer, inputs)).map_err(|e| failed("start a thread")(e.into()))?;
         }
-        Ok(Self { master: Mutex::new(pair.master), pid })
+        Ok(Self { master: Mutex::new(pair.master), pid, relays: program.relays })
     }
 
     /// Gives the terminal another size; the program is told.
     pub fn resize(&self, size: Size) -> Result<(), TerminalError> {
         let master = self.master.lock().unwrap_or_else(PoisonError::into_inner);
-        master.resize(size.into()).map_err(|e| failed("resize the terminal")(e.into()))
+        master.resize(size.into()).map_err(|e| failed("resize the terminal")(e.into()))?;
+        if self.relays {
+            // It only reads from the terminal, which therefore does not know it.
+            self.signal(Signal::SIGWINCH);
+        }
+        Ok(())
     }
 
     /// Ends the program at once.
     pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    fn signal(&self, signal: Signal) {
         // Held over the call, so that the number is still its own.
         let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pid) = *pid {
-            let _ = kill(pid, Signal::SIGKILL);
+            let _ = kill(pid, signal);
         }
     }
 }
@@ -178,7 +227,12 @@ fn read(
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => break,
-            Ok(length) => output.wrote(&buffer[..length]),
+            Ok(length) => {
+                output.wrote(&buffer[..length]);
+                if (MUCH..READ / 2).contains(&length) {
+                    std::thread::sleep(MOMENT);
+                }
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             // EIO: nobody has the other end any more.
             Err(_) => break,
