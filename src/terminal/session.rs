@@ -75,6 +75,8 @@ struct State {
     viewers: HashMap<u64, Watch>,
     last_viewer: u64,
     end: Option<End>,
+    /// The program has written something.
+    spoke: bool,
     active: Instant,
     unwatched: Option<Instant>,
 }
@@ -114,6 +116,7 @@ impl Session {
             viewers: HashMap::new(),
             last_viewer: 0,
             end: None,
+            spoke: false,
             active: Instant::now(),
             unwatched: Some(Instant::now()),
         };
@@ -146,6 +149,11 @@ impl Session {
     #[must_use]
     pub fn viewers(&self) -> usize {
         self.state().viewers.len()
+    }
+
+    /// Whether a program of it has written anything yet.
+    pub(super) fn has_spoken(&self) -> bool {
+        self.state().spoke
     }
 
     /// Runs the session's program on its terminal until that ends; its exit code. It reads what is typed, and what was
@@ -194,6 +202,7 @@ impl Session {
             state = self.room.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.show(bytes);
+        state.spoke = true;
         state.active = Instant::now();
     }
 

@@ -252,22 +252,26 @@ impl Terminals {
     /// Ends all that belongs to the session. What can't be ended now is left to the next agent.
     pub(super) async fn end(&self, session: &Session, place: &Place) {
         let _made = session.making.lock().await;
+        // First, so that it asks Podman for nothing more.
+        session.kill();
+        // A shell says something when it begins. One that has not may be under way, and begin behind our back.
+        let may_begin = matches!(place, Place::Service(..)) && !session.has_spoken();
         for attempt in 1..=TRIES {
             let ended = match place {
                 Place::Isolated => self.end_isolated(&session.id).await,
                 Place::Service(..) => self.reap(std::slice::from_ref(&session.id)).await,
             };
-            session.kill();
             match ended {
+                Ok(()) if may_begin && attempt < TRIES => {}
                 Ok(()) => {
                     self.forget(&session.id).await;
                     return;
                 }
                 Err(error) => {
                     tracing::warn!(session = %session.id, attempt, "a session is not cleared away: {}", chain(&error));
-                    tokio::time::sleep(AGAIN).await;
                 }
             }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
