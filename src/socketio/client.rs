@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Sockets;
 use super::channel::{Streams, told};
 use super::table::{EVENTS, Event, Order};
 use super::term::Attached;
+use super::{JOIN, Sockets};
 use crate::auth::{Deed, Identity};
 use crate::names::{Scope, ServiceName};
 use crate::problem::{Code, Problem};
@@ -39,6 +40,7 @@ struct Inner {
     turns: mpsc::Sender<Job>,
     beside: Arc<Semaphore>,
     wants_stats: watch::Sender<bool>,
+    joined: CancellationToken,
     gone: CancellationToken,
 }
 
@@ -111,6 +113,7 @@ impl Client {
             turns,
             beside: Arc::new(Semaphore::new(BESIDE)),
             wants_stats: watch::Sender::new(false),
+            joined: CancellationToken::new(),
             gone: CancellationToken::new(),
         };
         (Self { inner: Arc::new(inner) }, jobs)
@@ -163,14 +166,29 @@ impl Client {
         &self.inner.wants_stats
     }
 
+    /// Cancelled once it is on its namespace.
+    #[must_use]
+    pub(super) fn joined(&self) -> &CancellationToken {
+        &self.inner.joined
+    }
+
     /// Cancelled once it is disconnected.
     #[must_use]
     pub fn gone(&self) -> &CancellationToken {
         &self.inner.gone
     }
 
+    /// Waits until it can be answered; false where it never can.
+    async fn has_joined(&self) -> bool {
+        let joined = self.inner.gone.run_until_cancelled(self.inner.joined.cancelled());
+        matches!(timeout(JOIN, joined).await, Ok(Some(())))
+    }
+
     /// Answers its events in turn until it is gone.
     pub(super) async fn answer(self, mut jobs: mpsc::Receiver<Job>) {
+        if !self.has_joined().await {
+            return;
+        }
         while let Some(Some(Job(work))) = self.inner.gone.run_until_cancelled(jobs.recv()).await {
             if self.inner.gone.run_until_cancelled(work).await.is_none() {
                 return;
@@ -254,10 +272,11 @@ where
             },
             Order::Beside => match client.inner.beside.clone().try_acquire_owned() {
                 Ok(place) => {
-                    let gone = client.inner.gone.clone();
-                    let work = job(ack);
-                    client.sockets().tasks().spawn(async move {
-                        gone.run_until_cancelled(work).await;
+                    let (client, work) = (client.clone(), job(ack));
+                    client.sockets().tasks().clone().spawn(async move {
+                        if client.has_joined().await {
+                            client.gone().run_until_cancelled(work).await;
+                        }
                         drop(place);
                     });
                 }

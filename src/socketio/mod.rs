@@ -96,6 +96,13 @@ struct Inner {
     came: Notify,
 }
 
+/// Who is let in and doesn't know it yet.
+#[derive(Debug, Clone)]
+struct Expected {
+    id: u64,
+    client: Client,
+}
+
 /// What a client may show in its connect packet, where it can't send a header.
 #[derive(Debug, Default, Deserialize)]
 struct Shown {
@@ -213,16 +220,17 @@ impl Sockets {
         }
         let identity = self.inner.auth.identify(&presented, Way::Web).await?.ok_or_else(nobody)?;
         authorise(&identity, namespace.scope, &Subject::Own)?;
-        socket.extensions.insert(identity);
+        self.expect(identity, socket);
         Ok(())
     }
 
-    fn connected(&self, socket: SocketRef) {
-        let Some(identity) = socket.extensions.remove::<Identity>() else { return };
+    /// Listens to who is being let in: as soon as it reads that it is, it sends events, and what comes before anybody
+    /// listens is lost.
+    fn expect(&self, identity: Identity, socket: &SocketRef) {
         let address = socket.req_parts().extensions.get().and_then(|presented| self.inner.auth.address(presented));
         let (client, jobs) = Client::new(self.clone(), identity, address);
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        listen_to_all(&socket, &client);
+        listen_to_all(socket, &client);
         socket.on_disconnect({
             let (this, client) = (self.clone(), client.clone());
             move || {
@@ -231,9 +239,19 @@ impl Sockets {
                 ready(())
             }
         });
-        self.clients(|clients| clients.insert(id, (client.clone(), socket.clone())));
-        self.inner.came.notify_one();
         self.inner.tasks.spawn(client.clone().answer(jobs));
+        socket.extensions.insert(Expected { id, client });
+    }
+
+    fn connected(&self, socket: SocketRef) {
+        let Some(Expected { id, client }) = socket.extensions.remove() else { return };
+        self.clients(|clients| clients.insert(id, (client.clone(), socket.clone())));
+        if client.gone().is_cancelled() {
+            self.clients(|clients| clients.remove(&id));
+            return;
+        }
+        self.inner.came.notify_one();
+        client.joined().cancel();
         if socket.ns() == status::NAMESPACE {
             self.inner.streams.spawn(status::show(client, socket));
         }

@@ -1,6 +1,7 @@
 //! Socket.IO over real connections: the protocol's frames, who is let in, and the table of events.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -11,6 +12,7 @@ use podkeeper::store::Grant;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tungstenite::client::IntoClientRequest;
@@ -123,6 +125,27 @@ async fn cookie(agent: &TestAgent, token: &str) -> String {
 
 async fn poll(agent: &TestAgent, method: &str, query: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     agent.ask(&request(method, &format!("/socket.io/?EIO=4&transport=polling{query}"), headers, body)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 16)]
+async fn who_is_let_in_is_listened_to_at_once() {
+    let agent = Arc::new(TestAgent::start().await);
+    let token = agent.token("socket", Scope::Admin, None).await;
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
+        let (agent, bearer) = (agent.clone(), bearer.clone());
+        clients.spawn(async move {
+            for _ in 0..50 {
+                let mut client = Client::open(&agent, &[("Authorization", &bearer)]).await;
+                client.join("/log", json!({})).await.unwrap();
+                let answer = client.ask("/log", "close", json!({ "channel": 1 })).await;
+                assert_eq!(answer["problem"], "not-found");
+            }
+        });
+    }
+    // One that is never answered still is asked whether it lives.
+    tokio::time::timeout(Duration::from_secs(60), clients.join_all()).await.expect("all are answered");
 }
 
 #[tokio::test]
