@@ -14,6 +14,8 @@ use super::client::{Agent, ClientError, segment};
 /// How long to wait before a stream that broke is opened again, and how often in a row.
 const AGAIN: Duration = Duration::from_secs(1);
 const TRIES: u32 = 30;
+/// The largest event: a line of 1 MiB, each of its bytes escaped, and the same bytes encoded beside it.
+const EVENT: usize = 8 << 20;
 
 /// Which lines.
 #[derive(Debug, clap::Args)]
@@ -113,7 +115,7 @@ async fn follow(
     let mut stream = std::pin::pin!(stream);
     let mut events = Events::default();
     while let Some(bytes) = stream.next().await {
-        for data in events.feed(&bytes?) {
+        for data in events.feed(&bytes?)? {
             let entry: Value = serde_json::from_str(&data).unwrap_or(Value::Null);
             if let Some(at) = entry["cursor"].as_str() {
                 print(&entry, json)?;
@@ -129,18 +131,23 @@ async fn follow(
 #[derive(Debug, Default)]
 struct Events {
     rest: Vec<u8>,
+    /// How much of that holds no event's end.
+    seen: usize,
 }
 
 impl Events {
-    fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<String>, ClientError> {
         self.rest.extend_from_slice(bytes);
         let mut events = Vec::new();
-        while let Some(end) = self.rest.windows(2).position(|pair| pair == b"\n\n") {
-            let event: Vec<u8> = self.rest.drain(..end + 2).collect();
+        while let Some(end) = self.rest[self.seen..].windows(2).position(|pair| pair == b"\n\n") {
+            let event: Vec<u8> = self.rest.drain(..self.seen + end + 2).collect();
+            self.seen = 0;
             let text = String::from_utf8_lossy(&event).into_owned();
             events.extend(text.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned));
         }
-        events
+        // Its end may have begun.
+        self.seen = self.rest.len().saturating_sub(1);
+        if self.rest.len() > EVENT { Err(ClientError::Broken) } else { Ok(events) }
     }
 }
 
@@ -153,8 +160,16 @@ mod tests {
         let text = "id: a\ndata: {\"é\":1}\n\n:\n\nid: b\ndata: 2\n\n";
         for size in 1..text.len() {
             let mut events = Events::default();
-            let all: Vec<String> = text.as_bytes().chunks(size).flat_map(|piece| events.feed(piece)).collect();
+            let all: Vec<String> = text.as_bytes().chunks(size).flat_map(|piece| events.feed(piece).unwrap()).collect();
             assert_eq!(all, ["{\"é\":1}", "2"], "pieces of {size}");
         }
+    }
+
+    #[test]
+    fn an_event_without_end_is_not_kept() {
+        let mut events = Events::default();
+        let piece = vec![b'x'; 1 << 20];
+        let fed = (0..1000).take_while(|_| events.feed(&piece).is_ok()).count();
+        assert_eq!(fed, EVENT / piece.len());
     }
 }

@@ -17,6 +17,12 @@ use super::client::{Agent, ClientError, Line, refused};
 /// The server asks every ten seconds whether we live, so silence for longer means that it is gone.
 const SILENCE: Duration = Duration::from_secs(25);
 
+/// How many events may come before an answer. What the agent sends on its own is less: a terminal's output waits for
+/// its acknowledgement.
+const EVENTS: usize = 1024;
+/// How many binary attachments an event may have.
+const ATTACHMENTS: usize = 8;
+
 /// An event of the server, its binary attachments beside it.
 #[derive(Debug)]
 pub struct Event {
@@ -100,6 +106,7 @@ impl Socket {
                 Packet::Answer(to, answer) if to == number => {
                     return if answer.get("problem").is_some() { Err(refused(&answer)) } else { Ok(answer) };
                 }
+                Packet::Event(_) if self.events.len() >= EVENTS => return Err(ClientError::Broken),
                 Packet::Event(event) => self.events.push_back(event),
                 Packet::Closed => return Err(ClientError::Broken),
                 _ => {}
@@ -146,6 +153,7 @@ impl Socket {
                     text => {
                         let Some(head) = parse(text, self.namespace) else { continue };
                         match head.kind {
+                            '2' | '5' if head.attachments > ATTACHMENTS => return Err(ClientError::Broken),
                             '2' | '5' => {
                                 let name = head.data[0].as_str().unwrap_or_default().to_owned();
                                 let event = Event { name, data: head.data[1].clone(), binary: Vec::new() };
@@ -206,7 +214,35 @@ fn packet(kind: char, head: Head) -> Packet {
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_sends_events_and_no_answer_is_left() {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let line: Box<dyn Line> = Box::new(ours);
+        let stream = WebSocketStream::from_raw_socket(line, Role::Client, None).await;
+        let mut socket = Socket { stream, namespace: "/status", asked: 0, events: VecDeque::new(), half: None };
+        let mut agent = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
+        let sending = async {
+            for number in 0.. {
+                let event = json!(["service", { "restarts": number }]);
+                if agent.send(Message::text(format!("42/status,{event}"))).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let asking = async {
+            let answer = socket.ask("stats", &json!({ "on": true })).await;
+            assert!(matches!(answer, Err(ClientError::Broken)), "{answer:?}");
+            assert_eq!(socket.events.len(), EVENTS);
+        };
+        tokio::select! {
+            () = asking => {}
+            () = sending => unreachable!("it reads on"),
+        }
+    }
 
     #[test]
     fn packets_are_read_as_the_protocol_writes_them() {
