@@ -26,6 +26,8 @@ const BUILDS: u32 = 50;
 pub struct LogPart {
     /// Only what is behind this line.
     pub cursor: Option<String>,
+    /// That line itself too.
+    pub including: bool,
     /// Without a cursor: so many of the lines that are there.
     pub lines: Option<usize>,
     /// Only lines that this regular expression finds something in.
@@ -38,7 +40,8 @@ impl LogPart {
     fn of(self, query: Query) -> Query {
         let direction = if self.lines.is_some() { Direction::Backward } else { Direction::Forward };
         let lines = self.lines.unwrap_or(usize::MAX);
-        Query { cursor: self.cursor, grep: self.grep, priority: self.priority, direction, lines, ..query }
+        let Self { cursor, including, grep, priority, .. } = self;
+        Query { cursor, including, grep, priority, direction, lines, ..query }
     }
 }
 

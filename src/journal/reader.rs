@@ -25,7 +25,7 @@ const BEYOND: usize = 1000;
 /// How long a follower waits before it looks again; a look costs microseconds.
 const LOOK: Duration = Duration::from_millis(30);
 /// How much text goes on together.
-const BATCH: usize = 16 * 1024;
+const BATCH: usize = 32 * 1024;
 /// How far back the beginnings of lines are looked for whose ends come behind a cursor.
 const BEGINNINGS: usize = 256;
 /// A folder that changed so lately may change again without its time telling: that moves in ticks.

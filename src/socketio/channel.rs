@@ -12,16 +12,17 @@ use serde_json::json;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Code, Problem};
 
 /// How many bytes of a stream may be on their way to a client.
-pub const WINDOW: usize = 32 * 1024;
+pub const WINDOW: usize = 64 * 1024;
 /// How many bytes go into one message, but for a single thing that is larger.
-pub const MESSAGE: usize = 8 * 1024;
+pub const MESSAGE: usize = 16 * 1024;
 /// How many messages may be on their way, however small.
-const MESSAGES: usize = 4;
+const MESSAGES: usize = 8;
 /// How many messages that are larger than a window may be on their way on one connection.
 const LARGE: usize = 4;
 /// How many streams a connection may have open.
@@ -51,6 +52,7 @@ struct Sent {
 struct OnItsWay {
     number: u64,
     bytes: usize,
+    since: Instant,
     _large: Option<OwnedSemaphorePermit>,
 }
 
@@ -96,8 +98,37 @@ impl Window {
         sent.last += 1;
         sent.bytes += bytes;
         let number = sent.last;
-        sent.waiting.push_back(OnItsWay { number, bytes, _large: large.take() });
+        sent.waiting.push_back(OnItsWay { number, bytes, since: Instant::now(), _large: large.take() });
         Ok(number)
+    }
+
+    /// Waits until a message has not been acknowledged for so long.
+    pub async fn ignored(&self, time: Duration) {
+        loop {
+            let room = self.room.notified();
+            let until = self.sent().waiting.front().map(|first| first.since + time);
+            match until {
+                Some(until) => {
+                    if timeout_at(until, room).await.is_err() {
+                        return;
+                    }
+                }
+                None => room.await,
+            }
+        }
+    }
+
+    /// Waits until the message that has been on its way for the longest is acknowledged.
+    pub async fn heard(&self) {
+        let number = |sent: &Sent| sent.waiting.front().map(|first| first.number);
+        let oldest = number(&self.sent());
+        loop {
+            let room = self.room.notified();
+            if oldest.is_none() || number(&self.sent()) != oldest {
+                return;
+            }
+            room.await;
+        }
     }
 
     /// The client has message `number` and all before it. One that was never sent is no acknowledgement.
@@ -202,9 +233,22 @@ impl Channel {
         self.stream.window.take(bytes).await
     }
 
+    /// Waits until the client has not acknowledged a message for so long.
+    pub async fn ignored(&self, time: Duration) {
+        self.stream.window.ignored(time).await;
+    }
+
+    /// Waits until the client acknowledges again.
+    pub async fn heard(&self) {
+        self.stream.window.heard().await;
+    }
+
     /// Sends a message that has taken its room.
     pub async fn send(&self, event: &str, data: &impl Serialize) -> Result<(), Gone> {
-        emit(&self.socket, event, data).await
+        emit(&self.socket, event, data).await?;
+        // The connection writes it first: its buffer stays as large as the most that it has held at once.
+        tokio::task::yield_now().await;
+        Ok(())
     }
 
     /// Done once the client has asked for the end.
@@ -259,6 +303,8 @@ pub async fn emit(socket: &SocketRef, event: &str, data: &impl Serialize) -> Res
 mod tests {
     use super::*;
 
+    const PAUSE: Duration = Duration::from_millis(50);
+
     fn window() -> Window {
         Window::new(Arc::new(Semaphore::new(1)))
     }
@@ -274,12 +320,12 @@ mod tests {
         assert_eq!(takes(&window, WINDOW / 2).await, Some(2));
         assert_eq!(takes(&window, 1).await, None);
         window.acknowledge(1).unwrap();
-        assert_eq!(takes(&window, 1).await, Some(3));
-        assert_eq!(takes(&window, 1).await, Some(4));
-        assert_eq!(takes(&window, 1).await, Some(5));
-        assert_eq!(takes(&window, 1).await, None, "four messages are on their way");
-        window.acknowledge(5).unwrap();
-        assert_eq!(takes(&window, WINDOW * 3).await, Some(6), "what is too large goes alone");
+        for number in 3..=9 {
+            assert_eq!(takes(&window, 1).await, Some(number));
+        }
+        assert_eq!(takes(&window, 1).await, None, "eight messages are on their way");
+        window.acknowledge(9).unwrap();
+        assert_eq!(takes(&window, WINDOW * 3).await, Some(10), "what is too large goes alone");
         assert_eq!(takes(&window, 1).await, None);
     }
 
@@ -308,6 +354,22 @@ mod tests {
         window.acknowledge(1).unwrap();
         window.acknowledge(1).unwrap();
         assert_eq!(takes(&window, WINDOW).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_acknowledges_nothing_is_noticed_and_heard_again() {
+        let window = window();
+        let ignored = async || tokio::time::timeout(3 * PAUSE, window.ignored(PAUSE)).await.is_ok();
+        assert!(!ignored().await, "nothing is on its way");
+        window.take(1).await;
+        window.take(1).await;
+        assert!(ignored().await);
+        let heard = async || tokio::time::timeout(PAUSE, window.heard()).await.is_ok();
+        assert!(!heard().await);
+        tokio::join!(async { assert!(heard().await) }, async { window.acknowledge(1).unwrap() });
+        assert!(ignored().await, "the other one is still on its way");
+        window.acknowledge(2).unwrap();
+        assert!(heard().await && !ignored().await);
     }
 
     #[tokio::test]

@@ -19,8 +19,11 @@ use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 
-/// How long a client may acknowledge nothing until its reader is closed. It is opened again at the same place.
+/// How long a client whose window is full may acknowledge nothing until its reader is closed. It is opened again at the
+/// same place.
 const PARK: Duration = Duration::from_millis(500);
+/// The same while there is room in its window: it has what there is, and may be far away.
+const SILENCE: Duration = Duration::from_secs(2);
 /// How many of a service's lines that are there a stream begins with, where it doesn't say.
 const LINES: usize = 200;
 const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
@@ -73,7 +76,7 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
         (None, Some(id)) => (Source::Deployment(id), lines),
         _ => return Err(Problem::new(Code::BadRequest, WHOSE)),
     };
-    let part = LogPart { cursor: wanted.cursor, lines, grep: wanted.grep, priority };
+    let part = LogPart { cursor: wanted.cursor, including: false, lines, grep: wanted.grep, priority };
     let feed = Feed { deploys: call.client.sockets().deploys().clone(), source, part };
     // That there is such a service is said in the answer, not in the stream.
     let first = feed.lines().await?;
@@ -120,22 +123,47 @@ impl Feed {
     /// Sends all lines until there are no more.
     async fn pump(&mut self, channel: &Channel, first: Lines) -> Result<(), Problem> {
         let mut reader = Some(Batches::new(first));
+        // The room of a message that is to be read again.
+        let mut kept: Option<(u64, usize)> = None;
         loop {
             let batches = match &mut reader {
                 Some(batches) => batches,
                 None => reader.insert(Batches::new(self.lines().await?)),
             };
-            let Some(batch) = batches.next().await else { return Ok(()) };
-            let (entries, bytes) = batch?;
-            let seq = match timeout(PARK, channel.room(bytes)).await {
-                Ok(seq) => seq,
-                Err(_) => {
-                    // What the journal holds meanwhile is read when there is room for it.
+            let most = kept.map_or(MESSAGE, |(_, bytes)| bytes);
+            let batch = tokio::select! {
+                biased;
+                batch = batches.next(most) => batch,
+                () = channel.ignored(SILENCE), if kept.is_none() => {
                     reader = None;
-                    channel.room(bytes).await
+                    channel.heard().await;
+                    continue;
                 }
             };
-            self.part.cursor = entries.last().map(|entry| entry.cursor.clone());
+            let Some(batch) = batch else { return Ok(()) };
+            let (entries, bytes) = batch?;
+            let seq = match kept.take() {
+                Some((seq, _)) => seq,
+                None => match timeout(PARK, channel.room(bytes)).await {
+                    Ok(seq) => seq,
+                    Err(_) => {
+                        // Who waits holds nothing of the journal, these lines neither: they are read again when there
+                        // is room for them.
+                        if let (None, Some(first)) = (&self.part.cursor, entries.first()) {
+                            self.part.cursor = Some(first.cursor.clone());
+                            self.part.including = true;
+                        }
+                        reader = None;
+                        drop(entries);
+                        kept = Some((channel.room(bytes).await, bytes));
+                        continue;
+                    }
+                },
+            };
+            if let Some(last) = entries.last() {
+                self.part.cursor = Some(last.cursor.clone());
+                self.part.including = false;
+            }
             let data = LogData { channel: channel.id(), seq, entries };
             if channel.send("data", &data).await.is_err() {
                 return Ok(());
@@ -169,8 +197,8 @@ impl Batches {
         Self { lines, next: None }
     }
 
-    /// Some lines, and how many bytes they take.
-    async fn next(&mut self) -> Option<Result<(Vec<LogEntry>, usize), Problem>> {
+    /// Some lines, and how many bytes they take: at most so many, but for a single line that is larger.
+    async fn next(&mut self, most: usize) -> Option<Result<(Vec<LogEntry>, usize), Problem>> {
         let mut line = match self.next.take() {
             Some(line) => line,
             None => self.lines.next().await?.map(LogEntry::from),
@@ -189,7 +217,7 @@ impl Batches {
                 }
             };
             let size = entry.size();
-            if bytes + size > MESSAGE && !entries.is_empty() {
+            if bytes + size > most && !entries.is_empty() {
                 self.next = Some(Ok(entry));
                 break;
             }

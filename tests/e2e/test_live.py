@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import pytest
 import requests
 import socketio
+import websocket
 from host import ROOT, SLACK, Host, wait_for
 from sockets import URL, Client, Writer, raw
 
@@ -94,13 +96,22 @@ def test_a_client_that_stalls_loses_nothing(host: Host, writer: Writer, client: 
     # The window is full, and the reader is closed until there is room again.
     wait_for(lambda: threads(host) == before, 5 * SLACK, "nobody reads the journal")
     held = len(client.lines[channel])
-    assert held * 320 <= 32 * 1024, f"{held} lines came without being acknowledged"
+    assert held * 320 <= 64 * 1024, f"{held} lines came without being acknowledged"
+    # Nor for one that leaves a single line alone.
+    other = client.open(service=writer.name, lines=1)
+    wait_for(lambda: client.lines.get(other), 10 * SLACK, "its line is there")
+    wait_for(lambda: threads(host) == before, 10 * SLACK, "nobody reads the journal")
     client.acknowledging = True
     last = client.last[channel]
     assert client.ask("/log", "ack", channel=channel, seq=last + 1)["problem"] == "bad-request"
     assert client.ask("/log", "ack", channel=channel, seq=last) == {}
     wait_for(lambda: len(counted(client, channel)) >= 20_000, 60 * SLACK, "all lines are there")
     assert counted(client, channel) == numbers(1, 20_000)
+    writer.print(b"the end\n")
+    assert client.ask("/log", "ack", channel=other, seq=client.last[other]) == {}
+    wait_for(lambda: "the end" in client.texts(other), 10 * SLACK, "the other one reads on")
+    first = int(client.texts(other)[0].split()[0])
+    assert client.texts(other) == [*numbers(first, 20_000), "the end"]
 
 
 def test_a_service_that_prints_much_loses_nothing(host: Host, writer: Writer, client: Client):
@@ -281,6 +292,120 @@ def test_a_health_check_that_fails_is_seen(host: Host, name: str, tmp_path, clie
     host.user("podman", "exec", f"{name}-1", "rm", "/data/index.html")
     wait_for(lambda: health() == "unhealthy", 15 * SLACK, "it is not healthy any more")
     assert host.call("GET", "/services/status", 200).json()[name]["health"] == "unhealthy"
+
+
+FLAPPING = """
+[Service]
+Type=simple
+ExecStart=
+ExecStart=/bin/sleep 0.1
+ExecStop=
+ExecStopPost=
+RestartSec=50ms
+RestartSteps=0
+"""
+
+
+def test_services_that_flap_cost_a_slow_client_nothing(host: Host, name: str, client: Client):
+    # A service takes a second to make, so there are few of them; each changes as often as many that flap.
+    names = [f"{name[:30]}-{number}" for number in range(6)]
+    units = [f"{one}@1.service" for one in names]
+    slow = None
+    folder = f"/run/user/{host.uid()}/systemd/user.control"
+    try:
+        for one in names:
+            host.create(one)
+        for begun in [host.call("POST", f"/services/{one}/start", 202).json()["id"] for one in names]:
+            host.wait_deployment(begun)
+        slow = Slow(host.token)
+        memory, before = host.agent_rss(), len(client.named("service"))
+        host.user("mkdir", "-p", *(f"{folder}/{unit}.d" for unit in units))
+        for unit in units:
+            host.write(f"{folder}/{unit}.d/flap.conf", FLAPPING)
+        host.user("systemctl", "--user", "daemon-reload")
+        host.user("systemctl", "--user", "restart", "--no-block", *units)
+        wait_for(lambda: len(client.named("service")) - before > 200, 20 * SLACK, "they have flapped")
+        grown = host.agent_rss() - memory
+        host.user("rm", "-r", *(f"{folder}/{unit}.d" for unit in units))
+        host.user("systemctl", "--user", "daemon-reload")
+        # One that is between two starts may fail at first.
+        host.user("systemctl", "--user", "restart", "--no-block", *units)
+
+        def shown() -> dict[str, dict]:
+            return {one: state for one, state in host.call("GET", "/services/status", 200).json().items() if one in names}
+
+        wait_for(lambda: {state["state"] for state in shown().values()} == {"running"}, 20 * SLACK, "all run again")
+        wait_for(lambda: same(newest(client.named("service")), shown()), 10 * SLACK, "who reads has seen the last of it")
+        changes = [data for data in client.named("service")[before:] if data["name"] in names]
+        came = [data for data in slow.read(lambda came: same(newest(came), shown())) if data["name"] in names]
+        assert grown < 16 * 1024
+        assert len(came) <= len(changes) + 10 * len(names), "no more comes to it than there were changes"
+        for one in names:
+            restarts = [data["restarts"] for data in came if data["name"] == one]
+            # systemd counts anew at each of our own two.
+            back = sum(count > after for count, after in zip(restarts, restarts[1:]))
+            assert back <= 2, f"none comes after a newer one: {restarts}"
+            states = [data for data in changes if data["name"] == one]
+            assert all(state != after for state, after in zip(states, states[1:])), "what is told is a change"
+    finally:
+        if slow:
+            slow.close()
+        for one in names:
+            host.delete(one)
+
+
+def newest(states: list[dict]) -> dict[str, dict]:
+    return {state["name"]: state for state in states}
+
+
+def same(told: dict[str, dict], shown: dict[str, dict]) -> bool:
+    """Whether who was told has each of them as it is."""
+    return all(
+        one in told and all(state.get(key) == value for key, value in told[one].items() if key != "name")
+        for one, state in shown.items()
+    )
+
+
+class Slow:
+    """A client of `/status` that reads nothing for a while, over a connection that holds little."""
+
+    def __init__(self, token: str) -> None:
+        self.socket = websocket.create_connection(
+            "ws://127.0.0.1:7070/socket.io/?EIO=4&transport=websocket",
+            header={"Authorization": f"Bearer {token}"},
+            sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)],
+            timeout=30,
+        )
+        self.socket.send("40/status,")
+        while "snapshot" not in (said := self.socket.recv()):
+            self._live(said)
+        self.ended = threading.Event()
+        self.living = threading.Thread(target=self._lives)
+        self.living.start()
+
+    def _live(self, said: str) -> None:
+        if said == "2":
+            self.socket.send("3")
+
+    def _lives(self) -> None:
+        while not self.ended.wait(3):
+            self.socket.send("3")
+
+    def read(self, enough: Callable[[list[dict]], bool]) -> list[dict]:
+        """All states that come until they are enough."""
+        came: list[dict] = []
+        end = time.monotonic() + 20 * SLACK
+        while not enough(came):
+            assert time.monotonic() < end, f"after {len(came)} states still not the last ones"
+            said = self.socket.recv()
+            if said.startswith('42/status,["service"'):
+                came.append(json.loads(said.removeprefix("42/status,"))[1])
+        return came
+
+    def close(self) -> None:
+        self.ended.set()
+        self.living.join()
+        self.socket.close(timeout=0)
 
 
 def test_a_token_of_one_service_sees_only_that(host: Host, writer: Writer, name: str):
