@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
@@ -94,15 +95,17 @@ class Reader:
 
     def _read(self) -> None:
         line, seq = re.compile(r'"message":"fast (\d+) '), re.compile(r'"seq":(\d+)')
-        while said := self.socket.recv():
-            if said == "2":
-                self.socket.send("3")
-            elif said.startswith('42/log,["data"'):
-                # In their order, each once.
-                for number in map(int, line.findall(said)):
-                    self.wrong += number != self.lines + 1
-                    self.lines = number
-                self.socket.send(f'42/log,["ack",{{"channel":1,"seq":{seq.search(said)[1]}}}]')
+        # Until it is closed.
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            while said := self.socket.recv():
+                if said == "2":
+                    self.socket.send("3")
+                elif said.startswith('42/log,["data"'):
+                    # In their order, each once.
+                    for number in map(int, line.findall(said)):
+                        self.wrong += number != self.lines + 1
+                        self.lines = number
+                    self.socket.send(f'42/log,["ack",{{"channel":1,"seq":{seq.search(said)[1]}}}]')
 
 
 def write(output: Output, seconds: int, rate: int | None) -> float:
