@@ -60,21 +60,6 @@ fn discard(range: std::ops::Range<usize>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// How much of the program's code is mapped, in KiB.
-    fn mapped() -> u64 {
-        let program = std::fs::read_link("/proc/self/exe").unwrap();
-        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
-        let mut lines = maps.lines();
-        let mut sum = 0;
-        while let Some(line) = lines.next() {
-            if code(line, program.to_str().unwrap()).is_some() {
-                let resident = lines.find_map(|line| line.strip_prefix("Rss:")).unwrap();
-                sum += resident.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
-            }
-        }
-        sum
-    }
-
     #[test]
     fn only_code_is_given_back() {
         let line = |mode, name| format!("55d0a0523000-55d0a0f5e000 {mode} 00523000 fe:00 1234    {name}");
@@ -91,10 +76,9 @@ mod tests {
 
     #[test]
     fn what_is_given_back_is_there_when_it_is_run() {
-        let before = mapped();
         give_back().unwrap();
-        let after = mapped();
-        assert!(after < before, "{after} KiB of {before}");
-        assert_eq!(regex::Regex::new("a+b").unwrap().find("xaab").unwrap().range(), 1..4);
+        assert_eq!("12.5".parse::<f64>(), Ok(12.5));
+        give_back().unwrap();
+        assert_eq!("0.125".parse::<f64>(), Ok(0.125));
     }
 }

@@ -2,6 +2,7 @@
 
 import base64
 import pathlib
+import re
 import socket
 import subprocess
 import threading
@@ -101,6 +102,20 @@ def test_the_watchdog_ends_an_agent_that_hangs(host: Host):
         host.run("rm", "-r", "/run/systemd/system/podkeeper.service.d")
         host.run("systemctl", "daemon-reload")
         host.run("systemctl", "restart", "podkeeper")
+    host.wait_ready()
+
+
+def test_code_that_only_the_start_ran_takes_no_memory(host: Host):
+    def code() -> int:
+        """What is mapped of the agent's own code, in KiB."""
+        maps = host.run("cat", f"/proc/{host.agent_pid()}/smaps")
+        (mapping,) = re.findall(r"r-xp .* /usr/bin/podkeeper\n(?:[A-Z].*\n)*?Rss: +(\d+) kB", maps)
+        return int(mapping)
+
+    host.run("systemctl", "restart", "podkeeper")
+    host.wait_ready()
+    begun = code()
+    wait_for(lambda: code() < begun * 3 / 4, 10 * SLACK, "a part of it is given back")
     host.wait_ready()
 
 
