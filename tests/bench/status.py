@@ -5,9 +5,13 @@ import json
 import os
 import time
 
-from host import Host
-from measure import Row, ensure_services, median, quantile
+from flapping import Slow, flapping, newest, same, shown
+from host import Host, wait_for
+from idle import cpu_ns
+from measure import Row, ensure_services, median, quantile, say
+from sockets import Client
 
+FLAPPING = 20
 UNITS = int(os.environ.get("PODKEEPER_BENCH_UNITS", "100"))
 SHOWN = "ActiveState,SubState,StateChangeTimestamp,NRestarts,MemoryCurrent,CPUUsageNSec"
 
@@ -35,6 +39,32 @@ def systemctl(host: Host, units: list[str], count: int) -> list[float]:
     return [int(line) / 1e6 for line in host.user("sh", "-c", script, "sh", *units).split()]
 
 
+def flap(host: Host, names: list[str]) -> list[Row]:
+    """All of them stop and start again for a while: what it costs, and how soon the last state is everywhere."""
+    slow = Slow(host.token)
+    try:
+        with Client(host.token, "/status") as client:
+            memory, began = host.agent_rss(), cpu_ns(host, host.agent_pid())
+            with flapping(host, names):
+                time.sleep(FLAPPING)
+                grown = (host.agent_rss() - memory) / 1024
+                used = (cpu_ns(host, host.agent_pid()) - began) / 1e9 / FLAPPING * 100
+                told = len(client.named("service"))
+            settled = time.monotonic()
+            wait_for(lambda: same(newest(client.named("service")), shown(host, names)), 60, "who reads has seen the last of it")
+            soon = time.monotonic() - settled
+            came = slow.read(lambda came: same(newest(came), shown(host, names)))
+    finally:
+        slow.close()
+    return [
+        Row(f"{len(names)} services flapping: changes told a second", told / FLAPPING, ""),
+        Row("  the agent's memory grew", grown, "MiB", at_most=16),
+        Row("  CPU of one core", used, "%"),
+        Row("  who reads has the last states after", soon, "s", at_most=2),
+        Row("  states that a client read that was stalled all the time", len(came), "", told, "told"),
+    ]
+
+
 def measure(host: Host) -> list[Row]:
     names = ensure_services(host, UNITS)
     releases = {service["name"]: service["release"] for service in host.call("GET", "/services", 200).json()["services"]}
@@ -45,10 +75,12 @@ def measure(host: Host) -> list[Row]:
         ours += times(host, "/services/status", 20)
         theirs += systemctl(host, units, 4)
     listed, floor = times(host, "/services", 500), times(host, "/healthz", 500)
+    say(f"letting {UNITS} services flap")
     return [
         Row(
             f"GET /services/status, {UNITS} running", median(ours), "ms", median(theirs), "systemctl show of them", ratio_at_most=1
         ),
         Row(f"GET /services, {UNITS} running: p50", median(listed), "ms", median(floor), "GET /healthz"),
         Row(f"GET /services, {UNITS} running: p99", quantile(listed, 0.99), "ms", quantile(floor, 0.99), "GET /healthz"),
+        *flap(host, names),
     ]

@@ -16,6 +16,7 @@ import pytest
 import requests
 import socketio
 import websocket
+from flapping import Slow, flapping, newest, same, shown
 from host import ROOT, SLACK, Host, wait_for
 from sockets import URL, Client, Writer, raw
 
@@ -294,24 +295,10 @@ def test_a_health_check_that_fails_is_seen(host: Host, name: str, tmp_path, clie
     assert host.call("GET", "/services/status", 200).json()[name]["health"] == "unhealthy"
 
 
-FLAPPING = """
-[Service]
-Type=simple
-ExecStart=
-ExecStart=/bin/sleep 0.1
-ExecStop=
-ExecStopPost=
-RestartSec=50ms
-RestartSteps=0
-"""
-
-
 def test_services_that_flap_cost_a_slow_client_nothing(host: Host, name: str, client: Client):
     # A service takes a second to make, so there are few of them; each changes as often as many that flap.
     names = [f"{name[:30]}-{number}" for number in range(6)]
-    units = [f"{one}@1.service" for one in names]
     slow = None
-    folder = f"/run/user/{host.uid()}/systemd/user.control"
     try:
         for one in names:
             host.create(one)
@@ -319,25 +306,12 @@ def test_services_that_flap_cost_a_slow_client_nothing(host: Host, name: str, cl
             host.wait_deployment(begun)
         slow = Slow(host.token)
         memory, before = host.agent_rss(), len(client.named("service"))
-        host.user("mkdir", "-p", *(f"{folder}/{unit}.d" for unit in units))
-        for unit in units:
-            host.write(f"{folder}/{unit}.d/flap.conf", FLAPPING)
-        host.user("systemctl", "--user", "daemon-reload")
-        host.user("systemctl", "--user", "restart", "--no-block", *units)
-        wait_for(lambda: len(client.named("service")) - before > 200, 20 * SLACK, "they have flapped")
-        grown = host.agent_rss() - memory
-        host.user("rm", "-r", *(f"{folder}/{unit}.d" for unit in units))
-        host.user("systemctl", "--user", "daemon-reload")
-        # One that is between two starts may fail at first.
-        host.user("systemctl", "--user", "restart", "--no-block", *units)
-
-        def shown() -> dict[str, dict]:
-            return {one: state for one, state in host.call("GET", "/services/status", 200).json().items() if one in names}
-
-        wait_for(lambda: {state["state"] for state in shown().values()} == {"running"}, 20 * SLACK, "all run again")
-        wait_for(lambda: same(newest(client.named("service")), shown()), 10 * SLACK, "who reads has seen the last of it")
+        with flapping(host, names):
+            wait_for(lambda: len(client.named("service")) - before > 200, 20 * SLACK, "they have flapped")
+            grown = host.agent_rss() - memory
+        wait_for(lambda: same(newest(client.named("service")), shown(host, names)), 10 * SLACK, "who reads has seen the last")
         changes = [data for data in client.named("service")[before:] if data["name"] in names]
-        came = [data for data in slow.read(lambda came: same(newest(came), shown())) if data["name"] in names]
+        came = [data for data in slow.read(lambda came: same(newest(came), shown(host, names))) if data["name"] in names]
         assert grown < 16 * 1024
         assert len(came) <= len(changes) + 10 * len(names), "no more comes to it than there were changes"
         for one in names:
@@ -352,60 +326,6 @@ def test_services_that_flap_cost_a_slow_client_nothing(host: Host, name: str, cl
             slow.close()
         for one in names:
             host.delete(one)
-
-
-def newest(states: list[dict]) -> dict[str, dict]:
-    return {state["name"]: state for state in states}
-
-
-def same(told: dict[str, dict], shown: dict[str, dict]) -> bool:
-    """Whether who was told has each of them as it is."""
-    return all(
-        one in told and all(state.get(key) == value for key, value in told[one].items() if key != "name")
-        for one, state in shown.items()
-    )
-
-
-class Slow:
-    """A client of `/status` that reads nothing for a while, over a connection that holds little."""
-
-    def __init__(self, token: str) -> None:
-        self.socket = websocket.create_connection(
-            "ws://127.0.0.1:7070/socket.io/?EIO=4&transport=websocket",
-            header={"Authorization": f"Bearer {token}"},
-            sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)],
-            timeout=30,
-        )
-        self.socket.send("40/status,")
-        while "snapshot" not in (said := self.socket.recv()):
-            self._live(said)
-        self.ended = threading.Event()
-        self.living = threading.Thread(target=self._lives)
-        self.living.start()
-
-    def _live(self, said: str) -> None:
-        if said == "2":
-            self.socket.send("3")
-
-    def _lives(self) -> None:
-        while not self.ended.wait(3):
-            self.socket.send("3")
-
-    def read(self, enough: Callable[[list[dict]], bool]) -> list[dict]:
-        """All states that come until they are enough."""
-        came: list[dict] = []
-        end = time.monotonic() + 20 * SLACK
-        while not enough(came):
-            assert time.monotonic() < end, f"after {len(came)} states still not the last ones"
-            said = self.socket.recv()
-            if said.startswith('42/status,["service"'):
-                came.append(json.loads(said.removeprefix("42/status,"))[1])
-        return came
-
-    def close(self) -> None:
-        self.ended.set()
-        self.living.join()
-        self.socket.close(timeout=0)
 
 
 def test_a_token_of_one_service_sees_only_that(host: Host, writer: Writer, name: str):

@@ -1,0 +1,108 @@
+"""Services that stop and start again all the time, and who watches them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import websocket
+from host import SLACK, Host, wait_for
+
+FLAPPING = """
+[Service]
+Type=simple
+ExecStart=
+ExecStart=/bin/sleep 0.1
+ExecStop=
+ExecStopPost=
+RestartSec=50ms
+RestartSteps=0
+"""
+
+
+@contextlib.contextmanager
+def flapping(host: Host, names: list[str]) -> Iterator[None]:
+    """These services flap until this ends; then they run."""
+    releases = {service["name"]: service["release"] for service in host.call("GET", "/services", 200).json()["services"]}
+    units = [f"{name}@{releases[name]}.service" for name in names]
+    folder = f"/run/user/{host.uid()}/systemd/user.control"
+    host.user("mkdir", "-p", *(f"{folder}/{unit}.d" for unit in units))
+    for unit in units:
+        host.write(f"{folder}/{unit}.d/flap.conf", FLAPPING)
+    host.user("systemctl", "--user", "daemon-reload")
+    host.user("systemctl", "--user", "restart", "--no-block", *units)
+    try:
+        yield
+    finally:
+        host.user("rm", "-r", *(f"{folder}/{unit}.d" for unit in units))
+        host.user("systemctl", "--user", "daemon-reload")
+        # One that is between two starts may fail at first.
+        host.user("systemctl", "--user", "restart", "--no-block", *units)
+        wait_for(
+            lambda: {state["state"] for state in shown(host, names).values()} == {"running"},
+            (20 + len(names)) * SLACK,
+            "all run again",
+        )
+
+
+def shown(host: Host, names: list[str]) -> dict[str, dict]:
+    """How they are."""
+    return {one: state for one, state in host.call("GET", "/services/status", 200).json().items() if one in names}
+
+
+def newest(states: list[dict]) -> dict[str, dict]:
+    return {state["name"]: state for state in states}
+
+
+def same(told: dict[str, dict], shown: dict[str, dict]) -> bool:
+    """Whether who was told has each of them as it is."""
+    return all(
+        one in told and all(state.get(key) == value for key, value in told[one].items() if key != "name")
+        for one, state in shown.items()
+    )
+
+
+class Slow:
+    """A client of `/status` that reads nothing for a while, over a connection that holds little."""
+
+    def __init__(self, token: str) -> None:
+        self.socket = websocket.create_connection(
+            "ws://127.0.0.1:7070/socket.io/?EIO=4&transport=websocket",
+            header={"Authorization": f"Bearer {token}"},
+            sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)],
+            timeout=30,
+        )
+        self.socket.send("40/status,")
+        while "snapshot" not in (said := self.socket.recv()):
+            self._live(said)
+        self.ended = threading.Event()
+        self.living = threading.Thread(target=self._lives)
+        self.living.start()
+
+    def _live(self, said: str) -> None:
+        if said == "2":
+            self.socket.send("3")
+
+    def _lives(self) -> None:
+        while not self.ended.wait(3):
+            self.socket.send("3")
+
+    def read(self, enough: Callable[[list[dict]], bool]) -> list[dict]:
+        """All states that come until they are enough."""
+        came: list[dict] = []
+        end = time.monotonic() + 20 * SLACK
+        while not enough(came):
+            assert time.monotonic() < end, f"after {len(came)} states still not the last ones"
+            said = self.socket.recv()
+            if said.startswith('42/status,["service"'):
+                came.append(json.loads(said.removeprefix("42/status,"))[1])
+        return came
+
+    def close(self) -> None:
+        self.ended.set()
+        self.living.join()
+        self.socket.close(timeout=0)
