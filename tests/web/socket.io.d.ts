@@ -4,6 +4,7 @@ export interface Socket {
   /** Whether it tries again by itself. */
   readonly active: boolean;
   on(event: string, listener: (data: any) => void): this;
+  connect(): this;
   disconnect(): this;
 }
 

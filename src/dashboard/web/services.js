@@ -1,8 +1,8 @@
 // @ts-check
 // The services: how each is, as it changes.
 
-import { call } from "./api.js";
-import { ask, button, el, errorPlace, moment } from "./parts.js";
+import { call, Problem } from "./api.js";
+import { ask as question, button, el, errorPlace, moment } from "./parts.js";
 // By its whole path, which tells the type checker not to read it.
 import { io } from "/assets/socket.io.js";
 
@@ -10,6 +10,8 @@ import { io } from "/assets/socket.io.js";
 const ended = ["live", "failed", "cancelled", "superseded"];
 /** How many pages of the list are asked for at most. */
 const pages = 20;
+/** How long until it is tried again to connect, in ms. */
+const pause = 1000;
 
 /** @type {{element: HTMLElement, close: () => void} | null} */
 let open = null;
@@ -53,9 +55,10 @@ function connect(refused) {
     error,
     list,
   );
+  let closed = false;
   /** What the list said. @type {Map<string, any>} */
   let services = new Map();
-  /** How each is, and its newest deployment: what came since the list was asked for is newer. @type {Map<string, any>} */
+  /** How each is, which is newer than what the list said. @type {Map<string, any>} */
   const states = new Map();
   /** @type {Map<string, any>} */
   const deployments = new Map();
@@ -76,12 +79,26 @@ function connect(refused) {
     if (before) replace(before, row(now(name), error));
     else load();
   };
+  let loading = false;
+  let again = false;
+  let failed = "";
+  /** Asks for the list, once at a time; what is asked for meanwhile may have changed after it was answered. */
   const load = async () => {
+    again = true;
+    if (loading) return;
+    loading = true;
     try {
-      services = await all();
+      while (again && !closed) {
+        again = false;
+        services = await all();
+      }
       draw();
+      if (error.textContent === failed) error.textContent = "";
     } catch (problem) {
-      error.textContent = problem instanceof Error ? problem.message : String(problem);
+      failed = problem instanceof Error ? problem.message : String(problem);
+      error.textContent = failed;
+    } finally {
+      loading = false;
     }
   };
 
@@ -99,6 +116,7 @@ function connect(refused) {
   });
   socket.on("removed", (/** @type {any} */ gone) => {
     for (const known of [services, states, deployments]) known.delete(gone.name);
+    again = loading;
     draw();
   });
   socket.on("deployment", (/** @type {any} */ deployment) => {
@@ -107,12 +125,35 @@ function connect(refused) {
     redraw(deployment.service);
   });
   socket.on("connect", () => (link.textContent = ""));
-  socket.on("disconnect", () => (link.textContent = "Connecting again…"));
-  socket.on("connect_error", () => {
-    // What can't be reached is tried again; what says no is not.
-    if (!socket.active) refused();
-  });
-  return { element, close: () => socket.disconnect() };
+  const end = () => {
+    closed = true;
+    clearInterval(clock);
+    socket.disconnect();
+  };
+  /** Who was told no goes on where it is not the session that has ended. */
+  const ask = async () => {
+    if (closed) return;
+    try {
+      await call("GET", "/credentials/session");
+      socket.connect();
+    } catch (problem) {
+      if (problem instanceof Problem && problem.code === "not-signed-in") {
+        close();
+        refused();
+      } else setTimeout(ask, pause);
+    }
+  };
+  const lost = () => {
+    if (closed) return;
+    link.textContent = "Connecting again…";
+    // What can't be reached is tried again by itself.
+    if (!socket.active) setTimeout(ask, pause);
+  };
+  socket.on("disconnect", lost);
+  socket.on("connect_error", lost);
+  // “Just now” doesn't stay true.
+  const clock = setInterval(() => [...services.keys()].forEach(redraw), 60_000);
+  return { element, close: end };
 }
 
 /** @param {string} name */
@@ -151,7 +192,7 @@ function row(service, error) {
   };
   const stop = async () => {
     const text = "It answers nobody until it is deployed again, over reboots, too.";
-    if ((await ask({ title: `Stop “${name}”?`, text, action: "Stop", bad: true })) === null) return;
+    if ((await question({ title: `Stop “${name}”?`, text, action: "Stop", bad: true })) === null) return;
     await call("POST", `${path}/stop`);
   };
   const title = el("strong", {}, state === "running" ? el("a", { href: url }, name) : name);
