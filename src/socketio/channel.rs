@@ -140,6 +140,10 @@ impl Window {
         while let Some(first) = sent.waiting.pop_front_if(|first| first.number <= number) {
             sent.bytes -= first.bytes;
         }
+        // It was heard just now, however long the next one has been on its way.
+        if let Some(next) = sent.waiting.front_mut() {
+            next.since = Instant::now();
+        }
         drop(sent);
         self.room.notify_one();
         Ok(())

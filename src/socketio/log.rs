@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
 use serde_json::json;
-
 use tokio::time::timeout;
 
 use super::Sockets;

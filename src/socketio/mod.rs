@@ -281,7 +281,8 @@ impl Sockets {
                     Ok(_) => {}
                     Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
                 },
-                () = self.inner.came.notified() => {}
+                // What it showed may have ended while it was let in.
+                () = self.inner.came.notified() => self.look_again().await,
                 () = until(first) => self.look_again().await,
             }
         }
