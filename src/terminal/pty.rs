@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const READ: usize = 64 * 1024;
 /// How much a pipe holds.
 const PIPE: i32 = 256 * 1024;
-/// Whoever has written as much as this at once is likely to go on, and is given a moment for that: a flood comes in
+/// Whoever has written more than this at once is likely to go on, and is given a moment for that: a flood comes in
 /// large pieces then, and nobody who types waits.
 const MUCH: usize = 4096;
 const MOMENT: Duration = Duration::from_millis(1);
@@ -229,7 +229,7 @@ fn read(
             Ok(0) => break,
             Ok(length) => {
                 output.wrote(&buffer[..length]);
-                if (MUCH..READ / 2).contains(&length) {
+                if length > MUCH && length < READ / 2 {
                     std::thread::sleep(MOMENT);
                 }
             }

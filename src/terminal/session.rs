@@ -488,8 +488,9 @@ mod tests {
     async fn what_relays_reads_the_terminal_and_writes_beside_it() {
         let session = session();
         let mut viewer = session.watch();
-        let script = "trap 'stty size; kill $!; exit 3' WINCH; stty size; stty -a | grep -o -e -icanon -e '-echo ' -e -isig; \
-                      head -c 1 | od -c; echo; test -t 1 || echo beside >&2; seq 1 100000; sleep 60 & wait";
+        let script = "sleep 60 & trap 'stty size; kill $!; exit 3' WINCH; stty size; \
+                      stty -a | grep -o -e -icanon -e '-echo ' -e -isig; head -c 1 | od -c; echo; \
+                      test -t 1 || echo beside >&2; seq 1 100000; wait";
         let program = Program { relays: true, ..shell(script) };
         let done = tokio::spawn({
             let session = session.clone();
@@ -503,7 +504,7 @@ mod tests {
         // Nothing of it is a signal, or is held back until a line ends.
         session.input(Bytes::from_static(b"\x03")).await.unwrap();
         let seen = until(&mut viewer, "\n100000\n").await;
-        assert!(seen.contains("003") && seen.contains("\nbeside\n1\n2\n"), "{:?}", &seen[..200]);
+        assert!(seen.contains("003") && seen.contains("\nbeside\n1\n2\n"), "{:?}", seen.get(..200));
         session.resize(Size { cols: 132, rows: 43 }).unwrap();
         let (seen, end) = all(&mut viewer).await;
         assert_eq!(String::from_utf8_lossy(&seen), "43 132\n");

@@ -271,7 +271,9 @@ impl Terminals {
                     tracing::warn!(session = %session.id, attempt, "a session is not cleared away: {}", chain(&error));
                 }
             }
-            tokio::time::sleep(AGAIN).await;
+            if attempt < TRIES {
+                tokio::time::sleep(AGAIN).await;
+            }
         }
     }
 
