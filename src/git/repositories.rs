@@ -1,10 +1,12 @@
 //! The bare repositories: made, looked at, checked out.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::statvfs::statvfs;
 use tokio::process::Command;
+use tokio::sync::Mutex;
 
 use super::GitError;
 use super::command::{failed, git, run};
@@ -18,13 +20,15 @@ pub(super) const LOCAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Repositories {
     pub(super) config: LiveConfig,
+    /// Held while one is made: a service that is being made has a row already, and the regular look makes what a row lacks.
+    making: Arc<Mutex<()>>,
 }
 
 impl Repositories {
     /// The repositories below the configuration's state folder.
     #[must_use]
     pub fn new(config: LiveConfig) -> Self {
-        Self { config }
+        Self { config, making: Arc::default() }
     }
 
     pub(super) fn folder(&self, service: &ServiceName) -> PathBuf {
@@ -41,13 +45,17 @@ impl Repositories {
     }
 
     /// Makes the service's repository, with the files in `starter` as its first commit. It is made beside its place and
-    /// moved there, so that it is there whole or not at all.
+    /// moved there, so that it is there whole or not at all. One that is there stays as it is.
     pub async fn create(
         &self,
         service: &ServiceName,
         starter: Option<&Path>,
         branch: &BranchName,
     ) -> Result<(), GitError> {
+        let _alone = self.making.lock().await;
+        if self.exists(service).await {
+            return Ok(());
+        }
         let folder = self.folder(service);
         let part = folder.with_extension("part");
         remove_folder(&part).await?;
@@ -171,5 +179,28 @@ async fn remove_folder(folder: &Path) -> Result<(), GitError> {
     match tokio::fs::remove_dir_all(folder).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", folder)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn two_who_make_the_same_repository_at_once_have_one() {
+        let state = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.paths.state = state.path().to_owned();
+        let repositories = Repositories::new(LiveConfig::new(config));
+        let starter = tempfile::tempdir().unwrap();
+        std::fs::write(starter.path().join("index.html"), "hello").unwrap();
+        let (service, branch): (ServiceName, BranchName) = ("blog".parse().unwrap(), "main".parse().unwrap());
+        let make = || repositories.create(&service, Some(starter.path()), &branch);
+        let (one, two) = tokio::join!(make(), make());
+        one.unwrap();
+        two.unwrap();
+        assert!(repositories.head(&service, &branch).await.unwrap().is_some());
+        assert!(!repositories.folder(&service).with_extension("part").exists());
     }
 }
