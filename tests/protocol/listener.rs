@@ -126,6 +126,15 @@ async fn connected(socket: SocketRef, TryData(shown): TryData<Value>) {
     socket.on("message-with-ack", async |Data::<Arguments>(arguments), ack: AckSender| {
         said(ack.send(&arguments));
     });
+    socket.on("emit-with-ack", async |socket: SocketRef, Data::<Arguments>(arguments)| {
+        match socket.emit_with_ack::<_, Arguments>("emit-with-ack", &arguments) {
+            Ok(answer) => match answer.await {
+                Ok(arguments) => said(socket.emit("emit-with-ack", &arguments)),
+                Err(error) => said(Err(error)),
+            },
+            Err(error) => said(Err(error)),
+        }
+    });
 }
 
 /// A client that is gone is told nothing; anything else is a fault of this listener.
