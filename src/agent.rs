@@ -97,7 +97,7 @@ fn start_log() {
 /// The parts of the host, as the configuration names them.
 fn parts(config: &LiveConfig) -> Result<(Adapters, Builds), AgentError> {
     let now = config.get();
-    let podman = Podman::new(now.host.podman_socket());
+    let podman = Podman::new(now.host.podman_socket(), now.paths.logins());
     let units = UserManager::new(now.host.bus_socket());
     let builds = Builds::new(podman.clone(), units.clone(), config.clone());
     let adapters = Adapters {
@@ -151,12 +151,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     });
     let clearing = tokio::spawn({
         let sockets = sockets.clone();
-        async move {
-            // Each session that is opened tries it again.
-            if let Err(error) = sockets.clear_terminals().await {
-                tracing::warn!("terminal sessions of the agent before are not cleared away: {}", chain(&error));
-            }
-        }
+        async move { sockets.clear_terminals().await }
     });
     let guarding = tokio::spawn(watchdog(adapters.store.clone()));
     let saving = tokio::spawn(code::keep_small());

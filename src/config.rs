@@ -28,7 +28,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file isn't the TOML that we know; the text names the line and the key.
-    #[error("`{path}` is not a configuration:\n{source}")]
+    #[error("`{path}` is not a configuration")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -165,6 +165,12 @@ impl Paths {
     pub fn keys(&self) -> PathBuf {
         self.state.join("keys")
     }
+
+    /// The logins at registries, where Podman looks for them (containers-auth.json(5)).
+    #[must_use]
+    pub fn logins(&self) -> PathBuf {
+        self.state.join(".config/containers/auth.json")
+    }
 }
 
 /// Podman and the service user's systemd manager. Empty means: under `/run/user/UID` of the agent's own user.
@@ -287,6 +293,8 @@ pub struct Shell {
     pub cpu_percent: u32,
     /// How many processes and threads an isolated shell may have.
     pub tasks: u32,
+    /// Networks that an isolated shell reaches beside the internet.
+    pub allow: Vec<String>,
     /// How many sessions at once.
     pub sessions: u32,
     /// How long a session goes on that nobody watches.
@@ -304,6 +312,7 @@ impl Default for Shell {
             memory_mib: 1024,
             cpu_percent: 100,
             tasks: 512,
+            allow: Vec::new(),
             sessions: 8,
             detached: Duration::from_secs(15 * 60),
             idle: Duration::from_secs(8 * 3600),
@@ -466,6 +475,9 @@ impl Config {
         if !(1..=6_400).contains(&self.shell.cpu_percent) || !(8..=32_768).contains(&self.shell.tasks) {
             return Err(("shell.cpu_percent", "must be from 1 to 6400, and `shell.tasks` from 8 to 32768"));
         }
+        if self.shell.allow.len() > 64 || !self.shell.allow.iter().all(|network| is_network(network)) {
+            return Err(("shell.allow", "must be at most 64 networks, like 192.168.1.0/24 or fd12:3456::/48"));
+        }
         if !self.listen.service_url.contains("{name}") {
             return Err(("listen.service_url", "must hold `{name}`"));
         }
@@ -493,6 +505,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Whether `text` is a network, as `192.168.1.0/24` is one.
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let longest = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse().is_ok_and(|length: u8| length <= longest)
 }
 
 #[cfg(test)]
@@ -533,8 +556,10 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_refused_with_its_line() {
-        let error = parse("[builds]\nparallel = 1\nparalel = 2\n").expect_err("a typo").to_string();
-        assert!(error.contains("line 3") && error.contains("paralel"), "{error}");
+        let error = parse("[builds]\nparallel = 1\nparalel = 2\n").expect_err("a typo");
+        let said = std::error::Error::source(&error).expect("what the parser says").to_string();
+        assert!(said.contains("line 3") && said.contains("paralel"), "{said}");
+        assert!(!error.to_string().contains("paralel"), "whoever shows what led to it tells it once: {error}");
     }
 
     #[test]
@@ -555,6 +580,8 @@ mod tests {
             "[builds]\ntimeout = 5",
             "[shell]\nsessions = 0",
             "[shell]\nmemory_mib = 1",
+            "[shell]\nallow = [\"192.168.1.1\"]",
+            "[shell]\nallow = [\"fd00::/129\"]",
             "[listen]\nservice_url = \"http://x\"",
             "[listen]\npublic_url = \"localhost\"",
             "[listen]\norigins = [\"pods.example.com\"]",

@@ -4,6 +4,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod config;
+pub mod connection;
 pub mod events;
 pub mod names;
 pub mod problem;

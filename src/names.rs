@@ -36,6 +36,11 @@ pub enum NameError {
     /// A host name.
     #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters")]
     Host(String),
+    /// An image registry.
+    #[error(
+        "`{0}` is not a registry: it takes a host name and, if need be, a port, such as `registry.example.org:5000`"
+    )]
+    Registry(String),
     /// A volume's name.
     #[error("`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -")]
     Volume(String),
@@ -45,6 +50,9 @@ pub enum NameError {
     /// A hook's key; it isn't repeated.
     #[error("this is no key for a hook: it takes 24 to 200 printable ASCII characters")]
     HookKey,
+    /// A terminal session.
+    #[error("`{0}` is not a session: it is eight of a-z and 2-7, as `podkeeper shell --list` shows")]
+    SessionId(String),
     /// A terminal session's name.
     #[error("`{0}` is not a session name: it takes 1 to 40 of a-z, 0-9 and -, starting with a letter")]
     Session(String),
@@ -237,6 +245,25 @@ impl FromStr for HostName {
     }
 }
 
+text_name! {
+    /// An image registry: a host name, and a port where it isn't the usual one, as an image's name begins with it.
+    RegistryHost
+}
+
+impl FromStr for RegistryHost {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+        let port =
+            port.is_none_or(|port| port.parse().is_ok_and(|number: u16| number > 0 && number.to_string() == port));
+        if port && host.parse::<HostName>().is_ok() {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NameError::Registry(shown(text)))
+        }
+    }
+}
+
 /// The key of a service's hook: whoever has it may ask for a build. A new one is also a signing token of the Standard
 /// Webhooks (`whsec_` and base64), so that one key serves every forge.
 #[derive(Clone, PartialEq, Eq)]
@@ -311,7 +338,7 @@ impl FromStr for SessionId {
         if base32 && text.len() == Self::LENGTH {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NameError::Session(shown(text)))
+            Err(NameError::SessionId(shown(text)))
         }
     }
 }
@@ -506,90 +533,4 @@ impl fmt::Display for Actor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check<T: FromStr>(good: &[&str], bad: &[&str]) {
-        for text in good {
-            assert!(text.parse::<T>().is_ok(), "`{text}` should be taken");
-        }
-        for text in bad {
-            assert!(text.parse::<T>().is_err(), "`{text}` should be refused");
-        }
-    }
-
-    #[test]
-    fn service_names() {
-        let longest = format!("a{}", "b".repeat(39));
-        let too_long = format!("a{}", "b".repeat(40));
-        check::<ServiceName>(
-            &["a", "blog", "a-1", "my-blog2", &longest],
-            &[
-                "",
-                "-a",
-                "a-",
-                "1a",
-                "A",
-                "a_b",
-                "a.b",
-                "a b",
-                "a/b",
-                "..",
-                "é",
-                "a\n",
-                "available",
-                "status",
-                "build-1",
-                "podkeeper",
-                &too_long,
-            ],
-        );
-    }
-
-    #[test]
-    fn commits_branches_hosts_keys_numbers() {
-        let sha = "0123456789abcdef0123456789abcdef01234567";
-        check::<CommitId>(&[sha], &["", "HEAD", "0123", &sha.to_uppercase(), &format!("{sha}0")]);
-        check::<BranchName>(
-            &["main", "feature/x", "v1.2", "a@b"],
-            &["", "-x", "a..b", "a b", "a/", "/a", "a.lock", ".a", "a:b", "@", "a@{1}", "a\u{7f}", "a."],
-        );
-        check::<HostName>(&["blog.localhost", "a.b-c.de"], &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b"]);
-        check::<EnvKey>(&["A", "_x", "PATH_2"], &["", "2A", "A-B", "A B", "A=B", "É"]);
-        check::<SessionId>(
-            &["abcdefgh", "a2345672"],
-            &["", "abcdefg", "abcdefghi", "ABCDEFGH", "abcdefg1", "../../.."],
-        );
-        check::<ReleaseNumber>(&["1", "41"], &["", "0", "-1", "+1", "01", "4294967296", "x"]);
-    }
-
-    #[test]
-    fn a_hooks_key_signs_with_what_its_base64_holds_and_is_never_shown() {
-        let key = HookKey::from_random([7; 32]).expect("it needs no escape");
-        assert_eq!((key.as_str().len(), key.signing_bytes()), (50, vec![7; 32]));
-        assert_eq!(key.as_str().parse(), Ok(key.clone()));
-        assert_eq!(format!("{key:?}"), "HookKey(***)");
-        assert_eq!(HookKey::from_random([0xff; 32]), None);
-        let own: HookKey = "It's a Secret to Everybody".parse().expect("any text may be a key");
-        assert_eq!(own.signing_bytes(), own.as_str().as_bytes());
-        check::<HookKey>(
-            &[],
-            &["", "short", &"a".repeat(201), " a key with spaces around it", "a key with\na line's end in it"],
-        );
-    }
-
-    #[test]
-    fn a_container_belongs_to_one_release() {
-        let release = ReleaseName::new(&"my-blog".parse().unwrap(), ReleaseNumber(41));
-        assert_eq!(ReleaseName::of_container(&release.container()), Some(release));
-        assert_eq!(ReleaseName::of_container("postgres"), None);
-        assert_eq!(ReleaseName::of_container("my-blog-x"), None);
-    }
-
-    #[test]
-    fn a_refused_name_is_shown_short_and_escaped() {
-        let error = "x\u{1b}[31m".repeat(50).parse::<ServiceName>().expect_err("it is no name");
-        assert!(!error.to_string().contains('\u{1b}'));
-        assert!(error.to_string().len() < 500);
-    }
-}
+mod tests;

@@ -66,6 +66,8 @@ pub enum Code {
     Restarting,
     /// The source could not be fetched.
     FetchFailed,
+    /// A registry doesn't take a login, or doesn't answer.
+    LoginFailed,
     /// The source has no commit to build.
     NoCommits,
     /// The source has no Containerfile, and no recipe fits its files.
@@ -94,7 +96,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::BadRequest,
         Self::InvalidName,
         Self::NameReserved,
@@ -124,6 +126,7 @@ impl Code {
         Self::Busy,
         Self::Restarting,
         Self::FetchFailed,
+        Self::LoginFailed,
         Self::NoCommits,
         Self::NoRecipe,
         Self::BuildFailed,
@@ -171,6 +174,7 @@ impl Code {
             Self::Busy => "busy",
             Self::Restarting => "restarting",
             Self::FetchFailed => "fetch-failed",
+            Self::LoginFailed => "login-failed",
             Self::NoCommits => "no-commits",
             Self::NoRecipe => "no-recipe",
             Self::BuildFailed => "build-failed",

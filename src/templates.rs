@@ -39,9 +39,8 @@ impl TemplateError {
     #[must_use]
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Unknown(_) => {
-                Problem::new(Code::UnknownTemplate, self.to_string()).with_hint("GET /templates lists them")
-            }
+            Self::Unknown(_) => Problem::new(Code::UnknownTemplate, self.to_string())
+                .with_hint("`podkeeper templates`, or GET /templates, lists them"),
             _ => Problem::new(Code::Internal, "the templates can't be read"),
         }
     }

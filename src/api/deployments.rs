@@ -93,6 +93,48 @@ pub struct PageOf {
     pub cursor: Option<String>,
 }
 
+/// A release that is kept.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Release {
+    /// Its number.
+    pub release: ReleaseNumber,
+    /// The commit of its image.
+    pub commit: Option<CommitId>,
+    /// The deployment that made it.
+    pub deployment: DeploymentId,
+    /// Why that was asked for: `push`, `hook`, `start`, `restart`, `env` or `rollback`.
+    pub cause: &'static str,
+    /// The release whose image it has, where it was not built.
+    pub from_release: Option<ReleaseNumber>,
+    /// When it was made.
+    #[schemars(with = "super::fields::Moment")]
+    pub created: Timestamp,
+}
+
+impl From<(store::Release, store::Deployment)> for Release {
+    fn from((release, deployment): (store::Release, store::Deployment)) -> Self {
+        Self {
+            release: release.number,
+            commit: release.commit,
+            deployment: deployment.id,
+            cause: deployment.cause.as_str(),
+            from_release: deployment.from_release,
+            created: release.created,
+        }
+    }
+}
+
+/// The releases that a service can go back to, newest first: as many as it keeps.
+#[derive(Debug, JsonSchema, Serialize)]
+pub struct Releases {
+    /// The releases.
+    pub releases: Vec<Release>,
+    /// The one with the traffic.
+    pub current: Option<ReleaseNumber>,
+    /// The one before it, which a rollback without a number goes to.
+    pub before: Option<ReleaseNumber>,
+}
+
 /// Which release to go back to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

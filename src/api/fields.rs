@@ -1,5 +1,6 @@
 //! Values that arrive as JSON, as a query or as a form: in the last two everything is text.
 
+use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
 
@@ -48,6 +49,13 @@ pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>,
         Value::String(text) => text.parse().map(Some).map_err(|_| D::Error::custom("a whole number is wanted")),
         _ => Err(D::Error::custom("a whole number is wanted")),
     }
+}
+
+/// A moment (RFC 3339).
+pub fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let wanted = |_| D::Error::custom("a moment is wanted, such as 2026-01-31T08:00:00Z");
+    text.map(|text| text.parse()).transpose().map_err(wanted)
 }
 
 /// A moment (RFC 3339), in the interface's description.

@@ -189,4 +189,6 @@ pub struct TerminalSession {
     pub began: Timestamp,
     /// How many watch it.
     pub viewers: usize,
+    /// Whether it is over, and only not cleared away yet.
+    pub ending: bool,
 }

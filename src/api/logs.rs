@@ -17,9 +17,11 @@ pub struct Logs {
     #[serde(default, deserialize_with = "super::fields::number")]
     pub lines: Option<u64>,
     /// Not before this moment (RFC 3339).
+    #[serde(default, deserialize_with = "super::fields::moment")]
     #[schemars(with = "Option<super::fields::Moment>")]
     pub since: Option<Timestamp>,
     /// Not after it.
+    #[serde(default, deserialize_with = "super::fields::moment")]
     #[schemars(with = "Option<super::fields::Moment>")]
     pub until: Option<Timestamp>,
     /// Beyond this line, in the direction.

@@ -8,5 +8,6 @@ pub mod fields;
 pub mod hooks;
 pub mod live;
 pub mod logs;
+pub mod registries;
 pub mod services;
 pub mod tokens;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::deployments::Deployment;
 use crate::names::{BranchName, CommitId, HostName, ReleaseNumber, ServiceName, VolumeName};
+use crate::problem::Code;
 use crate::services::status::{Condition, Figures as HostFigures, Status as HostStatus};
 use crate::services::{Availability, Removed as HostRemoved};
 use crate::store;
@@ -298,8 +300,38 @@ impl From<store::Settings> for Settings {
     }
 }
 
+/// What a setting takes, after its name.
+fn takes(field: &str) -> &'static str {
+    match field {
+        "container_port" => "must be from 1 to 65535",
+        "health_path" => "must be a path that begins with /",
+        "health_timeout" => "must be from 1 to 600 seconds",
+        "tcp" => "must be true or false",
+        "memory_mib" => "must be at least 16",
+        "cpu_percent" => "must be from 1 to 10000",
+        "domains" => "takes host names, at most 50",
+        "volumes" => "takes names with absolute paths that are not /, at most 50",
+        "keep" => "must be from 1 to 100",
+        _ => "can't be that",
+    }
+}
+
 impl Settings {
-    /// The settings as the store keeps them; the error is what is wrong with one.
+    /// The settings in an object's fields; the error names the one that is wrong.
+    pub fn read(fields: Map<String, Value>) -> Result<Self, (Code, String)> {
+        serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
+            let path = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
+            let error = error.into_inner().to_string();
+            match path.as_str() {
+                _ if error.starts_with("unknown field") => (Code::BadRequest, error),
+                // Which of them it is.
+                "domains" | "volumes" => (Code::InvalidSetting, format!("`{path}`: {error}")),
+                setting => (Code::InvalidSetting, format!("`{setting}` {}", takes(setting))),
+            }
+        })
+    }
+
+    /// The settings as the store keeps them; the error names the one that is wrong.
     pub fn check(self) -> Result<store::Settings, String> {
         let path = |path: &str| {
             path.starts_with('/')
@@ -308,30 +340,20 @@ impl Settings {
                 && path.bytes().all(|b| b.is_ascii_graphic())
         };
         let within = |value: Option<u64>, least: u64, most: u64| value.is_none_or(|v| (least..=most).contains(&v));
-        if self.container_port == Some(0) {
-            return Err("`container_port` must be from 1 to 65535".into());
-        }
-        if !self.health_path.as_deref().is_none_or(path) {
-            return Err("`health_path` must be a path that begins with /".into());
-        }
-        if !within(self.health_timeout.map(u64::from), 1, 600) {
-            return Err("`health_timeout` must be from 1 to 600 seconds".into());
-        }
-        if !within(self.memory_mib, 16, 1 << 24) {
-            return Err("`memory_mib` must be at least 16".into());
-        }
-        if !within(self.cpu_percent.map(u64::from), 1, 10_000) {
-            return Err("`cpu_percent` must be from 1 to 10000".into());
-        }
-        if !within(self.keep.map(u64::from), 1, 100) {
-            return Err("`keep` must be from 1 to 100".into());
-        }
-        if self.domains.len() > 50 || self.volumes.len() > 50 {
-            return Err("at most 50 domains and 50 volumes".into());
-        }
         // A colon would begin the mount's options.
-        if self.volumes.values().any(|to| !path(to) || to == "/" || to.contains([':', ',', '%', '"', '\''])) {
-            return Err("a volume is mounted at an absolute path that is not /".into());
+        let mounted = |to: &String| path(to) && to != "/" && !to.contains([':', ',', '%', '"', '\'']);
+        let good = [
+            ("container_port", self.container_port != Some(0)),
+            ("health_path", self.health_path.as_deref().is_none_or(path)),
+            ("health_timeout", within(self.health_timeout.map(u64::from), 1, 600)),
+            ("memory_mib", within(self.memory_mib, 16, 1 << 24)),
+            ("cpu_percent", within(self.cpu_percent.map(u64::from), 1, 10_000)),
+            ("domains", self.domains.len() <= 50),
+            ("volumes", self.volumes.len() <= 50 && self.volumes.values().all(mounted)),
+            ("keep", within(self.keep.map(u64::from), 1, 100)),
+        ];
+        if let Some((wrong, _)) = good.into_iter().find(|(_, is_good)| !is_good) {
+            return Err(format!("`{wrong}` {}", takes(wrong)));
         }
         let Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep } =
             self;
@@ -370,9 +392,9 @@ pub struct EnvChanges(pub BTreeMap<String, Option<super::auth::SecretText>>);
 impl<'de> Deserialize<'de> for EnvChanges {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let value = serde_json::Value::deserialize(deserializer)?;
+        let value = Value::deserialize(deserializer)?;
         let value = match value {
-            serde_json::Value::String(text) => {
+            Value::String(text) => {
                 serde_json::from_str(&text).map_err(|_| D::Error::custom("`env` must be a JSON object"))?
             }
             value => value,
@@ -398,6 +420,8 @@ pub struct Env {
 pub struct EnvUpdated {
     /// The keys that are set now.
     pub keys: Vec<String>,
+    /// Whether anything of it is another than before.
+    pub changed: bool,
 }
 
 /// A template.
@@ -441,6 +465,37 @@ pub struct DeployKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_setting_that_is_wrong_is_named() {
+        let wrong = |fields: Value| {
+            let Value::Object(fields) = fields else { panic!("{fields} is no object") };
+            let checked = Settings::read(fields).map_err(|(code, detail)| (code.as_str(), detail));
+            checked.and_then(|settings| settings.check().map_err(|detail| ("invalid-setting", detail))).map(|_| ())
+        };
+        for (fields, code, detail) in [
+            (json!({"container_port": 70_000}), "invalid-setting", "`container_port` must be from 1 to 65535"),
+            (json!({"container_port": 0}), "invalid-setting", "`container_port` must be from 1 to 65535"),
+            (json!({"health_path": "x"}), "invalid-setting", "`health_path` must be a path"),
+            (json!({"health_timeout": -1}), "invalid-setting", "`health_timeout` must be from 1 to 600"),
+            (json!({"tcp": "maybe"}), "invalid-setting", "`tcp` must be true or false"),
+            (json!({"keep": 3, "memory_mib": "much"}), "invalid-setting", "`memory_mib` must be at least 16"),
+            (json!({"memory_mib": 15}), "invalid-setting", "`memory_mib` must be at least 16"),
+            (json!({"cpu_percent": 10_001}), "invalid-setting", "`cpu_percent` must be"),
+            (json!({"domains": ["a.example", "a b"]}), "invalid-setting", "`domains`: `a b` is not a host name"),
+            (json!({"domains": vec!["a.example"; 51]}), "invalid-setting", "`domains` takes host names, at most 50"),
+            (json!({"volumes": {"Data": "/data"}}), "invalid-setting", "`volumes`: `Data` is not a volume name"),
+            (json!({"volumes": {"data": "/"}}), "invalid-setting", "`volumes` takes names with absolute paths"),
+            (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
+            (json!({"kept": 1}), "bad-request", "unknown field `kept`"),
+        ] {
+            let told = wrong(fields.clone()).expect_err(&fields.to_string());
+            assert!(told.0 == code && told.1.starts_with(detail), "{fields}: {told:?}");
+        }
+        let good = json!({"memory_mib": 16, "domains": ["a.example"], "volumes": {"data": "/data"}, "keep": null});
+        assert_eq!(wrong(good), Ok(()));
+    }
 
     #[test]
     fn a_password_is_masked() {

@@ -19,6 +19,7 @@ pub struct NewToken {
     /// The one service that it is for; none: all of the host.
     pub service: Option<String>,
     /// When it ends; none: when it is removed.
+    #[serde(default, deserialize_with = "super::fields::moment")]
     #[schemars(with = "Option<super::fields::Moment>")]
     pub expires: Option<Timestamp>,
 }

@@ -6,6 +6,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, ORIGIN};
 use http::{Method, Request};
 
 use super::site::{PLAIN, SECURE};
+use crate::problem::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -65,6 +66,16 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 impl Presented {
+    /// What whoever presents this is told where it identifies nobody. A program whose token has ended learns it.
+    #[must_use]
+    pub fn nobody(&self) -> Problem {
+        let detail = match self.authorization {
+            Some(_) => "you are not signed in: this host knows no such token, or it has ended",
+            None => "you are not signed in",
+        };
+        Problem::new(Code::NotSignedIn, detail)
+    }
+
     /// Reads the head of a request that came from `peer`.
     #[must_use]
     pub fn read<B>(request: &Request<B>, peer: Peer) -> Self {

@@ -46,7 +46,8 @@ impl Auth {
             tracing::info!(token = name, "token removed");
             Ok(())
         } else {
-            Err(Problem::new(Code::NotFound, "there is no token of this name"))
+            Err(Problem::new(Code::NotFound, "there is no token of this name")
+                .with_hint("`podkeeper token list`, or GET /credentials/tokens, lists them"))
         }
     }
 

@@ -17,10 +17,10 @@ use crate::units::{BuildOutcome, BuildUnit, UnitsError, UserManager};
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// Podman.
-    #[error("Podman can't do that")]
+    #[error(transparent)]
     Podman(#[from] PodmanError),
     /// systemd.
-    #[error("systemd can't do that")]
+    #[error(transparent)]
     Units(#[from] UnitsError),
     /// The build's folder.
     #[error("can't {what}")]

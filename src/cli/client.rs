@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, BodyStream, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use thiserror::Error;
@@ -19,6 +20,8 @@ use url::{Host, Url};
 
 /// How long the agent may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// A stream says every fifteen seconds that it lives, so silence for longer means that the agent is gone.
+const SILENCE: Duration = Duration::from_secs(45);
 /// The longest answer.
 const ANSWER: usize = 16 * 1024 * 1024;
 
@@ -183,7 +186,7 @@ impl Agent {
             Self::Local(socket) => {
                 let failed = |source| ClientError::Connect {
                     place: socket.display().to_string(),
-                    next: "run this as root, and see `systemctl status podkeeper`",
+                    next: "on the host run this as root, and see `systemctl status podkeeper`; elsewhere give --host",
                     source,
                 };
                 Ok(Box::new(UnixStream::connect(socket).await.map_err(failed)?))
@@ -219,6 +222,7 @@ impl Agent {
         method: Method,
         path: &str,
         accept: &str,
+        last: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, ClientError> {
         let line = self.connect().await?;
@@ -233,6 +237,9 @@ impl Agent {
         if let Some(authorization) = self.authorization() {
             request = request.header(header::AUTHORIZATION, authorization);
         }
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
         let request = request
             .body(Full::new(Bytes::from(body.map_or_else(String::new, Value::to_string))))
             .map_err(|_| ClientError::Broken)?;
@@ -246,22 +253,41 @@ impl Agent {
 
     /// One call; null where the answer has no body.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
-        let answer = self.ask(method, path, "application/json", body).await?;
+        let answer = self.ask(method, path, "application/json", None, body).await?;
         whole(answer).await
     }
 
-    /// An answer that goes on.
-    pub async fn stream(
+    /// Server-sent events, those behind the one that came last.
+    pub async fn events(
         &self,
         path: &str,
-        accept: &str,
+        last: Option<&str>,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + use<>, ClientError> {
-        let answer = self.ask(Method::GET, path, accept, None).await?;
-        Ok(BodyStream::new(answer.into_body()).map(|frame| {
-            let frame = frame.map_err(|_| ClientError::Broken)?;
-            Ok(frame.into_data().unwrap_or_default())
-        }))
+        let answer = self.ask(Method::GET, path, "text/event-stream", last, None).await?;
+        Ok(pieces(
+            SILENCE,
+            BodyStream::new(answer.into_body()).map(|frame| match frame {
+                Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+                Err(_) => Err(ClientError::Broken),
+            }),
+        ))
     }
+}
+
+/// The pieces of an answer that goes on. One that is silent for too long is broken: nothing tells when a connection is
+/// gone while this machine slept.
+fn pieces<S>(silence: Duration, stream: S) -> impl Stream<Item = Result<Bytes, ClientError>> + use<S>
+where
+    S: Stream<Item = Result<Bytes, ClientError>>,
+{
+    futures_util::stream::unfold(Some(Box::pin(stream)), move |stream| async move {
+        let mut stream = stream?;
+        match tokio::time::timeout(silence, stream.next()).await {
+            Ok(Some(piece)) => Some((piece, Some(stream))),
+            Ok(None) => None,
+            Err(_) => Some((Err(ClientError::Broken), None)),
+        }
+    })
 }
 
 /// Runs `work` to its end.
@@ -271,14 +297,42 @@ pub fn block_on<T>(
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
+/// What means nothing in a part of an address stays as it is (RFC 3986, `pchar`), so that a name stands in the audit log
+/// as it is written.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~').remove(b'.').remove(b':');
+
 /// `text` as one part of a path, or one value of a query.
 pub fn segment(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    // Dots alone mean this folder, or the one above.
+    if text.bytes().all(|byte| byte == b'.') {
+        return text.replace('.', "%2E");
+    }
+    utf8_percent_encode(text, ENCODED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_is_silent_is_broken_and_one_that_says_that_it_lives_is_not() {
+        let alive = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            Some((Ok(Bytes::from_static(b":\n\n")), ()))
+        });
+        let mut told =
+            std::pin::pin!(pieces(Duration::from_millis(500), alive.take(50).chain(futures_util::stream::pending())));
+        for _ in 0..50 {
+            assert!(matches!(told.next().await, Some(Ok(_))));
+        }
+        assert!(matches!(told.next().await, Some(Err(ClientError::Broken))));
+    }
+
+    #[test]
+    fn a_part_of_a_path_is_one_part() {
+        let parts = ["my-app", "..", "a/b?c", "2026-01-02T00:00:00+01:00", "example.org:5000"].map(segment);
+        assert_eq!(parts, ["my-app", "%2E%2E", "a%2Fb%3Fc", "2026-01-02T00:00:00%2B01:00", "example.org:5000"]);
+    }
 
     #[test]
     fn a_token_goes_nowhere_in_the_clear() {

@@ -8,7 +8,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::User;
 use serde::Serialize;
 
-use super::client::{Agent, block_on};
+use super::client::{Agent, ClientError, block_on};
 use crate::config::Config;
 use crate::names::IdRange;
 
@@ -18,6 +18,8 @@ const USER: &str = "podkeeper";
 const PODMAN: (u32, u32) = (5, 3);
 /// Less free disk than this is worth a word, in MiB.
 const FREE: u64 = 1024;
+/// Room for fewer files than this, too: an image has some thousands.
+const FILES: u64 = 20_000;
 /// What the package sets for the user's manager, in lines a second.
 const BURST: u64 = 100_000;
 
@@ -66,6 +68,7 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::
             findings.push(lingering());
             findings.push(user_bus(uid));
             findings.push(podman_socket(uid));
+            findings.push(routes(&config.paths.routes, uid));
             findings.push(journal_limits(uid));
         }
     }
@@ -160,19 +163,41 @@ fn user_bus(uid: u32) -> Finding {
     {
         good("user manager", "its bus answers")
     } else {
-        let next = format!("systemctl start user@{uid}; apt install dbus-user-session, where that is missing");
+        let restart = format!("systemctl restart user-runtime-dir@{uid} user@{uid}");
+        let next = format!("{restart}; apt install dbus-user-session, where that is missing");
         wrong("user manager", Level::Bad, format!("{path} does not answer"), next)
     }
 }
 
+/// systemd holds the socket, and starts who answers there.
 fn podman_socket(uid: u32) -> Finding {
     let path = format!("/run/user/{uid}/podman/podman.sock");
-    if std::os::unix::net::UnixStream::connect(&path).is_ok() || (is_socket(&path) && !nix::unistd::geteuid().is_root())
-    {
-        good("podman socket", "it answers")
-    } else {
-        let next = format!("systemctl --user -M {USER}@ enable --now podman.socket");
-        wrong("podman socket", Level::Bad, format!("{path} does not answer"), next)
+    let podman = Agent::Local(path.clone().into());
+    match block_on(async { Ok(podman.call(http::Method::GET, "/version", None).await) }) {
+        Ok(Ok(_)) => good("podman socket", "it answers"),
+        Ok(Err(error)) if !matches!(error, ClientError::Connect { .. }) => {
+            let next = format!("journalctl -n 20 _UID={uid} _SYSTEMD_USER_UNIT=podman.service tells why");
+            wrong("podman socket", Level::Bad, format!("{path} is there, and Podman does not answer"), next)
+        }
+        _ if is_socket(&path) && !nix::unistd::geteuid().is_root() => good("podman socket", "it is there"),
+        _ => {
+            let next = format!("systemctl --user -M {USER}@ enable --now podman.socket");
+            wrong("podman socket", Level::Bad, format!("{path} does not answer"), next)
+        }
+    }
+}
+
+/// The agent writes the routing table, and the proxy, which is another user, reads it.
+fn routes(folder: &Path, uid: u32) -> Finding {
+    use std::os::unix::fs::MetadataExt;
+    // The agent keeps the folder that was there when it started.
+    let next = "systemd-tmpfiles --create podkeeper.conf && systemctl restart podkeeper";
+    let bad = |detail: String| wrong("routes", Level::Bad, detail, next);
+    match std::fs::metadata(folder) {
+        Err(error) => bad(format!("{} can't be looked at: {error}", folder.display())),
+        Ok(found) if found.uid() != uid => bad(format!("{} is not {USER}'s, which can't change it", folder.display())),
+        Ok(found) if found.mode() & 0o5 != 0o5 => bad(format!("the proxy can't read {}", folder.display())),
+        Ok(_) => good("routes", "the agent writes them, and the proxy reads them"),
     }
 }
 
@@ -203,30 +228,50 @@ fn journal_kept() -> Finding {
     }
 }
 
+fn is_enabled(unit: &str) -> bool {
+    output("systemctl", &["is-enabled", "--", unit]).is_some_and(|state| state == "enabled")
+}
+
 fn proxy() -> Finding {
     let state = output("systemctl", &["is-active", "--", "podkeeper-proxy.service"]).unwrap_or_default();
-    if state == "active" {
-        good("proxy", "Caddy runs")
-    } else {
-        wrong(
+    if state != "active" {
+        return wrong(
             "proxy",
             Level::Bad,
             format!("podkeeper-proxy.service is {state}"),
             "systemctl enable --now podkeeper-proxy; journalctl -u podkeeper-proxy tells why",
-        )
+        );
     }
+    if !is_enabled("podkeeper-proxy.service") {
+        let detail = "Caddy runs, and will not after a reboot";
+        return wrong("proxy", Level::Warn, detail, "systemctl enable podkeeper-proxy");
+    }
+    if is_enabled("caddy.service") {
+        let detail = "Caddy runs, and after a reboot Debian's caddy.service will in its place";
+        return wrong("proxy", Level::Warn, detail, "systemctl disable caddy");
+    }
+    good("proxy", "Caddy runs")
 }
 
 fn agent(config: &Config) -> Finding {
+    let gone = |error: &dyn std::error::Error| {
+        let next = "systemctl restart podkeeper; journalctl -u podkeeper tells why";
+        wrong("agent", Level::Bad, error.to_string(), next)
+    };
     let agent = Agent::Local(config.listen.local.clone());
-    match block_on(async { Ok(agent.call(http::Method::GET, "/readyz", None).await?) }) {
-        Ok(_) => good("agent", "it is ready"),
-        Err(error) => wrong(
-            "agent",
-            Level::Bad,
-            error.to_string(),
-            "systemctl restart podkeeper; journalctl -u podkeeper tells why",
-        ),
+    match block_on(async { Ok(agent.call(http::Method::GET, "/readyz", None).await) }) {
+        Ok(Ok(_)) if is_enabled("podkeeper.service") => good("agent", "it is ready"),
+        Ok(Ok(_)) => {
+            let detail = "it is ready, and will not be after a reboot";
+            wrong("agent", Level::Warn, detail, "systemctl enable podkeeper")
+        }
+        // It runs, and tells what it waits for.
+        Ok(Err(error @ ClientError::Refused { .. })) => {
+            let next = "what stands above, if anything does; journalctl -u podkeeper tells why";
+            wrong("agent", Level::Bad, error.to_string(), next)
+        }
+        Ok(Err(ref error)) => gone(error),
+        Err(ref error) => gone(error.as_ref()),
     }
 }
 
@@ -234,7 +279,12 @@ fn disk(state: &Path) -> Finding {
     match statvfs(state) {
         Ok(stat) => {
             let free = stat.blocks_available().saturating_mul(stat.fragment_size()) / (1024 * 1024);
-            if free >= FREE {
+            // Some file systems count none.
+            let files = Some(stat.files_available()).filter(|_| stat.files() > 0);
+            if let Some(files) = files.filter(|files| *files < FILES) {
+                let next = "remove services that nobody uses, or lower `services.keep`";
+                wrong("disk", Level::Warn, format!("only {files} more files can be made"), next)
+            } else if free >= FREE {
                 good("disk", format!("{free} MiB are free"))
             } else {
                 let next = "remove services that nobody uses, or lower `services.keep`";

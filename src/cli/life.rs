@@ -1,24 +1,64 @@
 //! `create`, `templates`, `stop` and `remove`.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use http::Method;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::Outcome;
 use super::client::{Agent, segment};
 use super::show::{Cell, cell, clean, colours, table};
+use super::{Failure, Outcome, input};
+use crate::git::RepoUri;
+
+/// What is made.
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// What it shall be called: it answers at NAME.localhost, or as the configuration says
+    name: String,
+    /// What its repository begins with; `podkeeper templates` lists them
+    #[arg(long, default_value = "empty", conflicts_with = "from")]
+    template: String,
+    /// A repository elsewhere instead, such as `https://example.org/site.git`; `podkeeper deploy` fetches and builds it
+    #[arg(long, value_name = "URI")]
+    from: Option<String>,
+    /// A file with the password or token that reads it; - is standard input
+    #[arg(long, value_name = "FILE", requires = "from")]
+    password_file: Option<PathBuf>,
+    /// The branch that is built
+    #[arg(long)]
+    branch: Option<String>,
+}
+
+/// The address of the repository elsewhere with its password, which must not have come by the command line.
+fn external(name: &str, uri: &str, password: Option<&Path>) -> Result<SecretString, Failure> {
+    let (uri, typed) = RepoUri::parse(uri)?;
+    if typed.is_some() {
+        return Err(format!(
+            "others can read a command line, and so the password in it; nothing is made\n\
+             next: podkeeper create {name} --from {uri} --password-file FILE, where - is standard input"
+        )
+        .into());
+    }
+    match password {
+        Some(file) => Ok(uri.with_password(&input::secret(file, "password")?)?),
+        None => Ok(uri.to_string().into()),
+    }
+}
 
 /// `podkeeper create`
-pub async fn create(
-    agent: &Agent,
-    name: &str,
-    (source, value): (&str, String),
-    branch: Option<String>,
-    json: bool,
-) -> Outcome {
-    let mut body = json!({ source: value });
+pub async fn create(agent: &Agent, new: New, json: bool) -> Outcome {
+    let New { name, template, from, password_file, branch } = new;
+    let name = name.as_str();
+    let (source, mut body) = match from {
+        Some(uri) => {
+            let uri = external(name, &uri, password_file.as_deref())?;
+            ("external", json!({ "external": uri.expose_secret() }))
+        }
+        None => ("template", json!({ "template": template })),
+    };
     if let Some(branch) = branch {
         body["branch"] = branch.into();
     }
@@ -29,14 +69,30 @@ pub async fn create(
         return Ok(ExitCode::SUCCESS);
     }
     let text = |key: &str| clean(service[key].as_str().unwrap_or_default());
-    if source == "external" {
-        writeln!(out, "{name} is made. Build and start it: podkeeper deploy {name}")?;
-        return Ok(ExitCode::SUCCESS);
+    const PASSWORD: &str = "with a token (podkeeper token create --name NAME) as the password";
+    let (url, push_url, branch) = (text("url"), text("push_url"), text("branch"));
+    match (source, service["source"]["template"].as_str()) {
+        ("external", _) => {
+            let uri = clean(service["source"]["uri"].as_str().unwrap_or_default());
+            if uri.starts_with("ssh://") && password_file.is_none() {
+                writeln!(out, "{name} is made. Let it read its repository, by this key: podkeeper deploy-key {name}")?;
+                writeln!(out, "Then build and start it: podkeeper deploy {name}")?;
+            } else {
+                writeln!(out, "{name} is made. Build and start it: podkeeper deploy {name}")?;
+            }
+            writeln!(out, "So that pushes to {branch} do, give the forge's webhook this address and key:")?;
+            writeln!(out, "  {}\n  {}", text("hook_url"), text("hook_key"))?;
+        }
+        (_, Some("empty")) => {
+            writeln!(out, "{name} is made. Push to it, {PASSWORD}:")?;
+            writeln!(out, "  git push {push_url} HEAD:{branch}")?;
+        }
+        _ => {
+            writeln!(out, "{name} is made. Clone it, {PASSWORD}, and push what you change; or run it as it is:")?;
+            writeln!(out, "  git clone {push_url}\n  podkeeper deploy {name}")?;
+        }
     }
-    let branch = text("branch");
-    writeln!(out, "{name} is made. Push to it, with a token (podkeeper token create --name NAME) as the password:")?;
-    writeln!(out, "  git push {} HEAD:{branch}", text("push_url"))?;
-    writeln!(out, "It will answer at {}", text("url"))?;
+    writeln!(out, "It will answer at {url}")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,11 +1,22 @@
 //! The command line.
 
+mod audit;
 mod client;
+mod deploy;
+mod deployments;
 mod doctor;
 mod enroll;
+mod env;
+mod events;
+mod hook;
+mod input;
 mod life;
 mod logs;
+mod moments;
+mod pages;
+mod registry;
 mod services;
+mod settings;
 mod shell;
 mod show;
 mod socket;
@@ -18,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 
 use client::Agent;
 use verbs::Verb;
@@ -28,6 +39,9 @@ use crate::names::SessionId;
 use crate::problem::chain;
 use crate::{agent, git, terminal};
 
+/// What every command takes stands apart from its own options.
+const GLOBAL: &str = "Options of every command";
+
 /// Makes one Linux server a place where `git push` runs a service
 ///
 /// On the host itself the commands talk to the agent's socket, as root or as one of the group podkeeper. From another
@@ -36,16 +50,16 @@ use crate::{agent, git, terminal};
 #[command(name = "podkeeper", version, propagate_version = true)]
 struct Arguments {
     /// The configuration
-    #[arg(long, global = true, value_name = "FILE", env = "PODKEEPER_CONFIG", default_value = DEFAULT_PATH)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", env = "PODKEEPER_CONFIG", default_value = DEFAULT_PATH)]
     config: PathBuf,
     /// The agent of another machine, such as `https://podkeeper.example.com`
-    #[arg(long, global = true, value_name = "URL", env = "PODKEEPER_HOST")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "URL", env = "PODKEEPER_HOST")]
     host: Option<String>,
     /// A file with the token for --host; without it the token is in PODKEEPER_TOKEN
-    #[arg(long, global = true, value_name = "FILE", env = "PODKEEPER_TOKEN_FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", env = "PODKEEPER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     /// Print JSON: one object, or one a line where there is no end
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -65,9 +79,12 @@ enum Command {
     /// API tokens: for signing in, for git, and for programs
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Logins at image registries, for the private images that builds begin with
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
     /// Who did what on this host
     #[command(subcommand)]
-    Audit(AuditCommand),
+    Audit(audit::AuditCommand),
     /// Tell what is wrong with this host, and the next step
     Doctor,
     /// Print what completes these commands in a shell
@@ -82,9 +99,9 @@ enum Command {
         /// The folder
         folder: PathBuf,
     },
-    /// What git runs after a push
-    #[command(subcommand, hide = true)]
-    Hook(HookCommand),
+    /// What git runs after a push: tell the agent what it has moved
+    #[command(hide = true)]
+    PostReceive,
     /// What ends the processes of terminal sessions
     #[command(hide = true)]
     Reap {
@@ -122,7 +139,7 @@ enum TokenCommand {
         #[arg(long)]
         service: Option<String>,
         /// When it ends: in so long, such as 90d, or on a day, such as 2027-06-30
-        #[arg(long, value_name = "WHEN", value_parser = moment)]
+        #[arg(long, value_name = "WHEN", value_parser = moments::future)]
         expires: Option<Timestamp>,
     },
     /// List the tokens
@@ -134,19 +151,8 @@ enum TokenCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// Tell whether a row of the audit log is missing or was changed
-    Verify,
-}
-
-#[derive(Debug, Subcommand)]
-enum HookCommand {
-    /// Tell the agent what a push has moved
-    PostReceive,
-}
-
-type Outcome = Result<ExitCode, Box<dyn std::error::Error>>;
+type Failure = Box<dyn std::error::Error>;
+type Outcome = Result<ExitCode, Failure>;
 
 /// Runs the command line.
 #[must_use]
@@ -169,7 +175,7 @@ fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
 
 fn carry_out(arguments: Arguments) -> Outcome {
     let json = arguments.json;
-    let find = || -> Result<Agent, Box<dyn std::error::Error>> {
+    let find = || -> Result<Agent, Failure> {
         let local = match arguments.host {
             Some(_) => PathBuf::new(),
             None => Config::load(&arguments.config, true)?.listen.local,
@@ -188,13 +194,17 @@ fn carry_out(arguments: Arguments) -> Outcome {
         Command::Enroll => client::block_on(enroll::run(&find()?, json))?,
         Command::Ask(verb) => return client::block_on(verb.run(&find()?, json)),
         Command::Token(command) => client::block_on(token(&find()?, command, json))?,
-        Command::Audit(AuditCommand::Verify) => return client::block_on(audit_verify(&find()?, json)),
+        Command::Registry(command) => return client::block_on(command.run(&find()?, json)),
+        Command::Audit(command) => return client::block_on(audit::run(&find()?, command, json)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "podkeeper", &mut std::io::stdout());
         }
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), folder)?,
+        Command::Doctor if arguments.host.is_some() => {
+            return Err("doctor looks at the machine that it runs on\nnext: run it on the host, without --host".into());
+        }
         Command::Doctor => return doctor::run(&Config::load(&arguments.config, true)?, json),
-        Command::Hook(HookCommand::PostReceive) => git::hook::run()?,
+        Command::PostReceive => git::hook::run()?,
         Command::Reap { sessions } => {
             let left = terminal::reap(&sessions);
             if left > 0 {
@@ -206,7 +216,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn token(agent: &Agent, command: TokenCommand, json: bool) -> Result<(), Box<dyn std::error::Error>> {
+async fn token(agent: &Agent, command: TokenCommand, json: bool) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     match command {
         TokenCommand::Create { name, scope, service, expires } => {
@@ -221,12 +231,18 @@ async fn token(agent: &Agent, command: TokenCommand, json: bool) -> Result<(), B
                 writeln!(out, "{answer}")?;
                 return Ok(());
             }
-            for token in answer["tokens"].as_array().into_iter().flatten() {
-                let text = |key: &str, none| token[key].as_str().unwrap_or(none).to_owned();
-                let (name, scope, service) = (text("name", ""), text("scope", ""), text("service", "all services"));
-                let (ends, used) = (text("expires", "never"), text("last_used", "never"));
-                writeln!(out, "{name}\t{scope}\t{service}\tends {ends}\tlast used {used}")?;
-            }
+            let now = Timestamp::now();
+            let row = |token: &serde_json::Value| {
+                vec![
+                    show::cell(&token["name"]),
+                    show::cell(&token["scope"]),
+                    show::cell(&token["service"]),
+                    show::cell(&token["expires"]),
+                    show::ago(&token["last_used"], now),
+                ]
+            };
+            let rows: Vec<_> = answer["tokens"].as_array().into_iter().flatten().map(row).collect();
+            show::table(&mut out, &["NAME", "SCOPE", "SERVICE", "ENDS", "USED"], &rows, show::colours())?;
         }
         TokenCommand::Remove { name } => {
             let path = format!("/credentials/tokens/{}", client::segment(&name));
@@ -234,47 +250,4 @@ async fn token(agent: &Agent, command: TokenCommand, json: bool) -> Result<(), B
         }
     }
     Ok(())
-}
-
-/// A length of time from now on, or a day, at whose beginning (UTC) it is.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(span) = text.parse::<Span>() {
-        let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-        return Timestamp::now().checked_add(length).map_err(|error| error.to_string());
-    }
-    let day = || format!("{text}T00:00:00Z").parse();
-    text.parse().or_else(|_| day()).map_err(|_| "neither a length of time, such as 90d, nor a day".to_owned())
-}
-
-async fn audit_verify(agent: &Agent, json: bool) -> Outcome {
-    let answer = agent.call(http::Method::GET, "/audit/verify", None).await?;
-    let whole = answer["whole"] == true;
-    if json {
-        writeln!(std::io::stdout(), "{answer}")?;
-        return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-    if whole {
-        let head = answer["head"].as_str().unwrap_or("none");
-        writeln!(std::io::stdout(), "the audit log is whole: {} rows, the last hash is {head}", answer["rows"])?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    writeln!(std::io::stderr(), "podkeeper: the audit log was changed at row {}", answer["broken_at"])?;
-    Ok(ExitCode::FAILURE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn when_a_token_ends() {
-        let now = Timestamp::now();
-        let hours = |text: &str| moment(text).unwrap().duration_since(now).as_secs() / 3600;
-        assert_eq!((hours("90d"), hours("12h"), hours("2 weeks")), (2160, 12, 336));
-        assert_eq!(moment("2040-06-30").unwrap().to_string(), "2040-06-30T00:00:00Z");
-        assert!(moment("2040-06-30T12:00:00+02:00").is_ok());
-        for bad in ["", "soon", "90", "2040-13-01", "1 year"] {
-            assert!(moment(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
@@ -14,12 +15,17 @@ use tokio::sync::mpsc;
 use super::Outcome;
 use super::client::{Agent, ClientError};
 use super::show::{Cell, Paint, ago, cell, colours, table};
-use super::socket::{Event, Socket};
+use super::socket::{Event, Said, Socket};
+use crate::names::SessionId;
 
 /// Ctrl-], which leaves a session without ending it, as telnet has it.
 const LEAVE: u8 = 0x1d;
 /// What is typed at once, at most.
 const INPUT: usize = 16 * 1024;
+/// How long until what the program had no room for is sent again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How often the end of what a pipe holds is typed.
+const END: Duration = Duration::from_secs(1);
 
 /// Which session.
 #[derive(Debug, clap::Args)]
@@ -31,13 +37,13 @@ pub struct Which {
     name: Option<String>,
     /// Go on with this session
     #[arg(long, value_name = "SESSION", conflicts_with_all = ["service", "name"])]
-    attach: Option<String>,
+    attach: Option<SessionId>,
     /// List the sessions
     #[arg(long, conflicts_with_all = ["service", "name", "attach"])]
     list: bool,
     /// End this session
     #[arg(long, value_name = "SESSION", conflicts_with_all = ["service", "name", "attach", "list"])]
-    close: Option<String>,
+    close: Option<SessionId>,
 }
 
 /// This terminal, raw for as long as this lives.
@@ -83,7 +89,7 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
     }
     let (cols, rows) = size();
     let attached = match &which.attach {
-        Some(session) => Some(session.clone()),
+        Some(session) => Some(session.to_string()),
         None => named(&mut socket, which).await?,
     };
     let session = match attached {
@@ -130,7 +136,9 @@ async fn named(socket: &mut Socket, which: &Which) -> Result<Option<String>, Cli
     let all = socket.ask("list", &json!({})).await?;
     let mut sessions = all["sessions"].as_array().into_iter().flatten();
     let found = sessions.find(|session| {
-        session["name"].as_str() == Some(name) && session["service"].as_str() == which.service.as_deref()
+        session["name"].as_str() == Some(name)
+            && session["ending"] != true
+            && session["service"].as_str() == which.service.as_deref()
     });
     Ok(found.and_then(|session| session["session"].as_str().map(str::to_owned)))
 }
@@ -153,7 +161,7 @@ async fn list(socket: &mut Socket, json: bool) -> Outcome {
             cell(&session["name"]),
             place(&session["service"]),
             ago(&session["began"], now),
-            cell(&session["viewers"]),
+            if session["ending"] == true { ("ending".to_owned(), Paint::Dim) } else { cell(&session["viewers"]) },
         ]
     };
     let rows: Vec<Vec<Cell>> = answer["sessions"].as_array().into_iter().flatten().map(row).collect();
@@ -175,32 +183,49 @@ fn typed() -> mpsc::Receiver<Bytes> {
     receiver
 }
 
-/// Carries what is typed and shown until the session ends or is left.
+/// Carries what is typed and shown until the session ends or is left. What comes from a pipe goes on when the program has
+/// room for it; whoever types sees what becomes of it.
 async fn stay(socket: &mut Socket, id: &str) -> Result<Left, Box<dyn std::error::Error>> {
     let mut typed = typed();
     let mut resized = signal(SignalKind::window_change())?;
     let on_terminal = std::io::stdin().is_terminal();
-    let mut typing = true;
+    let (mut typing, mut last) = (true, b'\n');
     let mut shown = 0;
+    let mut unanswered: Option<(u64, Bytes)> = None;
+    let mut ending = tokio::time::interval(END);
     loop {
         tokio::select! {
-            event = socket.event() => match event {
-                Ok(Some(event)) => if let Some(left) = show(socket, id, &mut shown, event).await? {
+            said = socket.said() => match said {
+                Ok(Some(Said::Event(event))) => if let Some(left) = show(socket, id, &mut shown, event).await? {
                     return Ok(left);
+                },
+                Ok(Some(Said::Answer(number, answer))) => match unanswered.take() {
+                    // The program has not read what came before.
+                    Some((to, bytes)) if to == number && answer["problem"] == "conflict" => {
+                        tokio::time::sleep(AGAIN).await;
+                        let number = socket.emit_binary("input", json!({ "session": id }), bytes.clone()).await?;
+                        unanswered = Some((number, bytes));
+                    }
+                    waiting => unanswered = waiting.filter(|(to, _)| *to != number),
                 },
                 Ok(None) | Err(_) => return Ok(Left::Lost),
             },
-            bytes = typed.recv(), if typing => match bytes {
-                // Ctrl-D, which a program reads as the end.
-                None => {
-                    typing = false;
-                    socket.emit_binary("input", json!({ "session": id }), Bytes::from_static(b"\x04")).await?;
-                }
+            // Ctrl-D, which a program reads as the end, but only where a line begins, and only once it reads a terminal:
+            // a shell that is about to begin loses it.
+            _ = ending.tick(), if !typing => {
+                let end = if last == b'\n' { &b"\x04"[..] } else { b"\n\x04" };
+                last = b'\n';
+                socket.emit_binary("input", json!({ "session": id }), Bytes::from_static(end)).await?;
+            }
+            bytes = typed.recv(), if typing && (on_terminal || unanswered.is_none()) => match bytes {
+                None => typing = false,
                 Some(bytes) => {
                     let leave = bytes.iter().position(|byte| on_terminal && *byte == LEAVE);
                     let before = bytes.slice(..leave.unwrap_or(bytes.len()));
-                    if !before.is_empty() {
-                        socket.emit_binary("input", json!({ "session": id }), before).await?;
+                    if let Some(byte) = before.last() {
+                        last = *byte;
+                        let number = socket.emit_binary("input", json!({ "session": id }), before.clone()).await?;
+                        unanswered = (!on_terminal).then_some((number, before));
                     }
                     if leave.is_some() {
                         return Ok(Left::Detached);

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 /// A colour of the terminal's own palette (ECMA-48, SGR).
@@ -73,20 +73,52 @@ pub fn cell(value: &Value) -> Cell {
     (text, Paint::Plain)
 }
 
-/// How long ago a moment was, as a person says it.
+/// The same, where nothing needs no sign.
+#[must_use]
+pub fn or_nothing(value: &Value) -> Cell {
+    if value.is_null() { (String::new(), Paint::Plain) } else { cell(value) }
+}
+
+/// The state of a service or a deployment.
+#[must_use]
+pub fn state(value: &Value) -> Cell {
+    let text = value["state"].as_str().unwrap_or("-");
+    (text.to_owned(), Paint::of(text))
+}
+
+/// As much of a commit's id as a person compares.
+#[must_use]
+pub fn commit(value: &Value) -> Cell {
+    let (text, paint) = cell(value);
+    (text.chars().take(10).collect(), paint)
+}
+
+/// A moment to the second, in UTC.
+#[must_use]
+pub fn second(value: &Value) -> String {
+    let time = value.as_str().unwrap_or_default();
+    format!("{}Z", time.get(..19).unwrap_or(time))
+}
+
+/// A length of time, as a person says it.
+#[must_use]
+pub fn length(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// How long ago a moment was.
 #[must_use]
 pub fn ago(value: &Value, now: Timestamp) -> Cell {
     let Some(then) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
         return ("-".into(), Paint::Dim);
     };
-    let seconds = now.duration_since(then).as_secs().max(0);
-    let text = match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..86_400 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    };
-    (text, Paint::Plain)
+    (length(now.duration_since(then)), Paint::Plain)
 }
 
 /// Prints rows below their headings, each column as wide as it must be.
@@ -105,7 +137,7 @@ pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colour
                 line.push_str(&" ".repeat(widths[column] - text.chars().count() + 2));
             }
         }
-        writeln!(out, "{line}")?;
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }
@@ -127,6 +159,9 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(false), "NAME  STATE\nblog  running\na     -\n");
+        let mut out = Vec::new();
+        table(&mut out, &["NAME", "WHY"], &[vec![cell(&json!("a")), or_nothing(&Value::Null)]], false).unwrap();
+        assert_eq!(out, b"NAME  WHY\na\n");
         assert!(shown(true).contains("blog  \x1b[32mrunning\x1b[m\n"));
         assert_eq!(cell(&json!("a\x1b[31m")).0, "a\u{fffd}[31m");
     }

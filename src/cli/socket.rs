@@ -34,6 +34,15 @@ pub struct Event {
     pub binary: Vec<Bytes>,
 }
 
+/// What comes on a connection.
+#[derive(Debug)]
+pub enum Said {
+    /// An event.
+    Event(Event),
+    /// The answer to the event that was sent under this number.
+    Answer(u64, Value),
+}
+
 /// A connection to one namespace.
 pub struct Socket {
     stream: WebSocketStream<Box<dyn Line>>,
@@ -89,11 +98,13 @@ impl Socket {
         self.send(format!("42{},{}", self.namespace, json!([event, data]))).await
     }
 
-    /// The same with `bytes` as the field `data`.
-    pub async fn emit_binary(&mut self, event: &str, mut data: Value, bytes: Bytes) -> Result<(), ClientError> {
+    /// Sends an event with `bytes` as the field `data`; the number under which it is answered.
+    pub async fn emit_binary(&mut self, event: &str, mut data: Value, bytes: Bytes) -> Result<u64, ClientError> {
+        self.asked += 1;
         data["data"] = json!({ "_placeholder": true, "num": 0 });
-        self.send(format!("451-{},{}", self.namespace, json!([event, data]))).await?;
-        self.stream.send(Message::binary(bytes)).await.map_err(|_| ClientError::Broken)
+        self.send(format!("451-{},{}{}", self.namespace, self.asked, json!([event, data]))).await?;
+        self.stream.send(Message::binary(bytes)).await.map_err(|_| ClientError::Broken)?;
+        Ok(self.asked)
     }
 
     /// Sends an event and waits for its answer.
@@ -116,12 +127,25 @@ impl Socket {
 
     /// The next event; none once the agent has closed the connection.
     pub async fn event(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            match self.said().await? {
+                Some(Said::Event(event)) => return Ok(Some(event)),
+                Some(Said::Answer(..)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next event or answer; none once the agent has closed the connection. Whoever drops this while it waits loses
+    /// nothing.
+    pub async fn said(&mut self) -> Result<Option<Said>, ClientError> {
         if let Some(event) = self.events.pop_front() {
-            return Ok(Some(event));
+            return Ok(Some(Said::Event(event)));
         }
         loop {
             match self.packet().await? {
-                Packet::Event(event) => return Ok(Some(event)),
+                Packet::Event(event) => return Ok(Some(Said::Event(event))),
+                Packet::Answer(to, answer) => return Ok(Some(Said::Answer(to, answer))),
                 Packet::Closed => return Ok(None),
                 _ => {}
             }

@@ -1,16 +1,15 @@
 //! The commands that ask the agent, here or on another machine.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 
 use super::client::Agent;
-use super::{Outcome, life, logs, services, shell};
+use super::deploy::Waiting;
+use super::{Outcome, deploy, deployments, env, hook, life, logs, services, settings, shell};
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// List the services
+    /// List the services, with how each one's last deployment went
     Ps,
     /// Tell how the services are
     Status {
@@ -20,27 +19,16 @@ pub enum Verb {
         #[arg(short, long)]
         watch: bool,
     },
-    /// Make a service, and print the address that its repository is pushed to
-    Create {
-        /// What it shall be called: it answers at NAME.localhost, or as the configuration says
-        name: String,
-        /// What its repository begins with; `podkeeper templates` lists them
-        #[arg(long, default_value = "empty", conflicts_with = "from")]
-        template: String,
-        /// A repository elsewhere instead, such as `https://example.org/site.git`; `podkeeper deploy` fetches and builds it
-        #[arg(long, value_name = "URI")]
-        from: Option<String>,
-        /// The branch that is built
-        #[arg(long)]
-        branch: Option<String>,
-    },
+    /// Make a service, and print what to do next: where to push, or what a forge's webhook takes
+    Create(life::New),
     /// List the templates
     Templates,
-    /// Print a service's log lines
+    /// Print a service's log lines, each with its time in UTC
     Logs(logs::Lines),
     /// A terminal: in a service's container, or in a container of its own. Ctrl-] leaves it without ending it
     Shell(shell::Which),
     /// Build the newest commit of a service and start it, and show how it goes
+    #[command(visible_alias = "start")]
     Deploy {
         /// The service
         name: String,
@@ -50,16 +38,25 @@ pub enum Verb {
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Start a service anew beside what runs, without a build; the same as `deploy --quick`
+    Restart {
+        /// The service
+        name: String,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
     /// Bring an earlier release back, with its environment
     Rollback {
         /// The service
         name: String,
-        /// The release; without it the one before
+        /// The release; without it the one before, and called again the one before that
         release: Option<u32>,
         #[command(flatten)]
         waiting: Waiting,
     },
-    /// Stop a service; it stays stopped over a reboot
+    /// List a service's deployments, the newest first, and which releases a rollback may name
+    Deployments(deployments::Wanted),
+    /// Stop a service; it stays stopped over a reboot, until `deploy` starts it
     Stop {
         /// The service
         name: String,
@@ -76,23 +73,15 @@ pub enum Verb {
         yes: bool,
     },
     /// Print or change a service's environment; a running service is started anew with it
-    Env {
+    Env(env::Wanted),
+    /// Print or change how a service is set: its branch, port, health, limits, domains, volumes, and releases kept
+    Settings(settings::Wanted),
+    /// Print what a forge's webhook takes, and what it has delivered; or give it another key
+    Hook(hook::Wanted),
+    /// Print the key that reads a service's repository over ssh, to be added at the forge
+    DeployKey {
         /// The service
         name: String,
-        /// What to set. Secrets are better read from a file: other users of this machine can read a command line
-        #[arg(value_name = "KEY=VALUE")]
-        set: Vec<String>,
-        /// What to remove
-        #[arg(long, value_name = "KEY")]
-        remove: Vec<String>,
-        /// A file of KEY=VALUE lines to set; - is standard input
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// Leave the service as it is until its next release
-        #[arg(long)]
-        no_restart: bool,
-        #[command(flatten)]
-        waiting: Waiting,
     },
     /// Print the address of a service, and open it where there is a browser
     Open {
@@ -101,42 +90,26 @@ pub enum Verb {
     },
 }
 
-/// Whether a deployment is followed to its end.
-#[derive(Debug, clap::Args)]
-pub struct Waiting {
-    /// Don't wait for its end
-    #[arg(long)]
-    no_wait: bool,
-}
-
 impl Verb {
     /// Asks it.
     pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
         match self {
             Self::Ps => services::ps(agent, json).await,
             Self::Status { name, watch } => services::status(agent, name.as_deref(), watch, json).await,
-            Self::Create { name, template, from, branch } => {
-                let source = match from {
-                    Some(uri) => ("external", uri),
-                    None => ("template", template),
-                };
-                life::create(agent, &name, source, branch, json).await
-            }
+            Self::Create(new) => life::create(agent, new, json).await,
             Self::Templates => life::templates(agent, json).await,
             Self::Stop { name } => life::stop(agent, &name, json).await,
             Self::Remove { name, volumes, yes } => life::remove(agent, &name, volumes, yes, json).await,
             Self::Logs(lines) => logs::run(agent, &lines, json).await,
             Self::Shell(which) => shell::run(agent, &which, json).await,
-            Self::Deploy { name, quick, waiting } => {
-                services::deploy(agent, &name, quick, !waiting.no_wait, json).await
-            }
-            Self::Rollback { name, release, waiting } => {
-                services::rollback(agent, &name, release, !waiting.no_wait, json).await
-            }
-            Self::Env { name, set, remove, file, no_restart, waiting } => {
-                let changes = services::Changes { set, remove, file, no_restart };
-                services::env(agent, &name, changes, !waiting.no_wait, json).await
-            }
+            Self::Deploy { name, quick, waiting } => deploy::deploy(agent, &name, quick, waiting, json).await,
+            Self::Restart { name, waiting } => deploy::deploy(agent, &name, true, waiting, json).await,
+            Self::Rollback { name, release, waiting } => deploy::rollback(agent, &name, release, waiting, json).await,
+            Self::Env(wanted) => env::run(agent, wanted, json).await,
+            Self::Deployments(wanted) => deployments::run(agent, &wanted, json).await,
+            Self::Hook(wanted) => hook::run(agent, wanted, json).await,
+            Self::DeployKey { name } => hook::deploy_key(agent, &name, json).await,
+            Self::Settings(wanted) => settings::run(agent, &wanted, json).await,
             Self::Open { name } => services::open(agent, &name, json).await,
         }
     }

@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 
 use super::Deploys;
 use crate::events::Event;
-use crate::journal::{Direction, Entry, JournalError, Query, Select};
+use crate::journal::{Direction, Entry, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
+use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
+use crate::store::StoreError;
 
 /// One line of it.
-pub type LogLine = Result<Entry, JournalError>;
+pub type LogLine = Result<Entry, ServiceError>;
 
 /// How long the journal may be silent after the deployment has ended until its story is over.
 const SILENCE: Duration = Duration::from_millis(600);
+/// How long the last lines of a service that is removed may take.
+const FAREWELL: Duration = Duration::from_millis(600);
 /// How many of a service's newest builds its log shows.
 const BUILDS: u32 = 50;
 
@@ -45,16 +50,31 @@ impl LogPart {
     }
 }
 
+/// A service's log, or that of one release of it.
+#[derive(Debug, Clone)]
+pub struct ServiceLog {
+    name: ServiceName,
+    /// The service's row: one that is made anew under the same name is another.
+    id: i64,
+    /// What of the journal it is.
+    pub query: Query,
+}
+
 impl Deploys {
-    /// What of the journal is the log of a service, or of one release of it.
-    pub async fn log_query(&self, name: &ServiceName, release: Option<ReleaseNumber>) -> Result<Query, ServiceError> {
+    /// The log of a service, or of one release of it.
+    pub async fn service_log(
+        &self,
+        name: &ServiceName,
+        release: Option<ReleaseNumber>,
+    ) -> Result<ServiceLog, ServiceError> {
         let service = self.parts().store.service(name).await?;
         let select = match release {
             Some(number) => Select::Release(ReleaseName::new(name, number)),
             None => Select::Service(name.clone(), self.newest_builds(name).await?),
         };
         // What lies further back belongs to another service that had this name.
-        Ok(Query { since: u64::try_from(service.created.as_microsecond()).ok(), ..Query::newest(select) })
+        let since = u64::try_from(service.created.as_microsecond()).ok();
+        Ok(ServiceLog { name: name.clone(), id: service.id, query: Query { since, ..Query::newest(select) } })
     }
 
     async fn newest_builds(&self, name: &ServiceName) -> Result<Vec<DeploymentId>, ServiceError> {
@@ -64,26 +84,44 @@ impl Deploys {
     }
 
     /// A service's lines as they come, those that are written from now on among them. Builds that begin meanwhile are
-    /// taken in.
-    pub async fn follow_log(&self, query: Query) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
+    /// taken in. With the service they end.
+    pub async fn follow_log(
+        &self,
+        mut log: ServiceLog,
+    ) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
         let events = self.parts().events.subscribe();
-        let query = self.parts().journal.begin(query).await?;
-        let lines = Box::pin(self.parts().journal.follow(query.clone()));
-        let following = Following { deploys: self.clone(), query, lines, events };
-        Ok(futures_util::stream::unfold(following, |mut following| async move {
+        if self.has_gone(&log).await? {
+            return Err(gone());
+        }
+        if let Select::Service(name, builds) = &mut log.query.select {
+            *builds = self.newest_builds(name).await?;
+        }
+        log.query = self.parts().journal.begin(log.query).await?;
+        let lines = self.lines(log.query.clone());
+        let following = Following { deploys: self.clone(), log, lines, events, ends: None };
+        Ok(futures_util::stream::unfold(Some(following), |following| async move {
+            let mut following = following?;
             let line = following.next().await?;
-            Some((line, following))
+            let goes_on = line.is_ok();
+            Some((line, goes_on.then_some(following)))
         }))
     }
 
     /// A part of a service's log, as it comes.
-    pub async fn service_log(
+    pub async fn follow_part(
         &self,
-        name: &ServiceName,
-        release: Option<ReleaseNumber>,
+        log: ServiceLog,
         part: LogPart,
     ) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
-        self.follow_log(part.of(self.log_query(name, release).await?)).await
+        self.follow_log(ServiceLog { query: part.of(log.query), ..log }).await
+    }
+
+    async fn has_gone(&self, log: &ServiceLog) -> Result<bool, ServiceError> {
+        match self.parts().store.service(&log.name).await {
+            Ok(service) => Ok(service.id != log.id),
+            Err(StoreError::NoService(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The deployment's lines from its beginning on, or a part of them. The stream ends with the deployment.
@@ -98,12 +136,16 @@ impl Deploys {
         let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond() - 1_000_000).ok());
         let query = part.of(Query { since, ..Query::newest(Select::Deployment(id)) });
         let query = self.parts().journal.begin(query).await?;
-        let lines = Box::pin(self.parts().journal.follow(query));
+        let lines = self.lines(query);
         let story = Story { deploys: self.clone(), id, lines, events, ended: deployment.state.is_final() };
         Ok(futures_util::stream::unfold(story, |mut story| async move {
             let line = story.next().await?;
             Some((line, story))
         }))
+    }
+
+    fn lines(&self, query: Query) -> Lines {
+        Box::pin(self.parts().journal.follow(query).map(|line| line.map_err(ServiceError::from)))
     }
 
     async fn has_ended(&self, id: DeploymentId) -> bool {
@@ -144,47 +186,81 @@ impl Story {
     }
 }
 
+/// What a client is told where a stream of lines ends with an error. What is no client's matter is logged here.
+#[must_use]
+pub fn ended(error: &ServiceError) -> Problem {
+    if !matches!(error, ServiceError::Problem(_)) {
+        tracing::warn!("a log stream ended: {}", chain(error));
+    }
+    error.problem()
+}
+
+fn gone() -> ServiceError {
+    ServiceError::Problem(Problem::new(Code::NotFound, "the service is gone"))
+}
+
 /// A service's log that is being followed.
 struct Following {
     deploys: Deploys,
-    query: Query,
+    log: ServiceLog,
     lines: Lines,
     events: broadcast::Receiver<Event>,
+    /// When it ends, once the service is gone.
+    ends: Option<Instant>,
 }
 
 impl Following {
     async fn next(&mut self) -> Option<LogLine> {
         loop {
+            let ends = self.ends;
             tokio::select! {
                 biased;
+                // Before the lines: those of a build that begins lie behind all that were read by now, and where there
+                // is always a line it would never be heard of.
+                event = self.events.recv() => self.hear(event).await,
+                () = tokio::time::sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    return Some(Err(gone()));
+                }
                 line = self.lines.next() => {
                     if let Some(Ok(entry)) = &line {
-                        self.query.cursor = Some(entry.cursor.clone());
-                        self.query.including = false;
+                        self.log.query.cursor = Some(entry.cursor.clone());
+                        self.log.query.including = false;
                     }
                     return line;
                 }
-                event = self.events.recv() => self.look_for_builds(event).await,
             }
         }
     }
 
+    async fn hear(&mut self, event: Result<Event, broadcast::error::RecvError>) {
+        match event {
+            Ok(Event::Deployment(service, id)) if service == self.log.name => self.look_for_builds(Some(id)).await,
+            Ok(Event::Removed(service)) if service == self.log.name => self.look_whether_gone().await,
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                self.look_for_builds(None).await;
+                self.look_whether_gone().await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn look_whether_gone(&mut self) {
+        if self.ends.is_none() && self.deploys.has_gone(&self.log).await.unwrap_or(false) {
+            self.ends = Some(Instant::now() + FAREWELL);
+        }
+    }
+
     /// Where a build has begun that the reader doesn't know of, another reader goes on at the same place.
-    async fn look_for_builds(&mut self, event: Result<Event, broadcast::error::RecvError>) {
-        let Select::Service(name, builds) = &self.query.select else { return };
-        let unknown = match event {
-            Ok(Event::Deployment(service, id)) => service == *name && !builds.contains(&id),
-            Err(broadcast::error::RecvError::Lagged(_)) => true,
-            _ => false,
-        };
-        if !unknown {
+    async fn look_for_builds(&mut self, begun: Option<DeploymentId>) {
+        let Select::Service(name, builds) = &self.log.query.select else { return };
+        if begun.is_some_and(|id| builds.contains(&id)) {
             return;
         }
         if let Ok(newest) = self.deploys.newest_builds(name).await
             && newest.iter().any(|id| !builds.contains(id))
         {
-            self.query.select = Select::Service(name.clone(), newest);
-            self.lines = Box::pin(self.deploys.parts().journal.follow(self.query.clone()));
+            self.log.query.select = Select::Service(name.clone(), newest);
+            self.lines = self.deploys.lines(self.log.query.clone());
         }
     }
 }

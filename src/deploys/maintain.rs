@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{DeployError, Deploys};
+use crate::events::Event;
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
@@ -52,7 +53,9 @@ impl Deploys {
                 let mut soon = SOON;
                 let mut cache_due = Instant::now();
                 loop {
-                    let pause = match self.look(&mut cache_due).await {
+                    let looked = self.look(&mut cache_due).await;
+                    self.parts().events.publish(Event::Any);
+                    let pause = match looked {
                         Ok(()) => {
                             soon = SOON;
                             PAUSE
@@ -109,8 +112,8 @@ impl Deploys {
         Ok(())
     }
 
-    /// Ends half switches and removals, and removes releases that belong to nothing. What fails for one service keeps
-    /// no other from its turn.
+    /// Ends half switches and removals, and removes releases and routes that belong to nothing. What fails for one
+    /// service keeps no other from its turn.
     async fn tidy(&self, services: Vec<Service>) -> Result<(), DeployError> {
         let view = HostView::look(self.parts()).await?;
         let mut failed = Ok(());
@@ -120,6 +123,7 @@ impl Deploys {
                 failed = Err(error);
             }
         }
+        self.parts().withdraw_nobodys(&view).await?;
         failed
     }
 

@@ -19,7 +19,8 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use log::{LogLine, LogPart};
+pub use log::{LogLine, LogPart, ServiceLog, ended};
+pub use requests::EnvUpdate;
 
 use crate::builds::{BuildError, Builds};
 use crate::events::Event;
@@ -33,10 +34,10 @@ use crate::store::{Deployment, StoreError};
 #[derive(Debug, Error)]
 pub enum DeployError {
     /// A part of the host, or the store.
-    #[error("a step failed")]
+    #[error(transparent)]
     Service(#[from] ServiceError),
     /// The build.
-    #[error("the build failed")]
+    #[error(transparent)]
     Build(#[from] BuildError),
     /// The new release's unit.
     #[error("{0}")]

@@ -15,6 +15,17 @@ use crate::store::{
 /// How long a cancelled deployment may take to end.
 const CANCEL: Duration = Duration::from_secs(30);
 
+/// What an update of the environment led to.
+#[derive(Debug)]
+pub enum EnvUpdate {
+    /// A release that has it.
+    Deployed(Box<Deployment>),
+    /// It waits for the next release.
+    Kept,
+    /// Nothing of it is another than before.
+    Same,
+}
+
 impl Deploys {
     async fn request(&self, new: NewDeployment) -> Result<Deployment, ServiceError> {
         let (deployment, superseded) = self.parts().store.request_deployment(new).await?;
@@ -68,7 +79,10 @@ impl Deploys {
         self.request(new).await
     }
 
-    /// Goes back to `release`, or to the newest one before the current, with its environment and settings.
+    /// Goes back to `release`, or to the one before the current ([`Store::release_before`]), with its environment and
+    /// settings.
+    ///
+    /// [`Store::release_before`]: crate::store::Store::release_before
     pub async fn rollback(
         &self,
         name: &ServiceName,
@@ -80,10 +94,11 @@ impl Deploys {
             Some(number) => self.parts().store.release(service.id, number).await?,
             None => {
                 let current = service.current.ok_or_else(|| never_released(name))?;
-                let releases = self.parts().store.releases(service.id).await?;
-                releases.into_iter().rev().find(|release| release.number < current).ok_or_else(|| {
+                let before = self.parts().store.release_before(service.id).await?.ok_or_else(|| {
                     Problem::new(Code::ReleaseGone, format!("`{name}` has no release before {current}"))
-                })?
+                        .with_hint("name another one: `podkeeper deployments NAME`, or GET /services/NAME/releases, lists those that are kept")
+                })?;
+                self.parts().store.release(service.id, before).await?
             }
         };
         let new = NewDeployment {
@@ -97,7 +112,8 @@ impl Deploys {
         self.request(new).await
     }
 
-    /// Changes a service's variables; where it runs and `restart` says so, a new release has them.
+    /// Changes a service's variables; where it runs and `restart` says so, a new release has them, unless the current one
+    /// does.
     pub async fn update_env(
         &self,
         name: &ServiceName,
@@ -105,28 +121,31 @@ impl Deploys {
         replace: bool,
         restart: bool,
         actor: Actor,
-    ) -> Result<Option<Deployment>, ServiceError> {
+    ) -> Result<EnvUpdate, ServiceError> {
         let _held = self.parts().env_locks.hold(name).await;
-        let service = self.parts().store.service(name).await?;
+        let store = &self.parts().store;
+        let service = store.service(name).await?;
+        let before = store.env(name).await?;
         let env = self.parts().prepare_env(name, changes, replace).await?;
-        match service.current {
-            Some(current) if restart && service.desired == Desired::Running => {
-                let new = NewDeployment {
-                    service: name.clone(),
-                    cause: Cause::Env,
-                    actor,
-                    commit: None,
-                    from_release: Some(current),
-                    env: Some(env),
-                };
-                Ok(Some(self.request(new).await?))
-            }
-            _ => {
-                self.parts().store.set_env(name, env).await?;
-                self.parts().events.publish(Event::Service(name.clone()));
-                Ok(None)
-            }
+        if let Some(current) = service.current.filter(|_| restart && service.desired == Desired::Running)
+            && !store.release(service.id, current).await.is_ok_and(|release| release.env == env)
+        {
+            let new = NewDeployment {
+                service: name.clone(),
+                cause: Cause::Env,
+                actor,
+                commit: None,
+                from_release: Some(current),
+                env: Some(env),
+            };
+            return Ok(EnvUpdate::Deployed(Box::new(self.request(new).await?)));
         }
+        if env == before {
+            return Ok(EnvUpdate::Same);
+        }
+        store.set_env(name, env).await?;
+        self.parts().events.publish(Event::Service(name.clone()));
+        Ok(EnvUpdate::Kept)
     }
 
     /// Changes a service's branch and settings. What of it concerns the next release only waits for that.
@@ -256,5 +275,9 @@ impl Deploys {
 }
 
 fn never_released(name: &ServiceName) -> ServiceError {
-    Problem::new(Code::Conflict, format!("`{name}` has no release yet")).with_hint("push to it, or start it").into()
+    Problem::new(Code::Conflict, format!("`{name}` has no release yet"))
+        .with_hint(format!(
+            "push to it, or build what it has: `podkeeper deploy {name}`, or POST /services/{name}/start"
+        ))
+        .into()
 }

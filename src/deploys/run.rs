@@ -132,6 +132,8 @@ impl Deploys {
         name: &ReleaseName,
     ) -> Result<(), DeployError> {
         if let Some(from) = deployment.from_release {
+            // What ran before this deployment may have cleared it away since it was asked for.
+            self.parts().store.release(service.id, from).await?;
             let old = ReleaseName::new(&service.name, from);
             return Ok(self.parts().podman.tag(&old.image(), name).await.map_err(ServiceError::from)?);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{DeployError, Deploys};
 use crate::builds::BuildError;
 use crate::journal::{Query, Select};
-use crate::names::{DeploymentId, ReleaseName};
+use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 use crate::store::{Deployment, State};
@@ -44,17 +44,25 @@ impl Deploys {
             (State::Cancelled, Problem::new(Code::Cancelled, "it was cancelled"))
         } else {
             let problem = match &error {
-                // Whatever ran out of space in the build, its last lines say so.
-                DeployError::Build(BuildError::Failed(_)) if tail.as_deref().is_some_and(says_full) => {
+                // Whatever ran out of space in the build or the start, its last lines say so.
+                DeployError::Build(BuildError::Failed(_)) | DeployError::Start(_)
+                    if tail.as_deref().is_some_and(says_full) =>
+                {
                     Problem::disk_full()
                 }
                 error => error.problem(),
             };
+            let goes_on = if self.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
+            // What only the host's administrator can make something of.
+            let causes = chain(&error);
+            if causes != problem.detail && causes != problem.to_string() {
+                tracing::warn!("{causes}");
+            }
             tracing::error!(
                 state = State::Failed.as_str(),
                 problem = problem.code.as_str(),
-                "failed: {}; what ran before goes on",
-                chain(&error)
+                "failed: {}{goes_on}",
+                problem.detail
             );
             (State::Failed, problem)
         };
@@ -63,6 +71,12 @@ impl Deploys {
             Err(crate::store::StoreError::Ended(_)) => {}
             Err(error) => tracing::error!("can't write the deployment's end: {}", chain(&error)),
         }
+    }
+
+    /// Whether the service has a release, which a deployment that failed has left as it was.
+    pub async fn ran_before(&self, service: &ServiceName) -> bool {
+        let service = self.parts().store.find_service(service).await;
+        service.is_ok_and(|service| service.current.is_some())
     }
 
     /// Where the switch was begun and could not be ended, the release before has the traffic again.

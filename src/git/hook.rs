@@ -1,4 +1,4 @@
-//! `podkeeper hook post-receive`: git runs it when a push has moved refs. It tells the agent, and prints what the agent
+//! `podkeeper post-receive`: git runs it when a push has moved refs. It tells the agent, and prints what the agent
 //! tells of the deployment, which the person who pushes reads as `remote:` lines.
 //!
 //! Whatever becomes of it, the push stands: the agent compares branches with deployments when it starts.

@@ -80,11 +80,17 @@ impl GitError {
     pub fn problem(&self) -> Problem {
         match self {
             Self::NoCommits(branch) => Problem::new(Code::NoCommits, self.to_string())
-                .with_hint(format!("push a commit to `{branch}`, or set the service's branch to another")),
+                .with_hint(format!(
+                "push a commit to `{branch}`, or build another branch: `podkeeper settings NAME branch=BRANCH`, or PATCH \
+                 /services/NAME"
+            )),
             Self::Failed { message, .. } if message.contains("No space left on device") => Problem::disk_full(),
             Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
                 Problem::new(Code::FetchFailed, self.to_string())
-                    .with_hint("check the repository's address, and that its password or deploy key is good")
+                    .with_hint(
+                        "check the repository's address, and that its password is good, or that the forge has its deploy key: \
+                         `podkeeper deploy-key NAME`, or GET /services/NAME/deploy-key, shows it",
+                    )
             }
             Self::PrivateAddress { .. } => Problem::new(Code::FetchFailed, self.to_string())
                 .with_hint("set `git.allow_private` in the configuration to allow it"),

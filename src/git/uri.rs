@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use secrecy::SecretString;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use url::{Host, Url};
 
@@ -130,6 +131,14 @@ impl RepoUri {
         self.url.port_or_known_default().unwrap_or(default)
     }
 
+    /// The same address with a password in it, as [`Self::parse`] reads it.
+    pub fn with_password(&self, password: &SecretString) -> Result<SecretString, UriError> {
+        let mut url = self.url.clone();
+        let encoded = utf8_percent_encode(password.expose_secret(), NON_ALPHANUMERIC).to_string();
+        url.set_password(Some(&encoded)).map_err(|()| UriError::Form("it can't have a password"))?;
+        Ok(String::from(url).into())
+    }
+
     /// The same address with another host, for a transport that can't be told separately where to connect.
     pub(super) fn at(&self, address: std::net::IpAddr) -> Option<String> {
         let mut url = self.url.clone();
@@ -147,7 +156,6 @@ impl fmt::Display for RepoUri {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
 
     #[test]
     fn good_addresses() {
@@ -162,6 +170,18 @@ mod tests {
             let (uri, found) = RepoUri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(uri.to_string(), shown);
             assert_eq!(found.as_ref().map(|secret| secret.expose_secret()), password);
+        }
+    }
+
+    #[test]
+    fn a_password_is_put_in_as_it_is_split_off() {
+        for text in ["https://joe@example.org/b", "https://example.org/b", "git@example.org:b"] {
+            let (uri, _) = RepoUri::parse(text).unwrap();
+            for password in ["secret", "p@ss/w:örd%41 ?#"] {
+                let whole = uri.with_password(&password.to_owned().into()).unwrap();
+                let (again, found) = RepoUri::parse(whole.expose_secret()).unwrap();
+                assert_eq!((again, found.unwrap().expose_secret()), (uri.clone(), password));
+            }
         }
     }
 

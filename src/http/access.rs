@@ -19,7 +19,9 @@ pub enum Lock {
     Own,
     /// Whoever may read, the service that the path names or the whole host.
     Read,
-    /// The same for deploying.
+    /// Whoever may read anything: a list, which holds the services alone that the one who asks may see.
+    List,
+    /// The same as `Read` for deploying.
     Deploy,
     /// The same for everything, secrets too.
     Admin,
@@ -59,7 +61,7 @@ pub async fn authorise(
             ),
             Lock::Enroll => Problem::new(Code::NotSignedIn, "you are not signed in, and no enrolment link let you in")
                 .with_hint("a link is good once and for ten minutes; `podkeeper enroll` on the host makes one"),
-            _ => Problem::new(Code::NotSignedIn, "you are not signed in").with_hint(
+            _ => presented.nobody().with_hint(
                 "`podkeeper token create --name NAME` on the host makes a token; send it as `Authorization: Bearer`, or \
                  sign in with it",
             ),
@@ -68,13 +70,14 @@ pub async fn authorise(
     record.comes_from(&identity.actor);
     let scope = match lock {
         Lock::Open | Lock::Key | Lock::Own => return Ok(Some(identity)),
-        Lock::Read => Scope::Read,
+        Lock::Read | Lock::List => Scope::Read,
         Lock::Deploy => Scope::Deploy,
         Lock::Admin | Lock::Enroll | Lock::Local => Scope::Admin,
         Lock::Git if pushes(request)? => Scope::Deploy,
         Lock::Git => Scope::Read,
     };
-    let service = match identity.grant.service {
+    let service = match &identity.grant.service {
+        Some(own) if lock == Lock::List => Some(own.clone()),
         Some(_) => concerned(request, route.path).await?,
         None => None,
     };
@@ -84,7 +87,7 @@ pub async fn authorise(
 
 fn only_local() -> Problem {
     Problem::new(Code::Forbidden, "only a process on the host may do this")
-        .with_hint("run `podkeeper` on the host, as root or in the group podkeeper")
+        .with_hint("run `podkeeper` on the host, as root or in the group podkeeper and without --host")
 }
 
 /// What the server read from the request's head.

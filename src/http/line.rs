@@ -7,12 +7,14 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
+use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 
-/// The stream of one connection. Its token is among the extensions of each of its requests: whoever cancels it cuts the
-/// connection, and it is cancelled when the connection ends.
+use crate::connection::Connection;
+
+/// The stream of one connection, which it tells about itself.
 pub(super) struct Line<T> {
     stream: T,
+    connection: Connection,
     // A WebSocket is read by one task and written by another, and each waits for the cut.
     cut_reading: Pin<Box<WaitForCancellationFutureOwned>>,
     cut_writing: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -21,12 +23,14 @@ pub(super) struct Line<T> {
 }
 
 impl<T> Line<T> {
-    pub(super) fn new(stream: T, cut: CancellationToken, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(stream: T, connection: Connection, place: OwnedSemaphorePermit) -> Self {
+        let cut = || connection.ended().clone().cancelled_owned();
         Self {
             stream,
-            cut_reading: Box::pin(cut.clone().cancelled_owned()),
-            cut_writing: Box::pin(cut.clone().cancelled_owned()),
-            _ended: cut.drop_guard(),
+            cut_reading: Box::pin(cut()),
+            cut_writing: Box::pin(cut()),
+            _ended: connection.ended().clone().drop_guard(),
+            connection,
             _place: place,
         }
     }
@@ -36,6 +40,11 @@ impl<T> Line<T> {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Pending => Ok(()),
         }
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.connection.set_full(written.is_pending());
+        written
     }
 }
 
@@ -55,7 +64,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.writing(context)?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(written)
     }
 
     fn poll_write_vectored(
@@ -64,7 +74,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.writing(context)?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -30,7 +30,7 @@ pub use sockets::Listeners;
 use crate::auth::{Auth, Identity, Presented};
 use crate::config::Config;
 use crate::deploys::Deploys;
-use crate::names::{Actor, HookKey, ServiceName};
+use crate::names::{Actor, HookKey, Scope, ServiceName};
 use crate::problem::{Code, Problem};
 use record::Record;
 use table::Route;
@@ -111,6 +111,11 @@ impl Call {
     /// Who asks, with what it may do.
     fn identity(&self) -> Result<&Identity, Problem> {
         self.identity.as_ref().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
+    }
+
+    /// Whether whoever asks may see `service`, for what lists several.
+    fn sees(&self, service: &ServiceName) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.allows(Scope::Read, Some(service)).is_ok())
     }
 
     /// Counts a call that anybody may make.

@@ -30,6 +30,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::WeakPassword
         | Code::InvalidPasskey
         | Code::UnfitAddress
+        | Code::LoginFailed
         | Code::NoCommits
         | Code::NoShell
         | Code::NoRecipe => StatusCode::UnprocessableEntity,

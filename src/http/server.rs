@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -21,9 +22,13 @@ use super::Listeners;
 use super::line::Line;
 use crate::auth::{Peer, Presented};
 use crate::config::Limits;
+use crate::connection::Connection;
 
 /// A client that takes nothing for so long is gone, whatever is queued for it.
-const USER_TIMEOUT_MS: u32 = 15_000;
+const USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// How many bytes the kernel takes for a client that can't be sent any more yet. It would take megabytes, and all that
+/// waits there is old when it is read.
+const UNSENT: u32 = 16 * 1024;
 /// How long a client that has just connected may take to ask for something when the agent stops.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// After an error such as "too many open files".
@@ -85,11 +90,9 @@ where
             match accepted {
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    let _ = nix::sys::socket::setsockopt(
-                        &stream,
-                        nix::sys::socket::sockopt::TcpUserTimeout,
-                        &USER_TIMEOUT_MS,
-                    );
+                    let socket = SockRef::from(&stream);
+                    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+                    let _ = socket.set_tcp_notsent_lowat(UNSENT);
                     self.serve(stream, Peer::Network(peer.ip().to_canonical()), place);
                 }
                 Err(error) => self.rest(&error).await,
@@ -143,8 +146,8 @@ where
         place: OwnedSemaphorePermit,
     ) {
         let service = self.service.clone();
-        let cut = CancellationToken::new();
-        let stream = Line::new(stream, cut.clone(), place);
+        let connection = Connection::default();
+        let stream = Line::new(stream, connection.clone(), place);
         let asked = CancellationToken::new();
         let service = service_fn({
             let asked = asked.clone();
@@ -152,7 +155,7 @@ where
                 asked.cancel();
                 let presented = Presented::read(&request, peer);
                 request.extensions_mut().insert(presented);
-                request.extensions_mut().insert(cut.clone());
+                request.extensions_mut().insert(connection.clone());
                 Service::call(&service, request)
             }
         });

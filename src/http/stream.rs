@@ -12,8 +12,8 @@ use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::logs::LogEntry;
-use crate::deploys::LogLine;
-use crate::problem::{Code, chain};
+use crate::deploys::{self, LogLine};
+use crate::problem::{Code, Problem};
 
 /// How often a silent stream says that it lives, so that no proxy between closes it.
 const ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -39,7 +39,9 @@ pub fn events(lines: impl Stream<Item = LogLine> + Send + 'static, stopping: Can
         }
         Step::Alive => Bytes::from_static(b":\n\n"),
         Step::Closed(problem) => {
-            Bytes::from(format!("event: closed\ndata: {}\n\n", json!({ "problem": problem.map(Code::as_str) })))
+            let detail = problem.as_ref().map(|problem| &problem.detail);
+            let data = json!({ "problem": problem.as_ref().map(|problem| problem.code.as_str()), "detail": detail });
+            Bytes::from(format!("event: closed\ndata: {data}\n\n"))
         }
     });
     answer(stream, "text/event-stream")
@@ -54,7 +56,7 @@ pub fn text(
     let stream = async_stream(lines, stopping, move |line| match line {
         Step::Line(entry) => Bytes::from(shown(entry)),
         Step::Alive | Step::Closed(None) => Bytes::new(),
-        Step::Closed(Some(problem)) => Bytes::from(format!("[{}]\n", problem.as_str())),
+        Step::Closed(Some(problem)) => Bytes::from(format!("[{}]\n", problem.code.as_str())),
     });
     answer(stream.filter(|bytes| std::future::ready(!bytes.is_empty())), "text/plain; charset=utf-8")
 }
@@ -62,7 +64,7 @@ pub fn text(
 enum Step {
     Line(LogEntry),
     Alive,
-    Closed(Option<Code>),
+    Closed(Option<Problem>),
 }
 
 fn async_stream(
@@ -77,13 +79,10 @@ fn async_stream(
         }
         let step = tokio::select! {
             biased;
-            () = stopping.cancelled() => Step::Closed(Some(Code::Restarting)),
+            () = stopping.cancelled() => Step::Closed(Some(Problem::new(Code::Restarting, "the agent is stopping"))),
             line = lines.next() => match line {
                 Some(Ok(entry)) => Step::Line(entry.into()),
-                Some(Err(error)) => {
-                    tracing::warn!("a log stream ended: {}", chain(&error));
-                    Step::Closed(Some(error.problem().code))
-                }
+                Some(Err(error)) => Step::Closed(Some(deploys::ended(&error))),
                 None => Step::Closed(None),
             },
             () = tokio::time::sleep(ALIVE) => Step::Alive,

@@ -4,8 +4,8 @@ use http_types::Method;
 
 use super::access::Lock;
 use super::routes::{
-    audit, credentials, dashboard, deployments, env, git, health, hooks, logs, openapi, password, push, services,
-    sessions, tokens,
+    audit, credentials, dashboard, deployments, env, git, health, hooks, logs, metrics, openapi, password, push,
+    registries, services, sessions, tokens,
 };
 use super::{Answer, Call};
 
@@ -48,9 +48,10 @@ routes! {
     Get "/healthz" Open health::alive,
     Get "/readyz" Open health::ready,
     Get "/openapi.json" Open openapi::show,
+    Get "/metrics" List metrics::show,
 
-    Get "/services" Read services::list,
-    Get "/services/status" Read services::status,
+    Get "/services" List services::list,
+    Get "/services/status" List services::status,
     Get "/services/available" Open services::available,
     Put "/services/:name" Admin services::create,
     Get "/services/:name" Read services::show,
@@ -60,6 +61,7 @@ routes! {
     Post "/services/:name/stop" Deploy services::stop,
     Post "/services/:name/restart" Deploy services::restart,
     Post "/services/:name/rollback" Deploy services::rollback,
+    Get "/services/:name/releases" Read deployments::releases,
     Get "/services/:name/logs" Read logs::history,
     Get "/services/:name/env" Admin env::show,
     Post "/services/:name/env/update" Admin env::update,
@@ -77,6 +79,10 @@ routes! {
     Post "/hooks/:repo" Key hooks::deliver,
 
     Get "/templates" Read services::templates,
+
+    Get "/registries" Admin registries::list,
+    Put "/registries/:registry" Admin registries::log_in,
+    Delete "/registries/:registry" Admin registries::log_out,
 
     Post "/sessions" Open sessions::sign_in,
     Get "/sessions" Admin sessions::list,

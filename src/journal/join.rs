@@ -1,8 +1,17 @@
 //! conmon splits long lines into several entries, each but the last marked as partial. Here they are one line again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 
 use super::{Entry, MAX_LINE};
+
+/// conmon writes a piece of a line that goes on only when it has this much of it.
+const PIECE: usize = 8 * 1024;
+
+/// Whether more of a line follows a piece of so many bytes that is marked as partial. What a container's output ends
+/// with is marked, too, where it has no line's end; nothing follows that, and it is shorter.
+pub(super) fn goes_on(bytes: usize) -> bool {
+    bytes >= PIECE
+}
 
 /// One journal entry.
 #[derive(Debug, Clone)]
@@ -15,21 +24,22 @@ pub(super) struct Piece {
 }
 
 /// A container's output; the priority tells which of the two.
-type Output = (Option<String>, u8);
+pub(super) type Output = (Option<String>, u8);
 
 impl Piece {
-    fn key(&self) -> Output {
+    pub(super) fn output(&self) -> Output {
         (self.container.clone(), self.entry.priority)
     }
 }
 
-/// How many unfinished lines are held; containers that vanish leave theirs.
+/// How many unfinished lines are held; a container that is killed together with its conmon leaves one.
 const UNFINISHED: usize = 64;
 
 /// Joins pieces that come oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Forward {
-    unfinished: HashMap<Output, Vec<u8>>,
+    /// The one that has waited longest for more of it comes first.
+    unfinished: VecDeque<(Output, Vec<u8>)>,
 }
 
 impl Forward {
@@ -38,56 +48,19 @@ impl Forward {
         if !piece.partial && self.unfinished.is_empty() {
             return Some(piece.entry);
         }
-        let key = piece.key();
-        let mut line = self.unfinished.remove(&key).unwrap_or_default();
+        let output = piece.output();
+        let begun = self.unfinished.iter().position(|(of, _)| *of == output);
+        let mut line = begun.and_then(|at| self.unfinished.remove(at)).map(|(_, line)| line).unwrap_or_default();
         line.append(&mut piece.entry.message);
         if piece.partial && line.len() < MAX_LINE {
             if self.unfinished.len() >= UNFINISHED {
-                self.unfinished.clear();
+                self.unfinished.pop_front();
             }
-            self.unfinished.insert(key, line);
+            self.unfinished.push_back((output, line));
             return None;
         }
         piece.entry.message = line;
         Some(piece.entry)
-    }
-
-    /// Whether no line lacks its end.
-    pub(super) fn is_empty(&self) -> bool {
-        self.unfinished.is_empty()
-    }
-}
-
-/// Finds the lines that have begun before a place and end behind it, of pieces that come newest first from there.
-#[derive(Debug, Default)]
-pub(super) struct Beginnings {
-    seen: usize,
-    pieces: Vec<Piece>,
-    /// Outputs whose last line before the place has ended.
-    ended: HashSet<Output>,
-}
-
-impl Beginnings {
-    /// Takes a piece; how many there were is returned.
-    pub(super) fn push(&mut self, piece: Piece) -> usize {
-        self.seen += 1;
-        let key = piece.key();
-        if !piece.partial {
-            self.ended.insert(key);
-        } else if !self.ended.contains(&key) {
-            self.pieces.push(piece);
-        }
-        self.seen
-    }
-
-    /// What goes on from there.
-    pub(super) fn go_on(self) -> Forward {
-        let mut forward = Forward::default();
-        for piece in self.pieces.into_iter().rev() {
-            // A line that was too long has been handed on up to here.
-            forward.push(piece);
-        }
-        forward
     }
 }
 
@@ -103,9 +76,9 @@ impl Backward {
     /// Takes a piece, and gives the line that is now known to be whole. The beginning of a line whose end wasn't seen is
     /// left out.
     pub(super) fn push(&mut self, piece: Piece) -> Option<(usize, Entry)> {
-        let key = piece.key();
+        let output = piece.output();
         if piece.partial {
-            let (_, line) = self.open.get_mut(&key)?;
+            let (_, line) = self.open.get_mut(&output)?;
             if line.message.len() < MAX_LINE {
                 let mut message = piece.entry.message;
                 message.append(&mut line.message);
@@ -118,12 +91,7 @@ impl Backward {
         if piece.container.is_none() {
             return Some((place, piece.entry));
         }
-        self.open.insert(key, (place, piece.entry))
-    }
-
-    /// Whether a line that is newer than `place` may still lack its beginning.
-    pub(super) fn lacks(&self, place: usize) -> bool {
-        self.open.values().any(|(open, _)| *open < place)
+        self.open.insert(output, (place, piece.entry))
     }
 
     /// The lines that no piece came before.
@@ -176,7 +144,6 @@ mod tests {
         let mut back: BTreeMap<usize, Entry> =
             pieces().into_iter().rev().filter_map(|piece| backward.push(piece)).collect();
         assert_eq!(back.values().map(|entry| entry.cursor.as_str()).collect::<Vec<_>>(), ["4"]);
-        assert!(backward.lacks(1) && !backward.lacks(0));
         back.extend(backward.rest());
         assert_eq!(back.into_values().rev().collect::<Vec<_>>(), lines);
     }
@@ -195,22 +162,18 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_has_begun_before_a_place_is_whole_behind_it() {
-        for place in 1..=6 {
-            let all = pieces();
-            let whole: Vec<Entry> = {
-                let mut forward = Forward::default();
-                all.iter().cloned().filter_map(|piece| forward.push(piece)).collect()
-            };
-            let (before, behind) = all.split_at(place);
-            let mut beginnings = Beginnings::default();
-            before.iter().rev().cloned().for_each(|piece| {
-                beginnings.push(piece);
-            });
-            let mut forward = beginnings.go_on();
-            let lines: Vec<Entry> = behind.iter().cloned().filter_map(|piece| forward.push(piece)).collect();
-            let left = whole.len() - lines.len();
-            assert_eq!(shown(&lines), shown(&whole[left..]), "behind {place}");
+    fn what_is_left_without_an_end_makes_no_other_line_lose_its_beginning() {
+        let mut forward = Forward::default();
+        for dead in 0..UNFINISHED as u64 {
+            assert!(forward.push(piece(dead, &format!("dead {dead}"), "killed", true)).is_none());
         }
+        let number = UNFINISHED as u64;
+        assert!(forward.push(piece(number, "a", "long ", true)).is_none());
+        for dead in 0..UNFINISHED as u64 - 1 {
+            assert!(forward.push(piece(number + 1 + dead, &format!("also dead {dead}"), "killed", true)).is_none());
+        }
+        let line = forward.push(piece(2 * number, "a", "line", false)).unwrap();
+        assert_eq!(line.message, b"long line");
+        assert!(forward.unfinished.len() <= UNFINISHED);
     }
 }

@@ -3,11 +3,14 @@
 //! Each reader is a thread of its own with a bounded channel: libsystemd blocks, and a slow listener must stop the reader
 //! instead of filling the memory. When nobody listens there is no reader.
 
+mod files;
 mod join;
+mod matches;
 mod reader;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -31,6 +34,8 @@ const FOLLOWERS: usize = 128;
 const LOOKS: usize = 8;
 /// How long one waits until another has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How many health checks that have ended wait until it is looked what they said.
+const RINGS: usize = 64;
 /// A reader's stack.
 const STACK: usize = 512 * 1024;
 
@@ -152,6 +157,23 @@ pub struct Entry {
     pub message: Vec<u8>,
 }
 
+impl Entry {
+    /// How many bytes it takes as JSON at most, be it text or not.
+    fn weight(&self) -> usize {
+        /// What stands around the line.
+        const AROUND: usize = 320;
+        let message = &self.message;
+        let controls = message.iter().filter(|byte| **byte < b' ').count();
+        let escaped = if std::str::from_utf8(message).is_ok() {
+            message.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+        } else {
+            // Each byte may be replaced by three, and all of them stand beside that in base64.
+            message.len() * 2 + message.len().div_ceil(3) * 4
+        };
+        AROUND + message.len() + controls * 5 + escaped
+    }
+}
+
 /// Some lines, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -255,13 +277,35 @@ impl Journal {
         })
     }
 
-    /// What health checks said in the last hour, and what they say from now on.
-    pub fn health(&self) -> impl Stream<Item = Result<HealthSaid, JournalError>> + use<> {
+    /// What health checks said in the last hour, and what they say from now on: whoever hears that one was run rings the
+    /// bell, and what it said comes as soon as journald has it. Without its bell the stream ends.
+    pub fn health(&self) -> (Bell, impl Stream<Item = Result<HealthSaid, JournalError>> + use<>) {
         let folder = self.folder.clone();
-        spawn(move |lines| {
-            Reader::open_health(folder.as_deref())?
-                .follow_health(|said| lines.blocking_send(Ok(said)).is_ok(), || !lines.is_closed())
-        })
+        let (bell, rung) = sync_channel(RINGS);
+        let said = spawn(move |lines| {
+            Reader::open_health(folder.as_deref())?.follow_health(|said| lines.blocking_send(Ok(said)).is_ok(), &rung)
+        });
+        (Bell(bell), said)
+    }
+}
+
+/// Whose health check may have said something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// That of the container with this id: it has ended.
+    Container(String),
+    /// Anybody's.
+    Any,
+}
+
+/// Tells a reader that there is something to read.
+#[derive(Debug)]
+pub struct Bell(SyncSender<Checked>);
+
+impl Bell {
+    /// Rings. What doesn't fit any more goes with what is read then.
+    pub fn ring(&self, checked: Checked) {
+        let _ = self.0.try_send(checked);
     }
 }
 

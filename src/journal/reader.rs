@@ -4,42 +4,41 @@
 //! follower looks by itself: for entries in the mapped files, and whether the journal's folders have changed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use regex::bytes::{Regex, RegexBuilder};
-use systemd::journal::{Journal as Handle, OpenDirectoryOptions, OpenOptions};
+use systemd::journal::Journal as Handle;
 
-use super::join::{Backward, Beginnings, Forward, Piece};
-use super::{Direction, Entry, HealthSaid, JournalError, Page, Query, Select};
+use super::files::{Files, read};
+use super::join::{Backward, Forward, Output, Piece, goes_on};
+use super::matches::{self, Source};
+use super::{Checked, Direction, Entry, HealthSaid, JournalError, Page, Query};
 
 /// How long a page may search. A pattern that is never found must not read the whole journal in one request.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How far back health checks are heard, in microseconds, and how long until it is looked for new ones.
+/// How far back health checks are heard, in microseconds.
 const HEALTH_SPAN: u64 = 3_600_000_000;
-const HEALTH_LOOK: Duration = Duration::from_secs(1);
-/// How many bytes make a page full, however few its lines are.
+/// When it is looked again what a check said, each after the one before, until it is found: journald may have it later
+/// than it is heard that one was run.
+const HEALTH_LATE: [Duration; 3] =
+    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
+/// How many checks are waited for. One more is found with them, or a minute later.
+const AWAITED: usize = 256;
+/// How often it is looked where no bell rings: one may be run by hand.
+const HEALTH_UNRUNG: Duration = Duration::from_secs(60);
+/// What makes a page full, however few its lines are: so many bytes of what they are told with.
 const PAGE: usize = 8 * 1024 * 1024;
-/// How much further back a full page looks for the beginnings of its lines, where the pieces of several interleave.
-const BEYOND: usize = 1000;
 /// How long a follower waits before it looks again; a look costs microseconds.
 const LOOK: Duration = Duration::from_millis(30);
 /// How much text goes on together.
 const BATCH: usize = 32 * 1024;
-/// How far back the beginnings of lines are looked for whose ends come behind a cursor.
-const BEGINNINGS: usize = 256;
-/// A folder that changed so lately may change again without its time telling: that moves in ticks.
-const TICK: Duration = Duration::from_millis(30);
-/// How often the files are opened anew where they change meanwhile.
-const TRIES: usize = 20;
+/// In how many pieces before a place it is looked for the outputs that are in the middle of a line there, and how many
+/// of such a line are taken.
+const PIECES: usize = 256;
 /// How long it must be quiet until a follower seeks its place anew.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// What is read.
-enum Source {
-    Lines(Select),
-    Health,
-}
 
 pub(super) struct Reader {
     handle: Handle,
@@ -53,6 +52,7 @@ pub(super) struct Reader {
 }
 
 /// Where reading goes on.
+#[derive(Clone)]
 enum Place {
     Head,
     Since(u64),
@@ -90,89 +90,6 @@ impl Batch {
     }
 }
 
-/// The journal's files, and what their folders looked like when they were opened.
-struct Files {
-    folder: Option<PathBuf>,
-    /// Each folder, and when it changed last.
-    stamp: Vec<(PathBuf, Option<SystemTime>)>,
-}
-
-impl Files {
-    fn new(folder: Option<&Path>) -> Self {
-        Self { folder: folder.map(Path::to_owned), stamp: Vec::new() }
-    }
-
-    /// Remembers how the folders are.
-    fn look(&mut self) {
-        let roots = match &self.folder {
-            Some(folder) => vec![folder.clone()],
-            None => vec!["/var/log/journal".into(), "/run/log/journal".into()],
-        };
-        // Before what is in them, so that what comes meanwhile is a change.
-        let roots: Vec<_> = roots.into_iter().map(stamped).collect();
-        let within = |root: &PathBuf| std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
-        let below = roots.iter().flat_map(|(root, _)| within(root)).filter(|path| path.is_dir()).map(stamped);
-        self.stamp = below.chain(roots.iter().cloned()).collect();
-    }
-
-    /// Whether files have come or gone since.
-    fn changed(&self) -> bool {
-        self.stamp.iter().any(|(path, at)| changed(path) != *at)
-    }
-
-    /// How long until a change will be told by a folder's time.
-    fn settling(&self) -> Duration {
-        let now = SystemTime::now();
-        // A time to come is one that tells.
-        let age = |at: &SystemTime| now.duration_since(*at).unwrap_or(TICK);
-        let youngest = self.stamp.iter().filter_map(|(_, at)| at.as_ref().map(age)).min();
-        TICK.saturating_sub(youngest.unwrap_or(TICK))
-    }
-
-    /// Opens all files that are there. One that is renamed while they are listed may be missed, so none may have come or
-    /// gone meanwhile.
-    fn open(&mut self, source: &Source) -> Result<Handle, JournalError> {
-        for _ in 0..TRIES {
-            self.look();
-            std::thread::sleep(self.settling());
-            let handle = self.open_once(source)?;
-            if !self.changed() {
-                return Ok(handle);
-            }
-        }
-        Err(read(std::io::Error::other("the journal's files change all the time")))
-    }
-
-    fn open_once(&self, source: &Source) -> Result<Handle, JournalError> {
-        let mut handle = match &self.folder {
-            Some(folder) => OpenDirectoryOptions::default().open_directory(folder.to_string_lossy().into_owned()),
-            None => OpenOptions::default().system(true).current_user(true).local_only(true).open(),
-        }
-        .map_err(read)?;
-        // Whole fields, however long.
-        handle.set_data_threshold(0).map_err(read)?;
-        match source {
-            Source::Lines(select) => add_matches(&mut handle, select),
-            Source::Health => add_health(&mut handle),
-        }
-        .map_err(read)?;
-        Ok(handle)
-    }
-}
-
-fn changed(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|data| data.modified()).ok()
-}
-
-fn stamped(path: PathBuf) -> (PathBuf, Option<SystemTime>) {
-    let at = changed(&path);
-    (path, at)
-}
-
-fn read(error: impl Into<std::io::Error>) -> JournalError {
-    JournalError::Read(error.into())
-}
-
 pub(super) fn compile(pattern: &str) -> Result<Regex, JournalError> {
     RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| JournalError::Pattern(Box::new(error)))
 }
@@ -194,18 +111,23 @@ impl Reader {
         Ok(Self { handle, pattern, source, files, unread: false, advanced: None })
     }
 
-    /// Hands each finding to `sink` until it says no.
+    /// Hands each finding to `sink` until that says no, or until nobody can ring any more.
     pub(super) fn follow_health(
         &mut self,
         mut sink: impl FnMut(HealthSaid) -> bool,
-        listening: impl Fn() -> bool,
+        rung: &Receiver<Checked>,
     ) -> Result<(), JournalError> {
         let mut place = Place::Since(now().saturating_sub(HEALTH_SPAN));
+        let mut awaited = vec![Checked::Any];
+        let mut pauses = HEALTH_LATE.iter();
         self.seek(&place)?;
-        while listening() {
+        loop {
             let others = self.files.changed();
             while self.advance()? {
                 place = Place::Behind(self.handle.cursor().map_err(read)?);
+                if let Some(id) = self.text("PODMAN_ID")?.map(Checked::Container) {
+                    awaited.retain(|checked| *checked != id);
+                }
                 let healthy = match self.text("PODMAN_HEALTH_STATUS")?.as_deref() {
                     Some("healthy") => true,
                     Some("unhealthy") => false,
@@ -216,22 +138,43 @@ impl Reader {
                     return Ok(());
                 }
             }
-            self.wait(others, &place, HEALTH_LOOK)?;
+            if others {
+                self.renew(&place)?;
+                continue;
+            }
+            let pause = if awaited.is_empty() { None } else { pauses.next() };
+            if pause.is_none() {
+                awaited.clear();
+            }
+            match rung.recv_timeout(*pause.unwrap_or(&HEALTH_UNRUNG)) {
+                Ok(checked) => {
+                    // What rings together is looked for once.
+                    std::thread::sleep(LOOK);
+                    for checked in std::iter::once(checked).chain(rung.try_iter()) {
+                        if !awaited.contains(&checked) && awaited.len() < AWAITED {
+                            awaited.push(checked);
+                        }
+                    }
+                    pauses = HEALTH_LATE.iter();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            self.settle(&place)?;
         }
-        Ok(())
     }
 
-    /// Waits before the next look behind `place`. With `others` there are other files instead: they had come before
-    /// those that are open were read to their end, so nothing more will be in these, and what was vacuumed was read.
-    fn wait(&mut self, others: bool, place: &Place, time: Duration) -> Result<(), JournalError> {
-        if others {
-            self.handle = self.files.open(&self.source)?;
-            return self.seek(place).map(drop);
-        }
-        std::thread::sleep(time);
+    /// Opens the files anew where others have come or gone before those that are open were read to their end: nothing
+    /// more will be in these, and what was vacuumed was read.
+    fn renew(&mut self, place: &Place) -> Result<(), JournalError> {
+        self.handle = self.files.open(&self.source)?;
+        self.seek(place).map(drop)
+    }
+
+    /// An entry that is counted before all of its fields are linked is passed over by libsystemd until there is another
+    /// one. Whoever seeks finds it.
+    fn settle(&mut self, place: &Place) -> Result<(), JournalError> {
         if self.advanced.is_some_and(|at| at.elapsed() > QUIET) {
-            // An entry that is counted before all of its fields are linked is passed over by libsystemd until there is
-            // another one. Whoever seeks finds it.
             self.seek(place)?;
         }
         Ok(())
@@ -258,29 +201,23 @@ impl Reader {
         let mut joined = self.start(&Place::forward(query))?;
         let mut page = Page::default();
         let mut bytes = 0;
-        // Where no line was half read: how many lines the page had by then.
-        let mut whole = None;
+        // The entry that ended a line last: the next page finds the beginnings of those that end behind it.
+        let mut ended = None;
         while self.advance()? {
             let piece = self.piece()?;
             if query.until.is_some_and(|until| piece.entry.time > until) {
                 return Ok(page);
             }
             let cursor = piece.entry.cursor.clone();
-            if let Some(entry) = joined.push(piece)
-                && self.wanted(query, &entry)
-            {
-                bytes += entry.message.len();
-                page.entries.push(entry);
+            if let Some(entry) = joined.push(piece) {
+                ended = Some(cursor.clone());
+                if self.wanted(query, &entry) {
+                    bytes += entry.weight();
+                    page.entries.push(entry);
+                }
             }
-            let full = page.entries.len() >= query.lines || bytes >= PAGE || Instant::now() >= end;
-            if !full && joined.is_empty() {
-                whole = Some((page.entries.len(), cursor));
-            } else if full {
-                // The next page would begin in the middle of a line.
-                let (lines, next) =
-                    whole.filter(|(lines, _)| !joined.is_empty() && *lines > 0).unwrap_or((page.entries.len(), cursor));
-                page.entries.truncate(lines);
-                page.next = Some(next);
+            if page.entries.len() >= query.lines || bytes >= PAGE || Instant::now() >= end {
+                page.next = ended.or(Some(cursor));
                 return Ok(page);
             }
         }
@@ -288,7 +225,7 @@ impl Reader {
     }
 
     fn page_backward(&mut self, query: &Query) -> Result<Page, JournalError> {
-        let Found { lines, more, last } = self.look_back(query, true, |entry| entry, |entry| entry.message.len())?;
+        let Found { lines, more, last } = self.look_back(query, true, |entry| entry, Entry::weight)?;
         let next = match lines.first() {
             Some(oldest) if more => Some(oldest.cursor.clone()),
             _ => last,
@@ -311,8 +248,8 @@ impl Reader {
         let end = Instant::now() + PATIENCE;
         let mut joined = Backward::default();
         let mut found = BTreeMap::new();
-        let (mut bytes, mut beyond) = (0, 0);
-        let mut last = None;
+        let mut bytes = 0;
+        let (mut last, mut oldest) = (None, None);
         let (mut tired, mut cut) = (false, false);
         self.seek_backward(query)?;
         while self.handle.previous().map_err(read)? > 0 {
@@ -320,8 +257,9 @@ impl Reader {
             if query.since.is_some_and(|since| piece.entry.time < since) {
                 break;
             }
+            oldest = Some(piece.entry.cursor.clone());
             if !piece.partial {
-                last = Some(piece.entry.cursor.clone());
+                last.clone_from(&oldest);
             }
             if let Some((place, entry)) = joined.push(piece)
                 && self.wanted(query, &entry)
@@ -330,14 +268,17 @@ impl Reader {
                 bytes += weight(&line);
                 found.insert(place, line);
             }
-            if found.len() >= query.lines || bytes >= PAGE {
-                beyond += 1;
-                let oldest = found.keys().nth(full(&found, query.lines, &weight) - 1).copied();
-                cut = beyond > BEYOND || !oldest.is_some_and(|place| joined.lacks(place));
-            }
+            cut = found.len() >= query.lines || bytes >= PAGE;
             tired = Instant::now() >= end;
             if cut || tired {
                 break;
+            }
+        }
+        if let Some(oldest) = oldest {
+            // Of each output the newest piece first, as it goes on from there.
+            for piece in self.begun(&Place::At(oldest))?.into_iter().rev() {
+                let line = joined.push(piece).filter(|(_, entry)| self.wanted(query, entry));
+                found.extend(line.map(|(place, entry)| (place, kept(entry))));
             }
         }
         let rest = joined.rest().filter(|(_, entry)| self.wanted(query, entry));
@@ -358,9 +299,7 @@ impl Reader {
             return Ok(Query { direction: Direction::Forward, ..query });
         }
         let query = Query { direction: Direction::Forward, ..query };
-        self.handle.seek_tail().map_err(read)?;
-        let newest =
-            (self.handle.previous().map_err(read)? > 0).then(|| self.handle.cursor()).transpose().map_err(read)?;
+        let newest = self.newest()?;
         let oldest =
             self.look_back(&query, self.pattern.is_some(), |entry| entry.cursor, |_| 0)?.lines.into_iter().next();
         Ok(match (oldest, newest) {
@@ -369,6 +308,23 @@ impl Reader {
             // Seeking the tail of an empty result loses the first line to come; a moment that is past does not.
             (None, None) => Query { since: query.since.max(Some(now().saturating_sub(1_000_000))), ..query },
         })
+    }
+
+    /// The newest entry that no line is in the middle of.
+    fn newest(&mut self) -> Result<Option<String>, JournalError> {
+        let mut newest = None;
+        self.handle.seek_tail().map_err(read)?;
+        for _ in 0..PIECES {
+            if self.handle.previous().map_err(read)? == 0 {
+                break;
+            }
+            let piece = self.outline()?;
+            newest = Some(piece.entry.cursor);
+            if !piece.partial {
+                break;
+            }
+        }
+        Ok(newest)
     }
 
     /// Hands the lines to `sink`, those together that are there together, until it says no; while there are none
@@ -401,26 +357,86 @@ impl Reader {
             if !listening() {
                 return Ok(());
             }
-            self.wait(others, &place, LOOK)?;
+            if others {
+                self.renew(&place)?;
+            } else {
+                std::thread::sleep(LOOK);
+                self.settle(&place)?;
+            }
         }
     }
 
-    /// Goes to where reading begins, and finds the beginnings of lines that end behind it.
+    /// Goes to where reading begins. Lines that have begun before that and end behind it will be whole.
     fn start(&mut self, place: &Place) -> Result<Forward, JournalError> {
-        let mut beginnings = Beginnings::default();
-        if self.seek(place)? {
-            let mut more = !self.unread || self.handle.previous().map_err(read)? > 0;
-            while more {
-                let mut piece = self.outline()?;
-                if piece.partial {
-                    self.fill(&mut piece)?;
-                }
-                let seen = beginnings.push(piece);
-                more = seen < BEGINNINGS && self.handle.previous().map_err(read)? > 0;
-            }
-            self.seek(place)?;
+        let mut joined = Forward::default();
+        let own = self.seek(place)?;
+        let place = match place {
+            Place::Head => return Ok(joined),
+            Place::At(_) | Place::Behind(_) if own => place.clone(),
+            _ if self.advance()? => Place::At(self.handle.cursor().map_err(read)?),
+            _ => place.clone(),
+        };
+        for piece in self.begun(&place)? {
+            // What was too long for one line has been handed on up to here.
+            joined.push(piece);
         }
-        Ok(beginnings.go_on())
+        self.seek(&place)?;
+        Ok(joined)
+    }
+
+    /// The pieces of the lines that have begun before an entry and end behind it, of each output the oldest first. The
+    /// journal's index leads to them, however much lies between.
+    fn begun(&mut self, place: &Place) -> Result<Vec<Piece>, JournalError> {
+        let (Source::Lines(select), Place::At(cursor) | Place::Behind(cursor)) = (self.source.clone(), place) else {
+            return Ok(Vec::new());
+        };
+        let mut outputs: Vec<Output> = Vec::new();
+        self.narrow(cursor, |handle| matches::pieces(handle, &select))?;
+        for _ in 0..PIECES {
+            let Some(piece) = self.before(place)? else { break };
+            let output = piece.output();
+            if !outputs.contains(&output) {
+                outputs.push(output);
+            }
+        }
+        let mut all = Vec::new();
+        // Where they are more than may be unfinished, the newest are the likeliest to go on.
+        for output in outputs.into_iter().rev() {
+            self.narrow(cursor, |handle| matches::output(handle, &output))?;
+            let mut line = Vec::new();
+            while line.len() < PIECES
+                && let Some(mut piece) = self.before(place)?
+                && piece.partial
+            {
+                self.fill(&mut piece)?;
+                line.push(piece);
+            }
+            all.extend(line.into_iter().rev());
+        }
+        self.narrow(cursor, |handle| matches::lines(handle, &select))?;
+        Ok(all)
+    }
+
+    /// From here on only what `add` matches is read, from around a cursor.
+    fn narrow(
+        &mut self,
+        cursor: &str,
+        add: impl FnOnce(&mut Handle) -> std::io::Result<()>,
+    ) -> Result<(), JournalError> {
+        self.handle.match_flush().map_err(read)?;
+        add(&mut self.handle).map_err(read)?;
+        self.handle.seek_cursor(cursor).map_err(|_| JournalError::Cursor)
+    }
+
+    /// The next entry back that lies before `place`.
+    fn before(&mut self, place: &Place) -> Result<Option<Piece>, JournalError> {
+        while self.handle.previous().map_err(read)? > 0 {
+            let piece = self.outline()?;
+            if !matches!(place, Place::At(cursor) if *cursor == piece.entry.cursor) {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
     }
 
     /// Goes to a place; whether it is an entry's that is there is returned.
@@ -479,7 +495,8 @@ impl Reader {
     fn outline(&mut self) -> Result<Piece, JournalError> {
         let priority = self.text("PRIORITY")?.and_then(|text| text.parse().ok()).unwrap_or(6);
         let container = self.text("CONTAINER_ID_FULL")?;
-        let partial = container.is_some() && self.text("CONTAINER_PARTIAL_MESSAGE")?.is_some();
+        let marked = container.is_some() && self.text("CONTAINER_PARTIAL_MESSAGE")?.is_some();
+        let partial = marked && goes_on(self.field("MESSAGE")?.unwrap_or_default().len());
         let entry = Entry {
             cursor: self.handle.cursor().map_err(read)?,
             time: self.handle.timestamp_usec().map_err(read)?,
@@ -538,57 +555,4 @@ fn full<T>(found: &BTreeMap<usize, T>, most: usize, weight: impl Fn(&T) -> usize
         fits
     });
     fits.count()
-}
-
-fn add_health(handle: &mut Handle) -> std::io::Result<()> {
-    handle.match_add("_UID", nix::unistd::getuid().to_string())?;
-    handle.match_add("PODMAN_EVENT", "health_status")?;
-    Ok(())
-}
-
-/// Only what the trusted fields say is believed: any local program may claim a tag, but not our user id.
-fn add_matches(handle: &mut Handle, select: &Select) -> std::io::Result<()> {
-    let uid = nix::unistd::getuid().to_string();
-    let build = |handle: &mut Handle, id: &crate::names::DeploymentId| -> std::io::Result<()> {
-        handle.match_add("_UID", uid.as_str())?;
-        handle.match_add("_SYSTEMD_USER_UNIT", format!("build-{id}.service"))?;
-        // Not Podman's events, which come from the same unit.
-        handle.match_add("SYSLOG_IDENTIFIER", format!("build-{id}"))?;
-        Ok(())
-    };
-    let release_lines = |handle: &mut Handle, release: &crate::names::ReleaseName| -> std::io::Result<()> {
-        handle.match_add("_UID", uid.as_str())?;
-        handle.match_add("_COMM", "conmon")?;
-        handle.match_add("SYSLOG_IDENTIFIER", release.service.as_str())?;
-        handle.match_add("_SYSTEMD_USER_UNIT", release.unit())?;
-        Ok(())
-    };
-    match select {
-        Select::Service(service, builds) => {
-            handle.match_add("_UID", uid.as_str())?;
-            handle.match_add("_COMM", "conmon")?;
-            handle.match_add("SYSLOG_IDENTIFIER", service.as_str())?;
-            for id in builds {
-                handle.match_or()?;
-                build(handle, id)?;
-            }
-        }
-        Select::Release(release) => release_lines(handle, release)?,
-        Select::Unit(release) => {
-            release_lines(handle, release)?;
-            handle.match_or()?;
-            handle.match_add("_UID", uid.as_str())?;
-            handle.match_add("_SYSTEMD_USER_UNIT", release.unit())?;
-            handle.match_add("SYSLOG_IDENTIFIER", format!("{}@{}", release.service, release.number))?;
-        }
-        Select::Deployment(id) => {
-            handle.match_add("_UID", uid.as_str())?;
-            handle.match_add("SYSLOG_IDENTIFIER", "podkeeper")?;
-            handle.match_add("PODKEEPER_DEPLOYMENT", id.to_string())?;
-            handle.match_or()?;
-            build(handle, id)?;
-        }
-        Select::Build(id) => build(handle, id)?,
-    }
-    Ok(())
 }

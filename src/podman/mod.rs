@@ -5,6 +5,7 @@
 
 mod containers;
 mod images;
+mod logins;
 mod raw;
 mod secrets;
 mod shells;
@@ -17,9 +18,12 @@ use thiserror::Error;
 
 pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
 pub use images::ImageFacts;
+pub use logins::Login;
 pub use shells::ShellContainer;
 
+use crate::names::RegistryHost;
 use crate::problem::{Code, Problem, chain};
+use logins::Logins;
 
 /// How long a call may take. Copying a large image into another range of ids is the longest.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -40,6 +44,29 @@ pub enum PodmanError {
         /// Podman's own words.
         message: String,
     },
+    /// A registry doesn't take a login, or doesn't answer.
+    #[error("no login at {registry}: {reason}")]
+    Login {
+        /// The registry.
+        registry: RegistryHost,
+        /// Podman's own words.
+        reason: String,
+    },
+    /// The file of the logins.
+    #[error("can't {what} the logins at registries")]
+    Logins {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The disk has too little room for it.
+    #[error("there is too little room on the disk to {what}")]
+    Full {
+        /// What was asked.
+        what: &'static str,
+    },
     /// An answer that can't be read.
     #[error("Podman's answer to {what} can't be read")]
     Answer {
@@ -58,7 +85,13 @@ impl PodmanError {
         match self {
             Self::Unavailable(_) => Problem::new(Code::PodmanUnavailable, self.to_string())
                 .with_hint("`podkeeper doctor` on the host tells what is wrong"),
+            Self::Login { .. } => Problem::new(Code::LoginFailed, self.to_string())
+                .with_hint("look at the registry's name, the user and the password; nothing was changed"),
+            Self::Logins { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
+            Self::Logins { .. } => Problem::new(Code::Internal, self.to_string())
+                .with_hint("the agent's log tells why: journalctl -u podkeeper"),
             Self::Refused { message, .. } if message.contains("no space left on device") => Problem::disk_full(),
+            Self::Full { .. } => Problem::disk_full(),
             Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
                 .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
             Self::Answer { .. } => Problem::new(Code::Internal, self.to_string()),
@@ -71,6 +104,9 @@ impl PodmanError {
 pub struct Podman {
     typed: podman_api::Podman,
     socket: Arc<PathBuf>,
+    logins: Arc<Logins>,
+    /// Where its secrets lie, once it was asked.
+    secrets: Arc<tokio::sync::OnceCell<PathBuf>>,
 }
 
 impl std::fmt::Debug for Podman {
@@ -80,10 +116,11 @@ impl std::fmt::Debug for Podman {
 }
 
 impl Podman {
-    /// Podman behind the REST socket at `socket`.
+    /// Podman behind the REST socket at `socket`, whose logins at registries are in the file `logins`.
     #[must_use]
-    pub fn new(socket: PathBuf) -> Self {
-        Self { typed: podman_api::Podman::unix(&socket), socket: Arc::new(socket) }
+    pub fn new(socket: PathBuf, logins: PathBuf) -> Self {
+        let logins = Arc::new(Logins::new(logins));
+        Self { typed: podman_api::Podman::unix(&socket), socket: Arc::new(socket), logins, secrets: Arc::default() }
     }
 
     /// A typed read, bounded in time.

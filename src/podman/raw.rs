@@ -79,7 +79,10 @@ impl Podman {
         }
         let message = serde_json::from_slice::<serde_json::Value>(&answer)
             .ok()
-            .and_then(|error| Some(error.get("cause")?.as_str()?.to_owned() + ": " + error.get("message")?.as_str()?))
+            .and_then(|error| {
+                let cause = error.get("cause").and_then(|cause| cause.as_str()).map(|cause| format!("{cause}: "));
+                Some(cause.unwrap_or_default() + error.get("message")?.as_str()?)
+            })
             .unwrap_or_default();
         Err(PodmanError::Refused { what, status: status.as_u16(), message })
     }

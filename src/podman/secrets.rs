@@ -1,13 +1,41 @@
 //! Podman's secret store, where the values of variables lie and nowhere else.
 
+use std::path::{Path, PathBuf};
+
 use http::Method;
+use nix::sys::statvfs::statvfs;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
 
+/// How much room on the disk a change of the secrets takes, beside what they take already.
+const ROOM: u64 = 8 * 1024 * 1024;
+
 impl Podman {
+    /// Whether the secrets may be changed. Podman writes all of them anew for each change, over the old ones: on a full
+    /// disk the values of every service would be gone.
+    async fn check_room(&self, what: &'static str) -> Result<(), PodmanError> {
+        let folder = self.secrets.get_or_try_init(|| self.secrets_folder(what)).await?;
+        if has_room(folder) { Ok(()) } else { Err(PodmanError::Full { what }) }
+    }
+
+    async fn secrets_folder(&self, what: &'static str) -> Result<PathBuf, PodmanError> {
+        #[derive(Deserialize)]
+        struct Info {
+            store: Store,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Store {
+            graph_root: PathBuf,
+        }
+        let body = self.raw(what, Method::GET, "/libpod/info", Body::None).await?;
+        let info: Info = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
+        Ok(info.store.graph_root.join("secrets"))
+    }
+
     /// Keeps `value` under `name`, which must be new.
     pub async fn create_secret(
         &self,
@@ -15,11 +43,13 @@ impl Podman {
         value: &SecretString,
         labels: &[(&str, &str)],
     ) -> Result<(), PodmanError> {
+        let what = "keep a secret";
+        self.check_room(what).await?;
         let labels: serde_json::Map<String, serde_json::Value> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
         let labels = serde_json::Value::Object(labels).to_string();
         let path = format!("/libpod/secrets/create?name={}&labels={}", segment(name), segment(&labels));
-        self.raw("keep a secret", Method::POST, &path, Body::Secret(value)).await.map(drop)
+        self.raw(what, Method::POST, &path, Body::Secret(value)).await.map(drop)
     }
 
     /// The value under `name`; none where there is none.
@@ -43,7 +73,9 @@ impl Podman {
 
     /// Removes the secret `name`.
     pub async fn remove_secret(&self, name: &str) -> Result<(), PodmanError> {
-        self.delete("remove a secret", &format!("/libpod/secrets/{}", segment(name))).await
+        let what = "remove a secret";
+        self.check_room(what).await?;
+        self.delete(what, &format!("/libpod/secrets/{}", segment(name))).await
     }
 
     /// The names of all secrets that begin with `prefix`.
@@ -53,4 +85,12 @@ impl Podman {
         let names = all.into_iter().filter_map(|secret| secret.spec.and_then(|spec| spec.name));
         Ok(names.filter(|name| name.starts_with(prefix)).collect())
     }
+}
+
+/// What can't be looked at is Podman's to judge.
+fn has_room(folder: &Path) -> bool {
+    let written = std::fs::metadata(folder.join("filedriver/secretsdata.json")).map_or(0, |file| file.len());
+    // Without any secret there is no folder yet.
+    let disk = statvfs(folder).or_else(|_| statvfs(folder.parent().unwrap_or(folder)));
+    disk.map_or(true, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()) >= ROOM + written)
 }

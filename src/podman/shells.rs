@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use http::Method;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::raw::{Body, segment};
@@ -21,11 +22,13 @@ pub struct ShellContainer {
     pub home: String,
     /// The slice that limits it.
     pub slice: String,
+    /// Networks that it reaches beside the internet, with commas between.
+    pub allow: String,
 }
 
 impl Podman {
     /// Makes the container, which does not run yet. It has no part of the host but its home, whose volume is made with
-    /// the first one. The annotation closes the way to the host and to cloud metadata, by a hook of the runtime.
+    /// the first one. The annotations close its network but for the internet and what is allowed, by a hook of the runtime.
     pub async fn create_shell(&self, shell: &ShellContainer) -> Result<(), PodmanError> {
         let map = json!([{ "container_id": 0, "host_id": IdRange::SHELLS.base, "size": IdRange::SIZE }]);
         let spec = json!({
@@ -33,7 +36,7 @@ impl Podman {
             "image": shell.image,
             "terminal": true,
             "stdin": true,
-            "annotations": { "podkeeper.net": "isolated" },
+            "annotations": { "podkeeper.net": "isolated", "podkeeper.allow": shell.allow },
             "labels": { "podkeeper.shell": "true" },
             "hostname": "shell",
             "env": { "TERM": "xterm-256color", "HOME": "/root" },
@@ -67,16 +70,34 @@ impl Podman {
 
     /// The file that tells what the runtime made the container of.
     pub async fn runtime_spec(&self, name: &str) -> Result<PathBuf, PodmanError> {
-        let what = "inspect the container";
-        let path = format!("/libpod/containers/{}/json", segment(name));
-        let body = self.raw(what, Method::GET, &path, Body::None).await?;
         #[derive(Deserialize)]
         struct Inspect {
             #[serde(rename = "OCIConfigPath")]
             path: PathBuf,
         }
-        let inspect: Inspect = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        Ok(inspect.path)
+        Ok(self.inspect::<Inspect>(name).await?.path)
+    }
+
+    /// The path of a running container's network.
+    pub async fn network(&self, name: &str) -> Result<PathBuf, PodmanError> {
+        #[derive(Deserialize)]
+        struct Inspect {
+            #[serde(rename = "NetworkSettings")]
+            settings: Settings,
+        }
+        #[derive(Deserialize)]
+        struct Settings {
+            #[serde(rename = "SandboxKey")]
+            path: PathBuf,
+        }
+        Ok(self.inspect::<Inspect>(name).await?.settings.path)
+    }
+
+    async fn inspect<T: DeserializeOwned>(&self, name: &str) -> Result<T, PodmanError> {
+        let what = "inspect the container";
+        let path = format!("/libpod/containers/{}/json", segment(name));
+        let body = self.raw(what, Method::GET, &path, Body::None).await?;
+        serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })
     }
 
     /// Whether a container has something at `path`.

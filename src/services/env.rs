@@ -58,8 +58,9 @@ impl Adapters {
         Ok(self.podman.reveal_secret(secret).await?)
     }
 
-    /// Makes the secrets for `changes`, and tells the whole set that the service then has. Nothing is written in the
-    /// store; the caller holds the service's `env_locks` until it is, since unnamed secrets are removed.
+    /// Makes the secrets for `changes`, and tells the whole set that the service then has; a value that stays as it is
+    /// keeps its secret. Nothing is written in the store; the caller holds the service's `env_locks` until it is, since
+    /// unnamed secrets are removed.
     pub async fn prepare_env(
         &self,
         service: &ServiceName,
@@ -68,7 +69,7 @@ impl Adapters {
     ) -> Result<EnvSecrets, ServiceError> {
         let old = self.store.env(service).await?;
         self.check_sizes(&old, &changes, replace).await?;
-        let mut env = if replace { EnvSecrets::new() } else { old };
+        let mut env = if replace { EnvSecrets::new() } else { old.clone() };
         for (key, value) in changes {
             match value {
                 None => {
@@ -78,6 +79,15 @@ impl Adapters {
                     env.insert(key, String::new());
                 }
                 Some(value) => {
+                    if let Some(secret) = old.get(&key)
+                        && self
+                            .read_value(secret)
+                            .await?
+                            .is_some_and(|old| old.expose_secret() == value.expose_secret())
+                    {
+                        env.insert(key, secret.clone());
+                        continue;
+                    }
                     let name = secret_name(service, key.as_str());
                     let labels = [("podkeeper.service", service.as_str()), ("podkeeper.key", key.as_str())];
                     self.podman.create_secret(&name, &value, &labels).await?;

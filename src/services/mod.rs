@@ -86,32 +86,32 @@ impl Locks {
 #[derive(Debug, Error)]
 pub enum ServiceError {
     /// The store.
-    #[error("the store can't do that")]
-    Store(#[source] StoreError),
+    #[error(transparent)]
+    Store(StoreError),
     /// Podman.
-    #[error("Podman can't do that")]
-    Podman(#[source] PodmanError),
+    #[error(transparent)]
+    Podman(PodmanError),
     /// systemd.
-    #[error("systemd can't do that")]
-    Units(#[source] UnitsError),
+    #[error(transparent)]
+    Units(UnitsError),
     /// The routing table.
-    #[error("the routing table can't be changed")]
-    Proxy(#[source] ProxyError),
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// Git.
-    #[error("git can't do that")]
-    Git(#[source] GitError),
+    #[error(transparent)]
+    Git(GitError),
     /// The journal.
-    #[error("the journal can't be read")]
-    Journal(#[source] JournalError),
+    #[error(transparent)]
+    Journal(JournalError),
     /// A template.
-    #[error("the template can't be used")]
-    Template(#[source] TemplateError),
+    #[error(transparent)]
+    Template(TemplateError),
     /// A name.
-    #[error("a name is refused")]
-    Name(#[source] NameError),
+    #[error(transparent)]
+    Name(NameError),
     /// An external repository's address.
-    #[error("the repository's address is refused")]
-    Uri(#[source] UriError),
+    #[error(transparent)]
+    Uri(UriError),
     /// A file of the agent's own.
     #[error("can't {what}")]
     File {

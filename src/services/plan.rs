@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::names::ReleaseNumber;
+use crate::names::{HostName, ReleaseNumber};
 
 /// A release as the host shows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct Observed {
     pub routes: Vec<u16>,
     /// Those of them that all of its host names lead to.
     pub whole_routes: Vec<u16>,
+    /// The host names that are not the service's, or no longer, and lead to one of its ports all the same.
+    pub strays: Vec<(HostName, u16)>,
 }
 
 /// One step.
@@ -64,6 +66,8 @@ pub enum Step {
     Settle,
     /// Lead them to this port no longer.
     Unroute(u16),
+    /// Lead a host name that is not the service's to this port no longer.
+    Withdraw(HostName, u16),
     /// Let the old releases answer what they have begun.
     Drain,
     /// Stop the release's unit.
@@ -108,6 +112,8 @@ pub fn plan(wanted: &Wanted, observed: &Observed) -> Vec<Step> {
         }
     }
     steps.extend(stale.iter().map(|port| Step::Unroute(*port)));
+    // Another release will have the port one day.
+    steps.extend(observed.strays.iter().map(|(host, port)| Step::Withdraw(host.clone(), *port)));
 
     let others = || observed.releases.iter().filter(|(number, _)| Some(**number) != wanted.current);
     if wanted.current.is_some() && others().any(|(_, seen)| seen.running) {
@@ -160,7 +166,7 @@ mod tests {
 
     fn observed(releases: &[(ReleaseNumber, Seen)], routes: &[u16]) -> Observed {
         let releases = releases.iter().copied().collect();
-        Observed { releases, routes: routes.to_vec(), whole_routes: routes.to_vec() }
+        Observed { releases, routes: routes.to_vec(), whole_routes: routes.to_vec(), strays: Vec::new() }
     }
 
     /// What the host shows after a step.
@@ -181,6 +187,7 @@ mod tests {
                 observed.routes.retain(|routed| routed != port);
                 observed.whole_routes.retain(|routed| routed != port);
             }
+            Step::Withdraw(host, port) => observed.strays.retain(|stray| (&stray.0, &stray.1) != (host, port)),
             Step::Reload | Step::Settle | Step::Drain => {}
         }
     }
@@ -233,6 +240,16 @@ mod tests {
     fn a_host_name_that_came_later_is_routed_too() {
         let seen = Observed { whole_routes: Vec::new(), ..observed(&[(OLD, RUNS)], &[20_001]) };
         assert_eq!(plan(&wanted(Some(OLD)), &seen), [Step::Route(20_001)]);
+    }
+
+    #[test]
+    fn a_host_name_that_was_taken_away_leads_nowhere() {
+        let strays = vec![("old.localhost".parse().unwrap(), 20_001)];
+        let mut seen = Observed { strays, ..observed(&[(OLD, RUNS)], &[20_001]) };
+        let steps = plan(&wanted(Some(OLD)), &seen);
+        assert_eq!(steps, [Step::Withdraw("old.localhost".parse().unwrap(), 20_001)]);
+        apply(&mut seen, &steps[0]);
+        assert!(arrived(&wanted(Some(OLD)), &seen));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Brings the host to what the store says, a service at a time. It is level-triggered: it looks at the host anew each
 //! time, so a step that was cut off, or a file that somebody removed, costs a delay and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::plan::{Observed, Seen, Step, Wanted, plan};
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
 use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
+use crate::podman::PodmanError;
 use crate::store::{Desired, Release, Service, Source};
 use crate::units::{self, JobResult};
 
@@ -21,7 +23,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct HostView {
     releases: HashMap<ServiceName, BTreeMap<ReleaseNumber, Seen>>,
-    routes: HashMap<String, Vec<u16>>,
+    routes: BTreeMap<HostName, Vec<u16>>,
 }
 
 impl HostView {
@@ -40,7 +42,7 @@ impl HostView {
                 seen.failed = unit.active == "failed";
             }
         }
-        view.routes = parts.routes.hosts().await?.into_iter().map(|(host, ports)| (host.to_string(), ports)).collect();
+        view.routes = parts.routes.hosts().await?.into_iter().collect();
         Ok(view)
     }
 
@@ -48,19 +50,37 @@ impl HostView {
         self.releases.entry(release.service.clone()).or_default().entry(release.number).or_default()
     }
 
-    /// Every service that the host shows something of.
-    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
-        self.releases.keys()
+    /// The routes that are nobody's: no service has the host name, and no release the port, which is one of those that
+    /// only releases have. Where the host shows a release of a service that isn't known, a route may be that one's, and
+    /// none is nobody's.
+    fn nobodys(
+        &self,
+        services: &HashSet<ServiceName>,
+        hosts: &HashSet<HostName>,
+        ports: &HashSet<u16>,
+        range: &RangeInclusive<u16>,
+    ) -> Vec<(HostName, u16)> {
+        if self.releases.keys().any(|name| !services.contains(name)) {
+            return Vec::new();
+        }
+        let others = self.routes.iter().filter(|(host, _)| !hosts.contains(*host));
+        let others = others.flat_map(|(host, ports)| ports.iter().map(move |port| (host.clone(), *port)));
+        others.filter(|(_, port)| range.contains(port) && !ports.contains(port)).collect()
     }
 
-    fn of(&self, service: &Service, hosts: &[HostName]) -> Observed {
-        let ports = |host: &HostName| self.routes.get(host.as_str()).map_or(&[][..], Vec::as_slice);
+    fn of(&self, service: &Service, hosts: &[HostName], releases: &[Release]) -> Observed {
+        let ports = |host: &HostName| self.routes.get(host).map_or(&[][..], Vec::as_slice);
         let mut routes: Vec<u16> = hosts.iter().flat_map(ports).copied().collect();
         routes.sort_unstable();
         routes.dedup();
         let whole = |port: &&u16| hosts.iter().all(|host| ports(host).contains(port));
         let whole_routes = routes.iter().filter(whole).copied().collect();
-        Observed { releases: self.releases.get(&service.name).cloned().unwrap_or_default(), routes, whole_routes }
+        let others = self.routes.iter().filter(|(host, _)| !hosts.contains(host));
+        let others = others.flat_map(|(host, ports)| ports.iter().map(move |port| (host, *port)));
+        let owned = |port: u16| releases.iter().any(|release| release.port == port);
+        let strays = others.filter(|(_, port)| owned(*port)).map(|(host, port)| (host.clone(), port)).collect();
+        let releases = self.releases.get(&service.name).cloned().unwrap_or_default();
+        Observed { releases, routes, whole_routes, strays }
     }
 }
 
@@ -87,7 +107,7 @@ impl Adapters {
         let failed = self.store.failed_releases(service.id).await?;
         let keep = service.settings.keep.unwrap_or(self.config.get().services.keep).max(1) as usize;
         let hosts = spec::hosts(service, &self.config.get());
-        Ok(plan(&wanted(service, &releases, &failed, keep, start), &view.of(service, &hosts)))
+        Ok(plan(&wanted(service, &releases, &failed, keep, start), &view.of(service, &hosts, &releases)))
     }
 
     /// Does what is to be done for `service`; it must not be called beside a deployment of the same service, but by
@@ -144,6 +164,7 @@ impl Adapters {
                     self.routes.remove(&host, *port).await?;
                 }
             }
+            Step::Withdraw(host, port) => self.routes.remove(host, *port).await?,
             Step::Drain => tokio::time::sleep(self.config.get().services.drain).await,
             Step::Stop(number) => {
                 self.units.stop(&release(number).unit(), STOP_LIMIT).await?;
@@ -151,6 +172,23 @@ impl Adapters {
             }
             Step::ResetFailed(number) => self.units.reset_failed(&release(number).unit()).await?,
             Step::Discard(number) => self.discard_release(service, *number).await?,
+        }
+        Ok(())
+    }
+
+    /// Withdraws the routes that are nobody's, which only an older agent or another machine's can have left: another
+    /// release will have the port one day.
+    pub async fn withdraw_nobodys(&self, view: &HostView) -> Result<(), ServiceError> {
+        // Read after the look: whatever had a route by then has its rows, and no new release takes a routed port.
+        let services = self.store.services().await?;
+        let ports = self.store.ports().await?.into_iter().collect();
+        let config = self.config.get();
+        let hosts = services.iter().flat_map(|service| spec::hosts(service, &config)).collect();
+        let names = services.into_iter().map(|service| service.name).collect();
+        let range = config.services.first_port..=config.services.last_port;
+        for (host, port) in view.nobodys(&names, &hosts, &ports, &range) {
+            tracing::info!("{host} leads to port {port} no longer: no service has the name, and no release the port");
+            self.routes.remove(&host, port).await?;
         }
         Ok(())
     }
@@ -175,7 +213,7 @@ impl Adapters {
     /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.
     async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
         let _held = self.env_locks.hold(&service.name).await;
-        let mut named: std::collections::HashSet<String> = self.store.env(&service.name).await?.into_values().collect();
+        let mut named: HashSet<String> = self.store.env(&service.name).await?.into_values().collect();
         for release in self.store.releases(service.id).await? {
             named.extend(release.env.into_values());
         }
@@ -184,9 +222,41 @@ impl Adapters {
         }
         for secret in self.podman.secrets(&super::env::secret_prefix(&service.name)).await? {
             if super::env::owner(&secret) == Some(service.name.as_str()) && !named.contains(&secret) {
-                self.podman.remove_secret(&secret).await?;
+                match self.podman.remove_secret(&secret).await {
+                    // The next deployment finds it again.
+                    Err(PodmanError::Full { .. }) => return Ok(()),
+                    other => other?,
+                }
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_nobodys_where_nothing_has_its_name_or_its_port() {
+        let host = |name: &str| name.parse::<HostName>().unwrap();
+        let name = |name: &str| name.parse::<ServiceName>().unwrap();
+        let mut view = HostView::default();
+        view.seen(&ReleaseName::new(&name("blog"), ReleaseNumber(1))).running = true;
+        // The last two are a route to a release that drains under a name that was its service's, and one that somebody
+        // made to a program of their own.
+        for (from, port) in
+            [("blog.localhost", 20_001), ("gone.localhost", 20_009), ("old.localhost", 20_002), ("own.localhost", 9)]
+        {
+            view.routes.insert(host(from), vec![port]);
+        }
+        let hosts = [host("blog.localhost")].into();
+        let nobodys = |services: &[&str]| {
+            let services = services.iter().copied().map(name).collect();
+            view.nobodys(&services, &hosts, &[20_001, 20_002].into(), &(20_000..=29_999))
+        };
+        assert_eq!(nobodys(&["blog", "shop"]), [(host("gone.localhost"), 20_009)]);
+        // It may be the one of a service whose row is lost.
+        assert_eq!(nobodys(&["shop"]), []);
     }
 }

@@ -8,26 +8,33 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use jiff::Timestamp;
+use tokio::sync::broadcast;
 
 use super::{Adapters, ServiceError};
 use crate::events::Event;
+use crate::journal::Checked;
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::podman::Traffic;
 use crate::problem::chain;
-use crate::store::{Desired, Service};
-use crate::units::{self, UnitChanges, UnitListing};
+use crate::store::{Desired, Service, State};
+use crate::units::{self, UnitChange, UnitChanges, UnitListing, UnitsError};
 
+/// How long until the manager is asked again, where it did not answer.
+const UNITS_PAUSE: Duration = Duration::from_secs(2);
 /// How long until the journal is tried again, where it could not be read.
 const HEALTH_PAUSE: Duration = Duration::from_secs(10);
 /// How often it is looked, at most, whether there is a health check now.
 const HEALTH_LOOK: Duration = Duration::from_secs(1);
 
+/// How many health checks that have ended wait to be told.
+const CHECKS: usize = 64;
+
 /// What a service does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// It was made and never started.
+    /// It was made, and nothing of it ever ran.
     Created,
-    /// Its release is being started.
+    /// Its release is being started, or its first one is being made.
     Starting,
     /// It runs.
     Running,
@@ -35,7 +42,7 @@ pub enum Condition {
     Restarting,
     /// It was stopped, by us or with systemctl.
     Stopped,
-    /// It is wanted and doesn't run.
+    /// It is wanted and doesn't run; its first release may have come to nothing.
     Failed,
 }
 
@@ -63,6 +70,8 @@ pub struct Status {
 pub struct Figures {
     /// CPU time since the last look, in percent of one core.
     pub cpu_percent: Option<f64>,
+    /// CPU time since the unit began.
+    pub cpu_time: Option<Duration>,
     /// Memory in use.
     pub memory_bytes: Option<u64>,
     /// Processes and threads.
@@ -82,13 +91,37 @@ struct Memory {
     cpu: Option<(u64, Instant)>,
 }
 
+impl Memory {
+    fn take(&mut self, change: &UnitChange) {
+        self.restarts = change.restarts.unwrap_or(self.restarts);
+        let since = change.since.and_then(|us| Timestamp::from_microsecond(i64::try_from(us).ok()?).ok());
+        self.since = since.or(self.since);
+        if change.was_down {
+            self.health = None;
+        }
+    }
+}
+
 /// What the units' changes have told, by unit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LiveUnits {
     units: Arc<Mutex<HashMap<String, Memory>>>,
+    /// Whose health check may have said something.
+    checked: broadcast::Sender<Checked>,
+}
+
+impl Default for LiveUnits {
+    fn default() -> Self {
+        Self { units: Arc::default(), checked: broadcast::Sender::new(CHECKS) }
+    }
 }
 
 impl LiveUnits {
+    /// Nobody listens while no service has a health check.
+    fn tell(&self, checked: Checked) {
+        let _ = self.checked.send(checked);
+    }
+
     fn with<T>(&self, unit: &str, f: impl FnOnce(&mut Memory) -> T) -> T {
         let mut units = self.units.lock().unwrap_or_else(PoisonError::into_inner);
         f(units.entry(unit.to_owned()).or_default())
@@ -106,30 +139,63 @@ impl Adapters {
     pub async fn watch_units(&self) {
         let mut watch = self.units.watch();
         loop {
-            let units: Vec<String> = match watch.next().await {
-                UnitChanges::Units(units) => units.into_iter().collect(),
-                UnitChanges::Any => match self.units.units(&["*@*.service".to_owned()]).await {
-                    Ok(units) => units.into_iter().map(|unit| unit.name).collect(),
-                    Err(error) => {
-                        tracing::warn!("can't see how the units are: {}", chain(&error));
-                        continue;
-                    }
-                },
+            let units = match watch.next().await {
+                UnitChanges::Units(units) => units,
+                UnitChanges::Any => self.all_units().await,
             };
-            for unit in units {
-                let Some(release) = units::release_of(&unit) else { continue };
-                self.remember(&unit).await;
-                self.events.publish(Event::Service(release.service));
+            for (unit, change) in units {
+                if let Some(release) = units::release_of(&unit) {
+                    self.live.with(&unit, |memory| memory.take(&change));
+                    self.events.publish(Event::Service(release.service));
+                    // It may have waited for its check, which the agent runs during a deployment.
+                    self.live.tell(Checked::Any);
+                } else if let Some(container) = units::checked_container(&unit)
+                    && change.has_ended()
+                {
+                    self.live.tell(Checked::Container(container.to_owned()));
+                }
             }
         }
     }
 
-    /// Listens to what health checks say for ever, and rings where one says something else than before.
+    /// How all units of services are, as soon as the manager tells.
+    async fn all_units(&self) -> BTreeMap<String, UnitChange> {
+        loop {
+            match self.facts().await {
+                Ok(units) => return units,
+                Err(error) => tracing::warn!("can't see how the units are: {}", chain(&error)),
+            }
+            tokio::time::sleep(UNITS_PAUSE).await;
+        }
+    }
+
+    async fn facts(&self) -> Result<BTreeMap<String, UnitChange>, UnitsError> {
+        let mut units = BTreeMap::new();
+        for unit in self.units.units(&["*@*.service".to_owned()]).await? {
+            if let Some(facts) = self.units.unit(&unit.name).await? {
+                units.insert(unit.name, facts.into());
+            }
+        }
+        Ok(units)
+    }
+
+    /// Listens to what health checks say for ever, where a unit tells that one was run, and rings where one says something else than before.
     pub async fn watch_health(&self) {
         loop {
             self.wait_for_a_health_check().await;
-            let mut said = std::pin::pin!(self.journal.health());
-            while let Some(Ok(said)) = said.next().await {
+            let mut checked = self.live.checked.subscribe();
+            let (bell, said) = self.journal.health();
+            let mut said = std::pin::pin!(said);
+            loop {
+                let said = tokio::select! {
+                    said = said.next() => said,
+                    checked = checked.recv() => {
+                        // What was missed may have been any.
+                        bell.ring(checked.unwrap_or(Checked::Any));
+                        continue;
+                    }
+                };
+                let Some(Ok(said)) = said else { break };
                 let Some(release) = ReleaseName::of_container(&said.container) else { continue };
                 let changed =
                     self.live.with(&release.unit(), |unit| unit.health.replace(said.healthy) != Some(said.healthy));
@@ -151,19 +217,6 @@ impl Adapters {
             // That some were missed is one, too.
             let _ = events.recv().await;
             tokio::time::sleep(HEALTH_LOOK).await;
-        }
-    }
-
-    async fn remember(&self, unit: &str) {
-        if let Ok(Some(facts)) = self.units.unit(unit).await {
-            let since = facts.since.and_then(|us| Timestamp::from_microsecond(i64::try_from(us).ok()?).ok());
-            self.live.with(unit, |memory| {
-                memory.restarts = facts.restarts;
-                memory.since = since;
-                if facts.active != "active" {
-                    memory.health = None;
-                }
-            });
         }
     }
 
@@ -194,6 +247,7 @@ impl Adapters {
     pub async fn states(&self) -> Result<BTreeMap<ServiceName, Status>, ServiceError> {
         let services = self.store.services().await?;
         let commits = self.store.current_commits().await?;
+        let first = self.store.first_deployments().await?;
         let listing = self.units.units(&["*@*.service".to_owned()]).await?;
         self.live.keep(&listing);
         let units: HashMap<&str, &UnitListing> = listing.iter().map(|unit| (unit.name.as_str(), unit)).collect();
@@ -201,16 +255,16 @@ impl Adapters {
         for service in services.into_iter().filter(|service| service.desired != Desired::Deleted) {
             let unit = service.current.map(|number| ReleaseName::new(&service.name, number).unit());
             let listed = unit.as_deref().and_then(|unit| units.get(unit).copied());
-            let mut status = self.status_of(&service, listed);
+            let mut status = self.status_of(&service, listed, first.get(&service.id).copied());
             status.commit = commits.get(&service.id).cloned();
             all.insert(service.name, status);
         }
         Ok(all)
     }
 
-    fn status_of(&self, service: &Service, unit: Option<&UnitListing>) -> Status {
+    fn status_of(&self, service: &Service, unit: Option<&UnitListing>, first: Option<State>) -> Status {
         let mut status = Status {
-            condition: condition(service.desired, unit),
+            condition: condition(service.desired, unit, first),
             sub_state: unit.map(|unit| unit.sub.clone()),
             since: None,
             release: service.current,
@@ -240,6 +294,7 @@ impl Adapters {
         });
         Figures {
             cpu_percent,
+            cpu_time: cpu.map(Duration::from_micros),
             memory_bytes: number_in(&folder, "memory.current"),
             pids: number_in(&folder, "pids.current"),
             traffic: None,
@@ -264,7 +319,8 @@ fn cpu_micros(folder: &Path) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()
 }
 
-fn condition(desired: Desired, unit: Option<&UnitListing>) -> Condition {
+/// `first` is how far the last deployment is of a service that never had a release.
+fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<State>) -> Condition {
     match (desired, unit.map(|unit| (unit.active.as_str(), unit.sub.as_str()))) {
         (Desired::Created, None) => Condition::Created,
         (_, Some(("activating", "auto-restart" | "auto-restart-queued"))) => Condition::Restarting,
@@ -273,6 +329,29 @@ fn condition(desired: Desired, unit: Option<&UnitListing>) -> Condition {
         (_, Some(("active" | "reloading", _))) => Condition::Running,
         (_, Some(("failed", _))) => Condition::Failed,
         (Desired::Created, _) => Condition::Created,
+        (Desired::Running, None) => match first {
+            Some(State::Failed) => Condition::Failed,
+            Some(state) if state.is_final() => Condition::Created,
+            Some(_) => Condition::Starting,
+            None => Condition::Stopped,
+        },
         _ => Condition::Stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_never_had_a_release_is_how_its_first_deployment_went() {
+        let of = |desired, first| condition(desired, None, first);
+        assert_eq!(of(Desired::Created, None), Condition::Created);
+        assert_eq!(of(Desired::Running, Some(State::Building)), Condition::Starting);
+        assert_eq!(of(Desired::Running, Some(State::Failed)), Condition::Failed);
+        assert_eq!(of(Desired::Running, Some(State::Cancelled)), Condition::Created);
+        // Somebody stopped it, and one with a release whose unit systemd doesn't know was stopped, too.
+        assert_eq!(of(Desired::Stopped, Some(State::Failed)), Condition::Stopped);
+        assert_eq!(of(Desired::Running, None), Condition::Stopped);
     }
 }

@@ -12,7 +12,6 @@ use serde_json::json;
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::problem::{Code, Problem};
@@ -29,8 +28,8 @@ const LARGE: usize = 4;
 pub const STREAMS: usize = 64;
 /// How many messages wait in a connection's buffer: the windows of all its streams, and as many again for the rest.
 pub(super) const BUFFER: usize = STREAMS * MESSAGES * 2;
-/// After the connection's buffer was full.
-const AGAIN: Duration = Duration::from_millis(20);
+/// After the connection or its buffer was full.
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// What was sent and not acknowledged.
 #[derive(Debug)]
@@ -52,7 +51,6 @@ struct Sent {
 struct OnItsWay {
     number: u64,
     bytes: usize,
-    since: Instant,
     _large: Option<OwnedSemaphorePermit>,
 }
 
@@ -98,37 +96,8 @@ impl Window {
         sent.last += 1;
         sent.bytes += bytes;
         let number = sent.last;
-        sent.waiting.push_back(OnItsWay { number, bytes, since: Instant::now(), _large: large.take() });
+        sent.waiting.push_back(OnItsWay { number, bytes, _large: large.take() });
         Ok(number)
-    }
-
-    /// Waits until a message has not been acknowledged for so long.
-    pub async fn ignored(&self, time: Duration) {
-        loop {
-            let room = self.room.notified();
-            let until = self.sent().waiting.front().map(|first| first.since + time);
-            match until {
-                Some(until) => {
-                    if timeout_at(until, room).await.is_err() {
-                        return;
-                    }
-                }
-                None => room.await,
-            }
-        }
-    }
-
-    /// Waits until the message that has been on its way for the longest is acknowledged.
-    pub async fn heard(&self) {
-        let number = |sent: &Sent| sent.waiting.front().map(|first| first.number);
-        let oldest = number(&self.sent());
-        loop {
-            let room = self.room.notified();
-            if oldest.is_none() || number(&self.sent()) != oldest {
-                return;
-            }
-            room.await;
-        }
     }
 
     /// The client has message `number` and all before it. One that was never sent is no acknowledgement.
@@ -139,10 +108,6 @@ impl Window {
         }
         while let Some(first) = sent.waiting.pop_front_if(|first| first.number <= number) {
             sent.bytes -= first.bytes;
-        }
-        // It was heard just now, however long the next one has been on its way.
-        if let Some(next) = sent.waiting.front_mut() {
-            next.since = Instant::now();
         }
         drop(sent);
         self.room.notify_one();
@@ -237,16 +202,6 @@ impl Channel {
         self.stream.window.take(bytes).await
     }
 
-    /// Waits until the client has not acknowledged a message for so long.
-    pub async fn ignored(&self, time: Duration) {
-        self.stream.window.ignored(time).await;
-    }
-
-    /// Waits until the client acknowledges again.
-    pub async fn heard(&self) {
-        self.stream.window.heard().await;
-    }
-
     /// Sends a message that has taken its room.
     pub async fn send(&self, event: &str, data: &impl Serialize) -> Result<(), Gone> {
         emit(&self.socket, event, data).await?;
@@ -307,8 +262,6 @@ pub async fn emit(socket: &SocketRef, event: &str, data: &impl Serialize) -> Res
 mod tests {
     use super::*;
 
-    const PAUSE: Duration = Duration::from_millis(50);
-
     fn window() -> Window {
         Window::new(Arc::new(Semaphore::new(1)))
     }
@@ -358,22 +311,6 @@ mod tests {
         window.acknowledge(1).unwrap();
         window.acknowledge(1).unwrap();
         assert_eq!(takes(&window, WINDOW).await, Some(2));
-    }
-
-    #[tokio::test]
-    async fn a_client_that_acknowledges_nothing_is_noticed_and_heard_again() {
-        let window = window();
-        let ignored = async || tokio::time::timeout(3 * PAUSE, window.ignored(PAUSE)).await.is_ok();
-        assert!(!ignored().await, "nothing is on its way");
-        window.take(1).await;
-        window.take(1).await;
-        assert!(ignored().await);
-        let heard = async || tokio::time::timeout(PAUSE, window.heard()).await.is_ok();
-        assert!(!heard().await);
-        tokio::join!(async { assert!(heard().await) }, async { window.acknowledge(1).unwrap() });
-        assert!(ignored().await, "the other one is still on its way");
-        window.acknowledge(2).unwrap();
-        assert!(heard().await && !ignored().await);
     }
 
     #[tokio::test]

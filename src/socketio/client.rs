@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
@@ -266,7 +267,14 @@ where
         };
         let busy = || Problem::new(Code::RateLimited, "too many events at once");
         match event.order {
-            Order::InTurn => match client.inner.turns.try_reserve() {
+            // What is refused is written down first, which takes a turn as all else does.
+            Order::AtOnce if client.joined().is_cancelled() => {
+                let mut work = job(ack);
+                if (&mut work).now_or_never().is_none() {
+                    let _ = client.inner.turns.try_send(Job(work));
+                }
+            }
+            Order::AtOnce | Order::InTurn => match client.inner.turns.try_reserve() {
                 Ok(place) => place.send(Job(job(ack))),
                 Err(_) => reply(ack, Err(busy())),
             },

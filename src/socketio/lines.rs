@@ -1,43 +1,63 @@
-//! Which connection carries a client, so that one whose credential ended can be cut and not only be told.
+//! Which connection carries a client: one whose credential ended is cut and not only told, and one that is full is not
+//! given what will be old when it is read.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::Request;
+use futures_util::future::{BoxFuture, Either};
+use futures_util::{FutureExt, TryFutureExt};
+use http::{Request, Response, StatusCode};
 use hyper::service::Service;
 use socketioxide::extract::SocketRef;
-use tokio_util::sync::CancellationToken;
+
+use crate::connection::Connection;
 
 /// The connections of clients that began with polling and upgraded. The others are in their own handshake's request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Lines {
-    upgraded: Arc<Mutex<HashMap<String, CancellationToken>>>,
+    upgraded: Arc<Mutex<HashMap<String, Connection>>>,
 }
 
 impl Lines {
-    /// Remembers the connection of an upgrade for as long as it lasts.
-    fn note<B>(&self, request: &Request<B>) {
-        let Some(query) = request.uri().query().filter(|query| query.contains("transport=websocket")) else { return };
-        let Some(sid) = query.split('&').find_map(|pair| pair.strip_prefix("sid=")) else { return };
-        let Some(line) = request.extensions().get::<CancellationToken>().cloned() else { return };
-        let (upgraded, sid) = (self.upgraded.clone(), sid.to_owned());
+    /// Remembers the connection of an upgrade for as long as it lasts. It carries nothing else after that, so there is
+    /// at most one of a connection.
+    fn note(&self, sid: String, line: Connection) {
+        let upgraded = self.upgraded.clone();
         upgraded.lock().unwrap_or_else(PoisonError::into_inner).insert(sid.clone(), line.clone());
         tokio::spawn(async move {
-            line.cancelled().await;
+            line.ended().cancelled().await;
             upgraded.lock().unwrap_or_else(PoisonError::into_inner).remove(&sid);
         });
     }
 
     /// Cuts the connection of `socket`.
     pub(super) fn cut(&self, socket: &SocketRef) {
-        if let Some(line) = socket.req_parts().extensions.get::<CancellationToken>() {
-            line.cancel();
-        }
-        let upgraded = self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).remove(&socket.id.to_string());
-        if let Some(line) = upgraded {
-            line.cancel();
+        for line in self.of(socket) {
+            line.ended().cancel();
         }
     }
+
+    /// Whether what was written last to `socket` waits for being read. Between two polls nothing does.
+    pub(super) fn is_full(&self, socket: &SocketRef) -> bool {
+        self.of(socket).any(|line| line.is_full())
+    }
+
+    fn of(&self, socket: &SocketRef) -> impl Iterator<Item = Connection> {
+        let began = socket.req_parts().extensions.get::<Connection>().cloned();
+        let upgraded =
+            self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).get(&socket.id.to_string()).cloned();
+        began.into_iter().chain(upgraded)
+    }
+}
+
+/// Who asks for an upgrade, and on which connection.
+fn upgrade<B>(request: &Request<B>) -> Option<(String, Connection)> {
+    if !request.uri().path().starts_with(super::PATH) {
+        return None;
+    }
+    let query = request.uri().query().filter(|query| query.contains("transport=websocket"))?;
+    let sid = query.split('&').find_map(|pair| pair.strip_prefix("sid="))?;
+    Some((sid.to_owned(), request.extensions().get::<Connection>()?.clone()))
 }
 
 /// A service that streams, and remembers which connection carries whom.
@@ -47,18 +67,64 @@ pub struct Streaming<S> {
     pub(super) lines: Lines,
 }
 
-impl<S, B> Service<Request<B>> for Streaming<S>
+impl<S, B, A> Service<Request<B>> for Streaming<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>, Response = Response<A>, Future: Send + 'static>,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Either<S::Future, BoxFuture<'static, Result<S::Response, S::Error>>>;
 
-    fn call(&self, request: Request<B>) -> S::Future {
-        if request.uri().path().starts_with(super::PATH) {
-            self.lines.note(&request);
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let upgrade = upgrade(&request);
+        let answer = self.service.call(request);
+        let Some((sid, line)) = upgrade else { return Either::Left(answer) };
+        let lines = self.lines.clone();
+        let noted = answer.inspect_ok(move |answer| {
+            // Whoever only asks is not remembered.
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                lines.note(sid, line);
+            }
+        });
+        Either::Right(noted.boxed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use hyper::service::service_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_who_was_upgraded_is_remembered_and_only_for_as_long() {
+        let lines = Lines::default();
+        let service = Streaming {
+            service: service_fn(|request: Request<String>| async move {
+                let known = request.uri().query().is_some_and(|query| query.contains("sid=known"));
+                let status = if known { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::BAD_REQUEST };
+                Ok::<_, Infallible>(Response::builder().status(status).body(String::new()).unwrap())
+            }),
+            lines: lines.clone(),
+        };
+        let remembered = || lines.upgraded.lock().unwrap().keys().cloned().collect::<Vec<_>>();
+        let connection = Connection::default();
+        let ask = async |sid: &str| {
+            let uri = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
+            let request = Request::builder().uri(uri).extension(connection.clone()).body(String::new()).unwrap();
+            service.call(request).await.unwrap();
+        };
+        for number in 0..100 {
+            ask(&format!("invented-{number}")).await;
         }
-        self.service.call(request)
+        assert!(remembered().is_empty());
+        ask("known").await;
+        assert_eq!(remembered(), ["known"]);
+        connection.ended().cancel();
+        while !remembered().is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }

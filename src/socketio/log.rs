@@ -12,17 +12,15 @@ use super::channel::{Channel, MESSAGE};
 use super::client::{Answer, Call, Client, Payload, Subject};
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
-use crate::deploys::{Deploys, LogLine, LogPart};
-use crate::journal::{self, JournalError};
-use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
+use crate::deploys::{self, Deploys, LogLine, LogPart, ServiceLog};
+use crate::journal;
+use crate::names::{DeploymentId, ReleaseNumber};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 
 /// How long a client whose window is full may acknowledge nothing until its reader is closed. It is opened again at the
-/// same place.
+/// same place. One that has room is read for, however seldom it acknowledges.
 const PARK: Duration = Duration::from_millis(500);
-/// The same while there is room in its window: it has what there is, and may be far away.
-const SILENCE: Duration = Duration::from_secs(2);
 /// How many of a service's lines that are there a stream begins with, where it doesn't say.
 const LINES: usize = 200;
 const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
@@ -54,7 +52,7 @@ impl Payload for Close {
 
 /// Whose lines.
 enum Source {
-    Service(ServiceName, Option<ReleaseNumber>),
+    Service(ServiceLog),
     Deployment(DeploymentId),
 }
 
@@ -71,7 +69,10 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
         journal::check(pattern).map_err(|error| error.problem())?;
     }
     let (source, lines) = match (wanted.service, wanted.deployment) {
-        (Some(service), None) => (Source::Service(service, wanted.release.map(ReleaseNumber)), lines.or(Some(LINES))),
+        (Some(service), None) => {
+            let log = call.client.sockets().deploys().service_log(&service, wanted.release.map(ReleaseNumber)).await;
+            (Source::Service(log.map_err(|error| error.problem())?), lines.or(Some(LINES)))
+        }
         (None, Some(id)) => (Source::Deployment(id), lines),
         _ => return Err(Problem::new(Code::BadRequest, WHOSE)),
     };
@@ -106,8 +107,8 @@ impl Feed {
     /// The lines behind the last one that was sent, from a reader of their own.
     async fn lines(&self) -> Result<Lines, Problem> {
         let lines: Result<Lines, ServiceError> = match &self.source {
-            Source::Service(name, release) => {
-                self.deploys.service_log(name, *release, self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
+            Source::Service(log) => {
+                self.deploys.follow_part(log.clone(), self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
             }
             Source::Deployment(id) => {
                 self.deploys.log(*id, self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
@@ -130,16 +131,7 @@ impl Feed {
                 None => reader.insert(Batches::new(self.lines().await?)),
             };
             let most = kept.map_or(MESSAGE, |(_, bytes)| bytes);
-            let batch = tokio::select! {
-                biased;
-                batch = batches.next(most) => batch,
-                () = channel.ignored(SILENCE), if kept.is_none() => {
-                    reader = None;
-                    channel.heard().await;
-                    continue;
-                }
-            };
-            let Some(batch) = batch else { return Ok(()) };
+            let Some(batch) = batches.next(most).await else { return Ok(()) };
             let (entries, bytes) = batch?;
             let seq = match kept.take() {
                 Some((seq, _)) => seq,
@@ -188,7 +180,7 @@ async fn run(client: Client, channel: Channel, mut feed: Feed, first: Lines) {
 struct Batches {
     lines: Lines,
     /// What didn't fit into the last batch.
-    next: Option<Result<LogEntry, JournalError>>,
+    next: Option<Result<LogEntry, ServiceError>>,
 }
 
 impl Batches {
@@ -207,8 +199,7 @@ impl Batches {
             let entry = match line {
                 Ok(entry) => entry,
                 Err(error) if entries.is_empty() => {
-                    tracing::warn!("a log stream ended: {}", chain(&error));
-                    return Some(Err(error.problem()));
+                    return Some(Err(deploys::ended(&error)));
                 }
                 error => {
                     self.next = Some(error);

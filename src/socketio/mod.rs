@@ -186,6 +186,10 @@ impl Sockets {
         &self.inner.streams
     }
 
+    fn is_full(&self, socket: &SocketRef) -> bool {
+        self.inner.lines.is_full(socket)
+    }
+
     fn feed(&self) -> &status::Feed {
         &self.inner.feed
     }
@@ -210,15 +214,17 @@ impl Sockets {
         if self.inner.stopping.is_cancelled() {
             return Err(Problem::new(Code::Restarting, "the agent is stopping"));
         }
-        let nobody = || {
-            Problem::new(Code::NotSignedIn, "you are not signed in")
-                .with_hint("send the session's cookie, or a token as `Authorization: Bearer` or as `auth: {token}`")
+        let told = |problem: Problem| {
+            problem.with_hint("send the session's cookie, or a token as `Authorization: Bearer` or as `auth: {token}`")
         };
-        let mut presented = socket.req_parts().extensions.get::<Presented>().cloned().ok_or_else(nobody)?.unsafely();
+        let by_unknown_way = || told(Problem::new(Code::NotSignedIn, "you are not signed in"));
+        let mut presented =
+            socket.req_parts().extensions.get::<Presented>().cloned().ok_or_else(by_unknown_way)?.unsafely();
         if let Some(token) = shown.token {
             presented.authorization = Some(format!("Bearer {token}"));
         }
-        let identity = self.inner.auth.identify(&presented, Way::Web).await?.ok_or_else(nobody)?;
+        let identity = self.inner.auth.identify(&presented, Way::Web).await?;
+        let identity = identity.ok_or_else(|| told(presented.nobody()))?;
         authorise(&identity, namespace.scope, &Subject::Own)?;
         self.expect(identity, socket);
         Ok(())

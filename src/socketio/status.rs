@@ -6,17 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use socketioxide::extract::SocketRef;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, watch};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Sockets;
-use super::channel::{Gone, emit, told};
+use super::channel::{self, Gone, emit, told};
 use super::client::{Answer, Call, Client, Payload, Subject};
 use crate::api::deployments::Deployment;
 use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot, Stats};
@@ -43,15 +42,19 @@ const REMEMBERED: usize = 256;
 pub(super) struct Feed {
     view: watch::Sender<View>,
     figures: watch::Sender<Arc<BTreeMap<ServiceName, Figures>>>,
-    wanted: Arc<AtomicUsize>,
-    asked: Notify,
+    /// How many want figures.
+    wanted: Arc<watch::Sender<usize>>,
+    /// How often somebody asked for a snapshot.
+    asked: watch::Sender<u64>,
 }
 
 /// What was seen, each thing with the number of its last change.
 #[derive(Debug, Default)]
 struct View {
-    /// Nothing has changed since without being looked at.
-    fresh: bool,
+    /// The services have been looked at, and every change since was told.
+    seen: bool,
+    /// Whoever asked so early finds everything here that had happened by then.
+    answered: u64,
     last: u64,
     /// Who has not seen this change yet may have missed one that is not remembered.
     forgotten: u64,
@@ -92,9 +95,20 @@ impl Waiting {
                 self.services = true;
                 self.deployments.insert(id);
             }
-            Ok(_) | Err(RecvError::Closed) => {}
-            Err(RecvError::Lagged(_)) => {
+            Ok(Event::Any) | Err(RecvError::Lagged(_)) => {
                 *self = Self { deployments: std::mem::take(&mut self.deployments), ..Self::everything() }
+            }
+            Ok(Event::Credentials) | Err(RecvError::Closed) => {}
+        }
+    }
+
+    /// Adds what has come, without waiting for more.
+    fn add_all(&mut self, events: &mut broadcast::Receiver<Event>) {
+        loop {
+            match events.try_recv() {
+                Ok(event) => self.add(Ok(event)),
+                Err(TryRecvError::Lagged(missed)) => self.add(Err(RecvError::Lagged(missed))),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
     }
@@ -186,39 +200,41 @@ impl Change<'_> {
 }
 
 impl Feed {
-    /// Looks at the host when something changed and somebody listens, for ever.
+    /// Looks at the host when something changed and somebody listens, and counts what the services use while somebody
+    /// asks for it; for ever. A Podman that doesn't count holds nothing else up.
     pub(super) async fn run(&self, parts: &Adapters) {
+        tokio::join!(self.follow(parts), self.count(parts));
+    }
+
+    async fn follow(&self, parts: &Adapters) {
         let mut events = parts.events.subscribe();
+        let mut asked = self.asked.subscribe();
         let mut waiting = Waiting::default();
         let mut again = None;
-        let mut next_figures = Instant::now();
         loop {
             tokio::select! {
                 event = events.recv() => waiting.add(event),
-                () = self.asked.notified() => {
-                    if !self.view.borrow().fresh {
-                        waiting = Waiting::everything();
-                    }
-                }
+                _ = asked.changed() => {}
                 () = at(again) => again = None,
-                () = sleep_until(next_figures), if self.wanted.load(Ordering::Relaxed) > 0 => {
-                    next_figures = Instant::now() + FIGURES;
-                    self.sweep(parts).await;
-                    continue;
-                }
             }
             if self.view.receiver_count() == 0 {
                 waiting = Waiting::default();
                 self.view.send_modify(|view| *view = View { last: view.last, ..View::default() });
                 continue;
             }
+            // An event is rung before whoever caused it is answered: those from before the question are here by now.
+            let mut asked_by_now = *asked.borrow_and_update();
+            waiting.add_all(&mut events);
+            if !self.view.borrow().seen {
+                waiting = Waiting::everything();
+            }
             if waiting.is_empty() || again.is_some() {
+                self.answer(asked_by_now);
                 continue;
             }
             sleep(COLLECT).await;
-            while let Ok(event) = events.try_recv() {
-                waiting.add(Ok(event));
-            }
+            asked_by_now = *asked.borrow_and_update();
+            waiting.add_all(&mut events);
             match self.look(parts, &waiting).await {
                 Ok(()) => waiting = Waiting::default(),
                 Err(error) => {
@@ -226,7 +242,23 @@ impl Feed {
                     again = Some(Instant::now() + AGAIN);
                 }
             }
+            self.answer(asked_by_now);
         }
+    }
+
+    /// Shows what was seen to whoever asked so far; where the host doesn't answer that is the newest there is.
+    fn answer(&self, asked: u64) {
+        self.view.send_if_modified(|view| view.seen && std::mem::replace(&mut view.answered, asked) != asked);
+    }
+
+    /// Waits for a view with everything that had happened when this was called.
+    async fn ask(&self, view: &mut watch::Receiver<View>) -> Result<(), watch::error::RecvError> {
+        let mut mine = 0;
+        self.asked.send_modify(|asked| {
+            *asked += 1;
+            mine = *asked;
+        });
+        view.wait_for(|view| view.answered >= mine).await.map(|_| ())
     }
 
     async fn look(&self, parts: &Adapters, waiting: &Waiting) -> Result<(), ServiceError> {
@@ -244,18 +276,23 @@ impl Feed {
         self.view.send_modify(|view| {
             view.set_services(states);
             rows.into_iter().for_each(|row| view.set_deployment(row));
-            view.fresh = true;
+            view.seen = true;
         });
         Ok(())
     }
 
-    async fn sweep(&self, parts: &Adapters) {
-        match parts.figures().await {
-            Ok(figures) => {
-                let figures = figures.into_iter().map(|(name, figures)| (name, figures.into())).collect();
-                self.figures.send_replace(Arc::new(figures));
+    async fn count(&self, parts: &Adapters) {
+        let mut wanted = self.wanted.subscribe();
+        while wanted.wait_for(|askers| *askers > 0).await.is_ok() {
+            let next = Instant::now() + FIGURES;
+            match parts.figures().await {
+                Ok(figures) => {
+                    let figures = figures.into_iter().map(|(name, figures)| (name, figures.into())).collect();
+                    self.figures.send_replace(Arc::new(figures));
+                }
+                Err(error) => tracing::debug!("can't see what the services use: {}", chain(&error)),
             }
-            Err(error) => tracing::debug!("can't see what the services use: {}", chain(&error)),
+            sleep_until(next).await;
         }
     }
 }
@@ -268,19 +305,18 @@ async fn at(moment: Option<Instant>) {
 }
 
 /// Somebody wants figures, for as long as this lives.
-struct Wanted(Arc<AtomicUsize>);
+struct Wanted(Arc<watch::Sender<usize>>);
 
 impl Wanted {
     fn new(feed: &Feed) -> Self {
-        feed.wanted.fetch_add(1, Ordering::Relaxed);
-        feed.asked.notify_one();
+        feed.wanted.send_modify(|askers| *askers += 1);
         Self(feed.wanted.clone())
     }
 }
 
 impl Drop for Wanted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|askers| *askers -= 1);
     }
 }
 
@@ -316,8 +352,7 @@ async fn changes(client: &Client, socket: &SocketRef) -> Result<(), Gone> {
     let mut figures = feed.figures.subscribe();
     let mut wants = client.wants_stats().subscribe();
     let mut wanted = None;
-    feed.asked.notify_one();
-    if view.wait_for(|view| view.fresh).await.is_err() {
+    if feed.ask(&mut view).await.is_err() {
         return Ok(());
     }
     // What has not been seen at all is a snapshot.
@@ -328,6 +363,8 @@ async fn changes(client: &Client, socket: &SocketRef) -> Result<(), Gone> {
                 if changed.is_err() {
                     return Ok(());
                 }
+                // What was counted for somebody else before is old.
+                figures.mark_unchanged();
                 wanted = wants.borrow_and_update().then(|| Wanted::new(feed));
             }
             _ = figures.changed(), if wanted.is_some() => {
@@ -351,6 +388,10 @@ async fn news(
     socket: &SocketRef,
 ) -> Result<(), Gone> {
     loop {
+        // What waits in the connection's buffer would be old when it is read, and a new state doesn't replace it there.
+        while client.sockets().is_full(socket) {
+            sleep(channel::AGAIN).await;
+        }
         let message = {
             let view = view.borrow_and_update();
             match *seen {
@@ -374,6 +415,7 @@ async fn news(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Events;
 
     /// A hundred services, each started again so often.
     fn states(restarts: u32) -> BTreeMap<ServiceName, State> {
@@ -397,6 +439,28 @@ mod tests {
             sent.push(change.message().1);
         }
         sent
+    }
+
+    #[tokio::test]
+    async fn who_missed_events_looks_at_everything() {
+        let events = Events::new();
+        let mut heard = events.subscribe();
+        let id = DeploymentId(1);
+        events.publish(Event::Deployment("s1".parse().unwrap(), id));
+        let mut waiting = Waiting::default();
+        waiting.add_all(&mut heard);
+        assert!(waiting.services && !waiting.unfinished && waiting.deployments.contains(&id));
+        for _ in 0..=Events::BACKLOG {
+            events.publish(Event::Service("s1".parse().unwrap()));
+        }
+        waiting.add_all(&mut heard);
+        assert!(waiting.services && waiting.unfinished && waiting.deployments.contains(&id));
+        let mut waiting = Waiting::default();
+        events.publish(Event::Any);
+        waiting.add_all(&mut heard);
+        assert!(waiting.services && waiting.unfinished, "the regular look rings for what was missed");
+        drop(events);
+        waiting.add_all(&mut heard);
     }
 
     #[test]

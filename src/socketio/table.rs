@@ -24,6 +24,8 @@ pub static NAMESPACES: &[Namespace] = &[
 /// How an event's handler runs among the others of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
+    /// As soon as it comes, past all that waits for its turn: it never waits itself, and a stream waits for it.
+    AtOnce,
     /// One behind the other, as the client sent them.
     InTurn,
     /// Beside the others, since it may take seconds.
@@ -60,15 +62,15 @@ events! {
     "/status" "stats" Read InTurn status::stats,
 
     "/log" "open" Read InTurn log::open,
-    "/log" "ack" Read InTurn log::ack,
-    "/log" "close" Read InTurn log::close,
+    "/log" "ack" Read AtOnce log::ack,
+    "/log" "close" Read AtOnce log::close,
 
     "/term" "open" Admin Beside term::open,
     "/term" "list" Admin InTurn term::list,
     "/term" "attach" Admin InTurn term::attach,
     "/term" "input" Admin InTurn term::input,
     "/term" "resize" Admin InTurn term::resize,
-    "/term" "ack" Admin InTurn term::ack,
+    "/term" "ack" Admin AtOnce term::ack,
     "/term" "detach" Admin InTurn term::detach,
     "/term" "close" Admin Beside term::close,
 }

@@ -1,7 +1,7 @@
 //! `/term`: terminal sessions. A client watches as many as it likes; each has its window, and what a client is too slow
 //! for is not queued but shown as the screen it has come to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::api::live::{
 use crate::auth::Deed;
 use crate::names::{Actor, ServiceName, SessionId};
 use crate::problem::{Code, Problem, chain};
-use crate::terminal::{End, Session, Size, TerminalError, View, Viewer, Wanted};
+use crate::terminal::{End, Pace, Session, Size, TerminalError, View, Viewer, Wanted};
 
 /// What one event shows, at most.
 const MESSAGE: usize = 64 * 1024;
@@ -163,6 +163,7 @@ fn shown(session: &Session) -> TerminalSession {
         rows,
         began: session.began,
         viewers: session.viewers(),
+        ending: session.is_over(),
     }
 }
 
@@ -199,7 +200,6 @@ pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Pro
 async fn open_session(client: &Client, wanted: OpenTerminal) -> Result<Arc<Session>, Problem> {
     let size = Size::parse(wanted.cols, wanted.rows).map_err(problem)?;
     let wanted = Wanted { service: wanted.service, name: wanted.name, size, actor: client.identity().actor };
-    client.sockets().clear_terminals().await.map_err(problem)?;
     client.sockets().terminals().open(wanted).await.map_err(problem)
 }
 
@@ -230,20 +230,47 @@ async fn record(sockets: Sockets, opened: Deed, session: Arc<Session>, wrote: on
 }
 
 impl Sockets {
-    /// Clears away what the terminals of the agent before left, once, and writes it down.
-    pub async fn clear_terminals(&self) -> Result<(), TerminalError> {
-        for session in self.terminals().clear().await? {
-            let deed = Deed {
-                actor: Some(Actor::Agent),
-                address: None,
-                action: "/term close".into(),
-                target: format!("session {session}"),
-                result: "done".into(),
-                detail: Some("the agent before had not ended it".into()),
-            };
-            self.auth().done(deed).await;
+    /// Clears away what the terminals of the agent before left, and writes it down. Nobody waits for it: what can't be
+    /// cleared away is tried again, each session by itself.
+    pub async fn clear_terminals(&self) {
+        let mut pace = Pace::default();
+        let mut told = HashSet::new();
+        while let Err(error) = self.clear_left(&mut told).await {
+            tracing::debug!("terminal sessions of the agent before are not cleared away: {}", chain(&error));
+            pace.wait().await;
         }
-        Ok(())
+    }
+
+    /// Tries each once; the last failure. `told` holds the sessions of which one was in the log, and none where it is not
+    /// known which there are.
+    async fn clear_left(&self, told: &mut HashSet<Option<SessionId>>) -> Result<(), TerminalError> {
+        let mut cleared = Ok(());
+        let mut failed = |session: Option<SessionId>, error: TerminalError| {
+            if told.insert(session.clone()) {
+                let session = session.as_ref().map(SessionId::as_str);
+                tracing::warn!(session, "a session of the agent before is not cleared away yet: {}", chain(&error));
+            }
+            error
+        };
+        for session in self.terminals().left().await.map_err(|error| failed(None, error))? {
+            match self.terminals().clear(&session).await {
+                Ok(()) => self.auth().done(left(&session)).await,
+                Err(error) => cleared = Err(failed(Some(session), error)),
+            }
+        }
+        cleared
+    }
+}
+
+/// The end of a session that the agent before left.
+fn left(session: &SessionId) -> Deed {
+    Deed {
+        actor: Some(Actor::Agent),
+        address: None,
+        action: "/term close".into(),
+        target: format!("session {session}"),
+        result: "done".into(),
+        detail: Some("the agent before had not ended it".into()),
     }
 }
 
@@ -257,6 +284,9 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Answer, Problem> {
 
 pub(super) async fn attach(call: Call, of: OfSession) -> Result<Answer, Problem> {
     let session = call.client.sockets().terminals().session(&of.session).map_err(problem)?;
+    if session.is_over() {
+        return Err(problem(TerminalError::Ended));
+    }
     watching(call, &session)
 }
 
@@ -270,7 +300,7 @@ pub(super) async fn input(call: Call, input: TerminalInput) -> Result<Answer, Pr
     if bytes.len() > INPUT {
         return Err(Problem::new(Code::PayloadTooLarge, format!("one input takes {INPUT} bytes")));
     }
-    session.input(bytes).await.map_err(problem)?;
+    session.input(bytes).map_err(problem)?;
     Ok(Answer::from(json!({})))
 }
 
@@ -292,9 +322,10 @@ pub(super) async fn detach(call: Call, of: OfSession) -> Result<Answer, Problem>
 
 pub(super) async fn close(call: Call, of: OfSession) -> Result<Answer, Problem> {
     let session = call.client.sockets().terminals().session(&of.session).map_err(problem)?;
-    session.close();
-    let deed = call.client.deed("/term close".into(), target(session.service.as_ref()));
-    call.client.sockets().auth().done(Deed { detail: Some(format!("session {}", session.id)), ..deed }).await;
+    if session.close() {
+        let deed = call.client.deed("/term close".into(), target(session.service.as_ref()));
+        call.client.sockets().auth().done(Deed { detail: Some(format!("session {}", session.id)), ..deed }).await;
+    }
     Ok(Answer::from(json!({})))
 }
 

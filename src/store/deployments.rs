@@ -195,7 +195,11 @@ pub(super) fn find(connection: &Connection, id: DeploymentId) -> Result<Deployme
     found.unwrap_or(Err(StoreError::NoDeployment(id.0)))
 }
 
-fn select(connection: &Connection, rest: &str, args: impl rusqlite::Params) -> Result<Vec<Deployment>, StoreError> {
+pub(super) fn select(
+    connection: &Connection,
+    rest: &str,
+    args: impl rusqlite::Params,
+) -> Result<Vec<Deployment>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} {rest}"))?;
     let mut rows = statement.query(args)?;
     let mut deployments = Vec::new();
@@ -410,6 +414,23 @@ impl Store {
         self.read(|connection| {
             let last = select(connection, "WHERE d.id IN (SELECT max(id) FROM deployments GROUP BY service)", [])?;
             Ok(last.into_iter().map(|deployment| (deployment.service_id, deployment)).collect())
+        })
+        .await
+    }
+
+    /// How far the last deployment is of each service that is to run and never had a release, by the service's row.
+    pub async fn first_deployments(&self) -> Result<std::collections::HashMap<i64, State>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT s.id, (SELECT d.state FROM deployments d WHERE d.service = s.id ORDER BY d.id DESC LIMIT 1) AS last \
+                 FROM services s WHERE s.current_release IS NULL AND s.desired = 'running' AND last IS NOT NULL",
+            )?;
+            let mut rows = statement.query([])?;
+            let mut states = std::collections::HashMap::new();
+            while let Some(row) = rows.next()? {
+                states.insert(row.get(0)?, State::from_word(&row.get::<_, String>(1)?, "state")?);
+            }
+            Ok(states)
         })
         .await
     }

@@ -137,10 +137,13 @@ impl StoreError {
             Self::NameTaken(_) => Code::NameTaken,
             Self::NoService(_) => {
                 return Problem::new(Code::NotFound, self.to_string())
-                    .with_hint("`podkeeper create NAME`, or PUT /services/NAME, makes one");
+                    .with_hint("`podkeeper ps`, or GET /services, lists them; `podkeeper create NAME`, or PUT /services/NAME, makes one");
             }
             Self::NoDeployment(_) => Code::NotFound,
-            Self::NoRelease(_) => Code::ReleaseGone,
+            Self::NoRelease(_) => {
+                return Problem::new(Code::ReleaseGone, self.to_string())
+                    .with_hint("`podkeeper deployments NAME`, or GET /services/NAME/releases, tells which there are");
+            }
             Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
             Self::PasskeyKnown => Code::Conflict,
             Self::LastPasskey => {
@@ -355,29 +358,72 @@ mod tests {
         assert_eq!(ended.steps.last().map(|(state, _)| *state), Some(State::Failed));
     }
 
+    /// A deployment's release, which has the traffic.
+    async fn release(store: &Store, service: &Service, new: NewDeployment) -> Deployment {
+        let (deployment, _) = store.request_deployment(new).await.unwrap();
+        let number = store.number_release(deployment.id).await.unwrap();
+        let release = NewRelease {
+            number,
+            deployment: deployment.id,
+            commit: None,
+            image: String::new(),
+            port: 20_000 + number.0 as u16,
+            container_port: 80,
+            healthcheck: false,
+            env: EnvSecrets::new(),
+            volumes: std::collections::BTreeMap::new(),
+            settings: Settings::default(),
+            created: Timestamp::now(),
+        };
+        assert!(store.create_release(service.id, release).await.unwrap());
+        store.make_current(service.id, number).await.unwrap();
+        deployment
+    }
+
+    #[tokio::test]
+    async fn who_goes_back_again_comes_further_back_and_never_to_what_they_left() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let live = async |cause: Cause, from_release: Option<u32>| {
+            let new = NewDeployment { cause, from_release: from_release.map(ReleaseNumber), ..start("a") };
+            let deployment = release(&store, &service, new).await;
+            store.finish(deployment.id, State::Live, None, None).await.unwrap();
+        };
+        let before = async || store.release_before(service.id).await.unwrap().map(|number| number.0);
+        assert_eq!(before().await, None, "there is none at all");
+        live(Cause::Push, None).await;
+        assert_eq!(before().await, None);
+        live(Cause::Push, None).await;
+        live(Cause::Push, None).await;
+        assert_eq!(before().await, Some(2));
+        // Release 4, of release 2's image.
+        live(Cause::Rollback, Some(2)).await;
+        assert_eq!(before().await, Some(1));
+        live(Cause::Restart, Some(4)).await;
+        assert_eq!(before().await, Some(4), "a restart may have another environment");
+        live(Cause::Rollback, Some(4)).await;
+        assert_eq!(before().await, Some(1), "also where what was gone back to had been gone back to");
+        // One that failed, and whose release is not cleared away yet, is none to go back to.
+        let failed = release(&store, &service, start("a")).await;
+        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        live(Cause::Push, None).await;
+        assert_eq!(before().await, Some(6));
+        store.forget_release(service.id, ReleaseNumber(6)).await.unwrap();
+        assert_eq!(before().await, Some(5));
+        let listed = store.live_releases(service.id).await.unwrap();
+        let numbers: Vec<u32> = listed.iter().map(|(release, _)| release.number.0).collect();
+        assert_eq!(numbers, [8, 5, 4, 3, 2, 1]);
+        live(Cause::Rollback, Some(1)).await;
+        assert_eq!(before().await, None);
+    }
+
     #[tokio::test]
     async fn the_traffic_goes_back_to_the_release_that_was_live_last() {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
         let current = async || store.service(&service.name).await.unwrap().current;
         for number in 1..=4 {
-            let (deployment, _) = store.request_deployment(start("a")).await.unwrap();
-            store.number_release(deployment.id).await.unwrap();
-            let release = NewRelease {
-                number: ReleaseNumber(number),
-                deployment: deployment.id,
-                commit: None,
-                image: String::new(),
-                port: 20_000 + number as u16,
-                container_port: 80,
-                healthcheck: false,
-                env: EnvSecrets::new(),
-                volumes: std::collections::BTreeMap::new(),
-                settings: Settings::default(),
-                created: Timestamp::now(),
-            };
-            assert!(store.create_release(service.id, release).await.unwrap());
-            store.make_current(service.id, ReleaseNumber(number)).await.unwrap();
+            let deployment = release(&store, &service, start("a")).await;
             let state = if number == 2 { State::Failed } else { State::Live };
             if number < 4 {
                 store.finish(deployment.id, state, None, None).await.unwrap();

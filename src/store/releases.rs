@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::deployments::{self, Deployment};
 use super::{EnvSecrets, Settings, Store, StoreError, json, micros, parse, time, to_json};
 use crate::names::{CommitId, DeploymentId, ReleaseNumber, VolumeName};
 
@@ -115,6 +116,38 @@ impl Store {
                 releases.push(read_row(row)?);
             }
             Ok(releases)
+        })
+        .await
+    }
+
+    /// The releases that a service can go back to, newest first: those whose deployments went live.
+    pub async fn live_releases(&self, service: i64) -> Result<Vec<(Release, Deployment)>, StoreError> {
+        self.read(move |connection| {
+            let query = "WHERE d.service = ?1 AND d.state = 'live' AND EXISTS (SELECT 1 FROM releases r \
+                         WHERE r.service = d.service AND r.number = d.release) ORDER BY d.release DESC";
+            let deployments = deployments::select(connection, query, [service])?;
+            let of = |deployment: Deployment| {
+                let number = deployment.release.ok_or(StoreError::Corrupt { what: "release" })?;
+                Ok((find(connection, service, number)?, deployment))
+            };
+            deployments.into_iter().map(of).collect()
+        })
+        .await
+    }
+
+    /// The release before the current one, which a rollback goes to. One that was gone back to stands where it stood
+    /// the first time, so that whoever goes back again comes further back, and never to the one that they left.
+    pub async fn release_before(&self, service: i64) -> Result<Option<ReleaseNumber>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "WITH RECURSIVE current (number) AS (SELECT current_release FROM services WHERE id = ?1 \
+                 UNION SELECT d.from_release FROM current JOIN deployments d ON d.service = ?1 \
+                 AND d.release = current.number AND d.cause = 'rollback') \
+                 SELECT max(r.number) FROM releases r JOIN deployments d ON d.id = r.deployment AND d.state = 'live' \
+                 WHERE r.service = ?1 AND r.number < (SELECT min(number) FROM current)",
+            )?;
+            let number: Option<u32> = statement.query_row([service], |row| row.get(0))?;
+            Ok(number.map(ReleaseNumber))
         })
         .await
     }

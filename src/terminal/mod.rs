@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 pub use reap::reap;
@@ -28,6 +27,9 @@ use shell::Place;
 
 /// How long the sessions may take to end when the agent stops.
 const END: Duration = Duration::from_secs(3);
+/// How long it takes until the end of what could not be ended is tried again: at first, and at most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AT_MOST: Duration = Duration::from_secs(30);
 
 /// A terminal's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +54,13 @@ impl Size {
 #[derive(Debug, Error)]
 pub enum TerminalError {
     /// Podman.
-    #[error("Podman can't do that")]
+    #[error(transparent)]
     Podman(#[from] PodmanError),
     /// systemd.
-    #[error("systemd can't do that")]
+    #[error(transparent)]
     Units(#[from] UnitsError),
     /// The store.
-    #[error("the store can't do that")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The pseudo-terminal.
     #[error("can't {what}")]
@@ -131,7 +133,7 @@ impl TerminalError {
             Self::Unknown => (Code::NotFound, "`list` tells which sessions there are"),
             Self::Taken(_) => (Code::Conflict, "attach to it, or take another name"),
             Self::Full(_) => (Code::Exhausted, "close one, or raise `shell.sessions`"),
-            Self::NotRunning(_) => (Code::Conflict, "start it first"),
+            Self::NotRunning(_) => (Code::Conflict, "`podkeeper deploy NAME`, or POST /services/NAME/start, starts it"),
             Self::NoShell(_) => (Code::NoShell, "add a shell to its image"),
             Self::Image(_) => (Code::BuildFailed, "the lines above tell why"),
             Self::Open => (Code::Internal, "install podkeeper-host again; `podkeeper doctor` tells more"),
@@ -171,7 +173,6 @@ struct Inner {
     config: LiveConfig,
     sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     tasks: TaskTracker,
-    cleared: OnceCell<()>,
     building: tokio::sync::Mutex<()>,
 }
 
@@ -186,7 +187,6 @@ impl Terminals {
             config,
             sessions: Mutex::default(),
             tasks: TaskTracker::new(),
-            cleared: OnceCell::new(),
             building: tokio::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -196,18 +196,7 @@ impl Terminals {
         self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Clears away what the agent before left, once, and gives those sessions to whoever asked first. No session begins
-    /// before that.
-    pub async fn clear(&self) -> Result<Vec<SessionId>, TerminalError> {
-        let mut left = Vec::new();
-        let clear = async {
-            left = self.clear_leftovers().await?;
-            Ok(())
-        };
-        self.inner.cleared.get_or_try_init(|| clear).await.map(|()| left)
-    }
-
-    /// Opens a session, once what was before is cleared away, and gives it at once; what its program says comes to whoever watches.
+    /// Opens a session, and gives it at once; what its program says comes to whoever watches.
     pub async fn open(&self, wanted: Wanted) -> Result<Arc<Session>, TerminalError> {
         let place = match &wanted.service {
             Some(service) => self.place_in(service).await?,
@@ -232,7 +221,7 @@ impl Terminals {
             return Err(TerminalError::Full(most));
         }
         if let Some(name) = &wanted.name
-            && table.values().any(|session| session.name.as_ref() == Some(name))
+            && table.values().any(|session| session.name.as_ref() == Some(name) && !session.is_over())
         {
             return Err(TerminalError::Taken(name.clone()));
         }
@@ -248,7 +237,7 @@ impl Terminals {
         Ok(session)
     }
 
-    /// All sessions.
+    /// All sessions, those that are over and not cleared away yet, too.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Session>> {
         self.table().values().cloned().collect()
@@ -278,6 +267,7 @@ impl Terminals {
         };
         tracing::info!(session = %session.id, place = %place, code = end.code, "terminal closed");
         session.finish(end);
+        // It has its place in the table until nothing is left of it.
         self.end(&session, &place).await;
         self.table().remove(&session.id);
     }
@@ -292,6 +282,24 @@ impl Terminals {
         if tokio::time::timeout(END, self.inner.tasks.wait()).await.is_err() {
             tracing::warn!("{} terminal sessions are left to the next agent", self.inner.tasks.len());
         }
+    }
+}
+
+/// How often something is tried that fails: less and less often.
+#[derive(Debug)]
+pub struct Pace(Duration);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AGAIN)
+    }
+}
+
+impl Pace {
+    /// Waits until it is tried again.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.0).await;
+        self.0 = AT_MOST.min(self.0 * 2);
     }
 }
 

@@ -8,8 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,14 +18,14 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{Size, TerminalError};
 
-/// How many messages wait for a program that doesn't read, or hasn't begun.
-const INPUTS: usize = 64;
-/// How long a message may wait for its place.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How many bytes wait for a program that doesn't read, or hasn't begun.
+const INPUTS: usize = 1024 * 1024;
+/// What a message takes of that besides its text.
+const AROUND: usize = 64;
 /// A terminal gives at most a page at once, a pipe all that it holds.
 const READ: usize = 64 * 1024;
 /// How much a pipe holds.
@@ -63,7 +62,7 @@ pub trait Output: Send + 'static {
 pub struct Pty {
     master: Mutex<Box<dyn MasterPty + Send>>,
     /// None once it has ended: its number may be another's then.
-    pid: std::sync::Arc<Mutex<Option<Pid>>>,
+    pid: Arc<Mutex<Option<Pid>>>,
     relays: bool,
 }
 
@@ -83,7 +82,32 @@ fn failed(what: &'static str) -> impl Fn(Box<dyn std::error::Error + Send + Sync
     move |source| TerminalError::Pty { what, source }
 }
 
-type Started = (Box<dyn Child + Send + Sync>, Box<dyn Read + Send>);
+type Started = (Running, Box<dyn Read + Send>);
+
+/// A program that runs. Whoever drops it ends it, so that no failure on the way leaves one behind, or what is left of it.
+#[derive(Debug)]
+struct Running(Option<Box<dyn Child + Send + Sync>>);
+
+impl Running {
+    fn pid(&self) -> Option<Pid> {
+        self.0.as_ref()?.process_id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
+    }
+
+    /// Its exit code, once it has ended.
+    fn wait(mut self) -> i32 {
+        let status = self.0.take().and_then(|mut child| child.wait().ok());
+        status.and_then(|status| i32::try_from(status.exit_code()).ok()).unwrap_or(-1)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let (Some(pid), Some(child)) = (self.pid(), &mut self.0) {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
 
 /// A program that has the terminal, and nothing else.
 fn on_terminal(program: &Program, pair: &PtyPair) -> Result<Started, TerminalError> {
@@ -94,9 +118,9 @@ fn on_terminal(program: &Program, pair: &PtyPair) -> Result<Started, TerminalErr
         command.env(key, value);
     }
     command.cwd("/");
-    let child = pair.slave.spawn_command(command).map_err(|e| failed("start the program")(e.into()))?;
     let reader = pair.master.try_clone_reader().map_err(|e| failed("read the terminal")(e.into()))?;
-    Ok((child, reader))
+    let child = pair.slave.spawn_command(command).map_err(|e| failed("start the program")(e.into()))?;
+    Ok((Running(Some(child)), reader))
 }
 
 /// A program that reads from the terminal and writes to a pipe.
@@ -116,7 +140,7 @@ fn beside_terminal(program: &Program, pair: &PtyPair) -> Result<Started, Termina
             .stdout(writer.try_clone()?)
             .stderr(writer)
             .spawn()?;
-        Ok::<Started, std::io::Error>((Box::new(child), Box::new(reader)))
+        Ok::<Started, std::io::Error>((Running(Some(Box::new(child))), Box::new(reader)))
     };
     start().map_err(|e| failed("start the program")(e.into()))
 }
@@ -140,21 +164,29 @@ impl Pty {
         output: impl Output,
     ) -> Result<Self, TerminalError> {
         let pair = native_pty_system().openpty(size.into()).map_err(|e| failed("make a terminal")(e.into()))?;
-        let (child, reader) = match program.relays {
+        let writer = match inputs {
+            Some(inputs) => {
+                let writer = pair.master.take_writer().map_err(|e| failed("write the terminal")(e.into()))?;
+                Some((writer, inputs))
+            }
+            None => None,
+        };
+        let (running, reader) = match program.relays {
             true => beside_terminal(program, &pair)?,
             false => on_terminal(program, &pair)?,
         };
         // Else the terminal would never end.
         drop(pair.slave);
-        let number = child.process_id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-        let pid = std::sync::Arc::new(Mutex::new(number));
+        let pid = Arc::new(Mutex::new(running.pid()));
         let thread = || std::thread::Builder::new().name("terminal".into()).stack_size(STACK);
         let ended = pid.clone();
-        thread().spawn(move || read(reader, child, &ended, output)).map_err(|e| failed("start a thread")(e.into()))?;
-        if let Some(Inputs(inputs)) = inputs {
-            let writer = pair.master.take_writer().map_err(|e| failed("write the terminal")(e.into()))?;
+        // The one that ends the program, should it fail, comes last: from then on nothing does.
+        if let Some((writer, Inputs(inputs))) = writer {
             thread().spawn(move || write(writer, inputs)).map_err(|e| failed("start a thread")(e.into()))?;
         }
+        thread()
+            .spawn(move || read(reader, running, &ended, output))
+            .map_err(|e| failed("start a thread")(e.into()))?;
         Ok(Self { master: Mutex::new(pair.master), pid, relays: program.relays })
     }
 
@@ -186,43 +218,43 @@ impl Pty {
 /// What a program will read, and how it is sent. What is sent before the program begins waits for it.
 #[must_use]
 pub fn input() -> (Input, Inputs) {
-    let (sender, receiver) = mpsc::channel(INPUTS);
-    (Input(sender), Inputs(receiver))
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Input { sender, room: Arc::new(Semaphore::new(INPUTS)) }, Inputs(receiver))
 }
 
 /// What a program reads.
 #[derive(Debug)]
-pub struct Inputs(mpsc::Receiver<Bytes>);
+pub struct Inputs(mpsc::UnboundedReceiver<Typed>);
+
+/// What is typed, and the room that it takes until the program has read it.
+type Typed = (Bytes, OwnedSemaphorePermit);
 
 /// Where to send what a program reads.
 #[derive(Debug, Clone)]
-pub struct Input(mpsc::Sender<Bytes>);
+pub struct Input {
+    sender: mpsc::UnboundedSender<Typed>,
+    room: Arc<Semaphore>,
+}
 
 impl Input {
-    /// Hands `bytes` to the program, which must read in its time.
-    pub async fn write(&self, bytes: Bytes) -> Result<(), TerminalError> {
-        match self.0.send_timeout(bytes, PATIENCE).await {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(TerminalError::Stuck),
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(TerminalError::Ended),
-        }
+    /// Hands `bytes` to the program. Where too much waits for it already, that is told at once: whoever waited for room
+    /// would hold up all that its client asks for next.
+    pub fn write(&self, bytes: Bytes) -> Result<(), TerminalError> {
+        let takes = u32::try_from(bytes.len() + AROUND).unwrap_or(u32::MAX);
+        let room = self.room.clone().try_acquire_many_owned(takes).map_err(|_| TerminalError::Stuck)?;
+        self.sender.send((bytes, room)).map_err(|_| TerminalError::Ended)
     }
 }
 
-fn write(mut writer: Box<dyn Write + Send>, mut inputs: mpsc::Receiver<Bytes>) {
-    while let Some(bytes) = inputs.blocking_recv() {
+fn write(mut writer: Box<dyn Write + Send>, mut inputs: mpsc::UnboundedReceiver<Typed>) {
+    while let Some((bytes, _room)) = inputs.blocking_recv() {
         if writer.write_all(&bytes).is_err() {
             return;
         }
     }
 }
 
-fn read(
-    mut reader: Box<dyn Read + Send>,
-    mut child: Box<dyn Child + Send + Sync>,
-    pid: &Mutex<Option<Pid>>,
-    mut output: impl Output,
-) {
+fn read(mut reader: Box<dyn Read + Send>, running: Running, pid: &Mutex<Option<Pid>>, mut output: impl Output) {
     let mut buffer = vec![0; READ];
     loop {
         match reader.read(&mut buffer) {
@@ -245,6 +277,20 @@ fn read(
         let _ = waitid(Id::Pid(number), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     }
     *pid.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    let code = child.wait().map_or(-1, |status| i32::try_from(status.exit_code()).unwrap_or(-1));
-    output.ended(code);
+    output.ended(running.wait());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_dropped_on_the_way_is_ended_and_reaped() {
+        let running = Running(Some(Box::new(Command::new("sleep").arg("600").spawn().unwrap())));
+        let pid = running.pid().unwrap();
+        kill(pid, None).unwrap();
+        drop(running);
+        // Not even what is left of one that nobody waited for.
+        assert_eq!(kill(pid, None), Err(nix::errno::Errno::ESRCH));
+    }
 }

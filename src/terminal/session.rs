@@ -207,7 +207,7 @@ impl Session {
     }
 
     /// Hands input to the program. What is typed before the program has begun waits for it.
-    pub async fn input(&self, bytes: Bytes) -> Result<(), TerminalError> {
+    pub fn input(&self, bytes: Bytes) -> Result<(), TerminalError> {
         {
             let mut state = self.state();
             if state.end.is_some() {
@@ -215,12 +215,15 @@ impl Session {
             }
             state.active = Instant::now();
         }
-        self.input.write(bytes).await
+        self.input.write(bytes)
     }
 
     /// Gives the terminal another size, for all who watch.
     pub fn resize(&self, size: Size) -> Result<(), TerminalError> {
         let mut state = self.state();
+        if state.end.is_some() {
+            return Err(TerminalError::Ended);
+        }
         if state.size == size {
             return Ok(());
         }
@@ -248,9 +251,18 @@ impl Session {
         Viewer { session: self.clone(), number, news }
     }
 
-    /// Asks for its end.
-    pub fn close(&self) {
+    /// Asks for its end; whether nobody had, and it had none yet.
+    pub fn close(&self) -> bool {
+        let state = self.state();
+        let is_first = state.end.is_none() && !self.closing.is_cancelled();
         self.closing.cancel();
+        is_first
+    }
+
+    /// Whether it has ended, though what it left may not be cleared away yet.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state().end.is_some()
     }
 
     /// Done once its end was asked for.
@@ -475,13 +487,26 @@ mod tests {
         let done = run(&session, "stty size; read line; stty size; echo \"got $line\"; yes; echo never");
         until(&mut viewer, "24 80").await;
         session.resize(Size { cols: 132, rows: 43 }).unwrap();
-        session.input(Bytes::from_static("é🦀\n".as_bytes())).await.unwrap();
+        session.input(Bytes::from_static("é🦀\n".as_bytes())).unwrap();
         assert!(until(&mut viewer, "y\r\ny\r\n").await.contains("43 132"));
-        session.input(Bytes::from_static(b"\x03")).await.unwrap();
+        session.input(Bytes::from_static(b"\x03")).unwrap();
         let (_, end) = all(&mut viewer).await;
         assert_ne!(end.code, Some(0));
         done.await.unwrap();
-        assert!(matches!(session.input(Bytes::new()).await, Err(TerminalError::Ended)));
+        assert!(matches!(session.input(Bytes::new()), Err(TerminalError::Ended)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_program_does_not_read_is_refused_at_once_when_it_is_too_much() {
+        let session = session();
+        let mut viewer = session.watch();
+        let done = run(&session, "stty raw -echo; echo ready; exec sleep 2");
+        until(&mut viewer, "ready").await;
+        let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+        let taken = (0..100).take_while(|_| session.input(piece.clone()).is_ok()).count();
+        assert_eq!(taken, 15, "a MiB waits");
+        assert!(matches!(session.input(piece), Err(TerminalError::Stuck)));
+        assert_eq!(done.await.unwrap(), 0);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -502,7 +527,7 @@ mod tests {
         let seen = until(&mut viewer, "-icanon").await;
         assert!(seen.contains("24 80"), "{seen:?}");
         // Nothing of it is a signal, or is held back until a line ends.
-        session.input(Bytes::from_static(b"\x03")).await.unwrap();
+        session.input(Bytes::from_static(b"\x03")).unwrap();
         let seen = until(&mut viewer, "\n100000\n").await;
         assert!(seen.contains("003") && seen.contains("\nbeside\n1\n2\n"), "{:?}", seen.get(..200));
         session.resize(Size { cols: 132, rows: 43 }).unwrap();

@@ -1,7 +1,9 @@
 //! Where a session's program runs, and how all of it ends.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::pty::Program;
 use super::reap::MARK;
 use super::session::Session;
-use super::{TerminalError, Terminals};
+use super::{AGAIN, Pace, TerminalError, Terminals};
 use crate::names::{ReleaseName, ServiceName, SessionId};
 use crate::podman::ShellContainer;
 use crate::problem::chain;
@@ -28,11 +30,17 @@ const IMAGE: &str = "localhost/podkeeper-shell:";
 /// `podman start` takes no empty list of the keys that would detach it, and holds the first of them back until the next
 /// one comes. No key makes this byte, and no character has it.
 const NEVER: &[u8] = b"--detach-keys=\xff,\xff,\xff,\xff";
+/// The hook of the runtime that closes the isolated shells' networks.
+const HOOK: &str = "shell-net";
 /// How long the end of a session's processes may take.
 const END: Duration = Duration::from_secs(15);
-/// How often the end is tried, and how long between.
-const TRIES: u32 = 3;
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked for what may begin late.
+const LOOKS: u32 = 3;
+/// How often it is looked whether this host has other addresses than when a shell's network was closed.
+const LOOK: Duration = Duration::from_secs(1);
+/// What tells this host's addresses.
+const IPV4: &str = "/proc/self/net/fib_trie";
+const IPV6: &str = "/proc/self/net/if_inet6";
 
 /// Where a session's program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +156,7 @@ impl Terminals {
             }
             Place::Isolated => {
                 let image = self.image(session).await?;
+                let addresses = addresses().await?;
                 self.ready_whole(session, image).await?;
                 let name = container(&session.id);
                 let program = [
@@ -157,8 +166,46 @@ impl Terminals {
                     OsStr::from_bytes(NEVER),
                     OsStr::new(&name),
                 ];
-                session.run(&self.podman(&program, true)).await
+                let program = self.podman(&program, true);
+                tokio::select! {
+                    code = session.run(&program) => code,
+                    error = self.keep_closed(&session.id, addresses) => Err(error),
+                }
             }
+        }
+    }
+
+    /// Closes an isolated shell's network again whenever this host has other addresses than it had, which were
+    /// `addresses`. Done where that can't be done any more, so that the shell ends.
+    async fn keep_closed(&self, id: &SessionId, mut addresses: Vec<Vec<u8>>) -> TerminalError {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = match self::addresses().await {
+                Ok(now) if now == addresses => continue,
+                Ok(now) => now,
+                Err(error) => return error,
+            };
+            if let Err(error) = self.close_network(id).await {
+                return error;
+            }
+            tracing::info!(session = %id, "this host's addresses changed; the shell's network is closed to them");
+            addresses = now;
+        }
+    }
+
+    /// What the hook does, once more.
+    async fn close_network(&self, id: &SessionId) -> Result<(), TerminalError> {
+        let config = self.inner.config.get();
+        let podman = config.paths.podman.display().to_string();
+        let network = self.inner.podman.network(&container(id)).await?;
+        let helper = config.paths.helpers.join(HOOK);
+        let helper = helper.display().to_string();
+        let network = network.display().to_string();
+        let argv = [podman, "unshare".into(), helper, network, config.shell.allow.join(",")];
+        let unit = format!("podkeeper-shell-net-{id}.service");
+        match self.inner.units.run_once(&unit, &argv, END).await? {
+            JobResult::Done => Ok(()),
+            _ => Err(TerminalError::Open),
         }
     }
 
@@ -178,11 +225,17 @@ impl Terminals {
     async fn ready(&self, id: &SessionId, image: String) -> Result<(), TerminalError> {
         let config = self.inner.config.get();
         let name = container(id);
-        let shell = ShellContainer { name: name.clone(), image, home: HOME.into(), slice: slice(id) };
+        let shell = ShellContainer {
+            name: name.clone(),
+            image,
+            home: HOME.into(),
+            slice: slice(id),
+            allow: config.shell.allow.join(","),
+        };
         self.inner.podman.create_shell(&shell).await?;
         self.inner.podman.init_container(&name).await?;
         let file = self.inner.podman.runtime_spec(&name).await?;
-        if !has_hook(&file, &config.paths.helpers.join("shell-net")).await {
+        if !has_hook(&file, &config.paths.helpers.join(HOOK)).await {
             return Err(TerminalError::Open);
         }
         let limits = Limits {
@@ -249,32 +302,42 @@ impl Terminals {
         }
     }
 
-    /// Ends all that belongs to the session. What can't be ended now is left to the next agent.
+    /// Ends all that belongs to the session. It is tried until it is done; what an agent that stops has not ended is left
+    /// to the next one.
     pub(super) async fn end(&self, session: &Session, place: &Place) {
         let _made = session.making.lock().await;
         // First, so that it asks Podman for nothing more.
         session.kill();
         // A shell says something when it begins. One that has not may be under way, and begin behind our back.
         let may_begin = matches!(place, Place::Service(..)) && !session.has_spoken();
-        for attempt in 1..=TRIES {
+        let mut looks = if may_begin { LOOKS } else { 1 };
+        let mut pace = Pace::default();
+        let mut is_stuck = false;
+        while looks > 0 {
             let ended = match place {
                 Place::Isolated => self.end_isolated(&session.id).await,
-                Place::Service(..) => self.reap(std::slice::from_ref(&session.id)).await,
+                Place::Service(..) => self.reap(&session.id).await,
             };
             match ended {
-                Ok(()) if may_begin && attempt < TRIES => {}
                 Ok(()) => {
-                    self.forget(&session.id).await;
-                    return;
+                    looks -= 1;
+                    if looks > 0 {
+                        tokio::time::sleep(AGAIN).await;
+                    }
                 }
                 Err(error) => {
-                    tracing::warn!(session = %session.id, attempt, "a session is not cleared away: {}", chain(&error));
+                    if !is_stuck {
+                        tracing::warn!(session = %session.id, "a session is not cleared away: {}", chain(&error));
+                        is_stuck = true;
+                    }
+                    pace.wait().await;
                 }
             }
-            if attempt < TRIES {
-                tokio::time::sleep(AGAIN).await;
-            }
         }
+        if is_stuck {
+            tracing::info!(session = %session.id, "the session is cleared away after all");
+        }
+        self.forget(&session.id).await;
     }
 
     /// With its container goes every process of an isolated shell.
@@ -284,14 +347,12 @@ impl Terminals {
         Ok(())
     }
 
-    /// Kills what carries the sessions' marks, in a unit of its own.
-    async fn reap(&self, ids: &[SessionId]) -> Result<(), TerminalError> {
-        let Some(first) = ids.first() else { return Ok(()) };
-        let agent = std::env::current_exe().map_err(file("find our own program"))?;
+    /// Kills what carries the session's mark, in a unit of its own.
+    async fn reap(&self, id: &SessionId) -> Result<(), TerminalError> {
+        let agent = std::env::current_exe().map_err(file("find our own program"))?.display().to_string();
         let podman = self.inner.config.get().paths.podman.display().to_string();
-        let mut argv = vec![podman, "unshare".into(), agent.display().to_string(), "reap".into(), "--".into()];
-        argv.extend(ids.iter().map(SessionId::to_string));
-        match self.inner.units.run_once(&format!("podkeeper-reap-{first}.service"), &argv, END).await? {
+        let argv = [podman, "unshare".into(), agent, "reap".into(), "--".into(), id.to_string()];
+        match self.inner.units.run_once(&format!("podkeeper-reap-{id}.service"), &argv, END).await? {
             JobResult::Done => Ok(()),
             _ => Err(TerminalError::Left),
         }
@@ -312,20 +373,39 @@ impl Terminals {
         }
     }
 
-    /// Clears away what the agent before left: its isolated shells, and its sessions' processes in containers.
-    pub(super) async fn clear_leftovers(&self) -> Result<Vec<SessionId>, TerminalError> {
-        let left = noted(&self.inner.config.get().paths.sessions()).await;
-        if left.is_empty() {
-            return Ok(left);
-        }
-        tracing::info!("{} terminal sessions of the agent before are cleared away", left.len());
-        self.reap(&left).await?;
-        for id in &left {
-            self.end_isolated(id).await?;
-            self.forget(id).await;
-        }
+    /// The sessions that the agent before left: those that it noted down, and those whose containers are there. After
+    /// the power was cut a note may be missing.
+    pub async fn left(&self) -> Result<BTreeSet<SessionId>, TerminalError> {
+        // Those of ours are in the table from before there is anything of them until nothing is.
+        let ours: BTreeSet<SessionId> = self.table().keys().cloned().collect();
+        let mut left = noted(&self.inner.config.get().paths.sessions()).await?;
+        let containers = self.inner.podman.containers(CONTAINER).await?;
+        left.extend(containers.iter().filter_map(|name| name.strip_prefix(CONTAINER)?.parse().ok()));
+        left.retain(|id| !ours.contains(id) && !self.table().contains_key(id));
         Ok(left)
     }
+
+    /// Clears away what the agent before left of one session, wherever that was.
+    pub async fn clear(&self, id: &SessionId) -> Result<(), TerminalError> {
+        let (isolated, inside) = tokio::join!(self.end_isolated(id), self.reap(id));
+        isolated.and(inside)?;
+        self.forget(id).await;
+        Ok(())
+    }
+}
+
+/// What the system tells of this host's addresses.
+async fn addresses() -> Result<Vec<Vec<u8>>, TerminalError> {
+    let mut told = Vec::new();
+    for path in [IPV4, IPV6] {
+        match tokio::fs::read(path).await {
+            Ok(text) => told.push(text),
+            // A host without IPv6 has no file of its addresses.
+            Err(error) if error.kind() == ErrorKind::NotFound && path == IPV6 => told.push(Vec::new()),
+            Err(error) => return Err(file("read this host's addresses")(error)),
+        }
+    }
+    Ok(told)
 }
 
 /// Whether the runtime ran `hook` when it made the container that `file` describes.
@@ -336,11 +416,15 @@ async fn has_hook(file: &Path, hook: &Path) -> bool {
 }
 
 /// The sessions that were noted down.
-async fn noted(folder: &Path) -> Vec<SessionId> {
-    let mut left = Vec::new();
-    let Ok(mut entries) = tokio::fs::read_dir(folder).await else { return left };
-    while let Ok(Some(entry)) = entries.next_entry().await {
-        left.extend(entry.file_name().to_str().and_then(|name| name.parse::<SessionId>().ok()));
+async fn noted(folder: &Path) -> Result<BTreeSet<SessionId>, TerminalError> {
+    let mut noted = BTreeSet::new();
+    let mut entries = match tokio::fs::read_dir(folder).await {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(noted),
+        Err(error) => return Err(file("read the sessions' folder")(error)),
+    };
+    while let Some(entry) = entries.next_entry().await.map_err(file("read the sessions' folder"))? {
+        noted.extend(entry.file_name().to_str().and_then(|name| name.parse::<SessionId>().ok()));
     }
-    left
+    Ok(noted)
 }

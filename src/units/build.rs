@@ -127,17 +127,15 @@ impl UserManager {
     /// Starts a build and returns once its program runs.
     pub async fn start_build(&self, build: &BuildUnit) -> Result<(), UnitsError> {
         let id = build.deployment;
-        self.job("StartTransientUnit", &service(id), END, |manager| async move {
-            manager.start_transient_unit(service(id), "fail".into(), build.properties()?, Vec::new()).await
-        })
-        .await?;
         // The limit is the slice's: it holds for podman and for the RUN steps together.
         let bytes = build.memory_mib.saturating_mul(1024 * 1024);
-        self.call("SetUnitProperties", END, |manager| async move {
+        self.job("StartTransientUnit", &service(id), END, |manager| async move {
             let limit = vec![("MemoryMax".to_owned(), owned(Variant::from(bytes))?)];
-            manager.set_unit_properties(slice(id), true, limit).await
+            let slices = vec![(slice(id), limit)];
+            manager.start_transient_unit(service(id), "fail".into(), build.properties()?, slices).await
         })
-        .await
+        .await?;
+        Ok(())
     }
 
     /// How the build stands; none: there is no such unit.

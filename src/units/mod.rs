@@ -16,10 +16,10 @@ use thiserror::Error;
 pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
 pub use files::{QuadletFile, Quadlets};
-pub use names::{escape, release_of};
+pub use names::{checked_container, escape, release_of};
 pub use once::Limits;
 pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
-pub use watch::{UnitChanges, UnitWatch};
+pub use watch::{UnitChange, UnitChanges, UnitWatch};
 
 use crate::problem::{Code, Problem};
 

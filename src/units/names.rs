@@ -9,6 +9,15 @@ pub fn release_of(unit: &str) -> Option<ReleaseName> {
     Some(ReleaseName { service: service.parse().ok()?, number: number.parse().ok()? })
 }
 
+/// The id of the container whose health check a unit runs: Podman names it after the id, 64 hexadecimal digits, and
+/// something behind a `-` (podman-healthcheck-run(1)).
+#[must_use]
+pub fn checked_container(unit: &str) -> Option<&str> {
+    let name = unit.strip_suffix(".service")?;
+    let id = name.split_once('-').map_or(name, |(id, _)| id);
+    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
 /// A service's name as systemd writes it within a slice's name, where `-` would make another level: systemd.unit(5),
 /// "String escaping for inclusion in unit names".
 #[must_use]
@@ -45,6 +54,13 @@ mod tests {
         assert_eq!(release.unit(), "my-blog@41.service");
         for other in ["blog.service", "blog@.service", "blog@x.service", "blog@1.socket", "-.slice", "Blog@1.service"] {
             assert!(release_of(other).is_none(), "{other}");
+        }
+        let id = "0123456789abcdef".repeat(4);
+        for check in [format!("{id}.service"), format!("{id}-4a6f.service"), format!("{id}-startup-4a6f.service")] {
+            assert_eq!(checked_container(&check), Some(&*id), "{check}");
+        }
+        for other in [format!("{id}-4a6f.timer"), format!("{id}0.service"), "blog@1.service".into()] {
+            assert_eq!(checked_container(&other), None, "{other}");
         }
         let path = "/org/freedesktop/systemd1/unit/my_2dblog_4041_2eservice";
         assert_eq!(unit_of_path(path).as_deref(), Some("my-blog@41.service"));

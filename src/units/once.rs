@@ -47,7 +47,7 @@ impl UserManager {
         self.job("StartTransientUnit", unit, limit, |manager| async move {
             let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
             let properties: zbus::Result<Vec<(String, OwnedVariant)>> = [
-                property("Description", Variant::from("Podkeeper clears a terminal session away")),
+                property("Description", Variant::from("Podkeeper tends a terminal session")),
                 property("Type", Variant::from("oneshot")),
                 property("CollectMode", Variant::from("inactive-or-failed")),
                 property("SyslogIdentifier", Variant::from("podkeeper")),

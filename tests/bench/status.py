@@ -1,5 +1,6 @@
 """How long it takes to tell how many services are."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -11,7 +12,8 @@ from idle import cpu_ns
 from measure import Row, ensure_services, median, quantile, say
 from sockets import Client
 
-FLAPPING = 20
+# In seconds; the agent gives up who takes nothing for 15.
+FLAPPING = 10
 UNITS = int(os.environ.get("PODKEEPER_BENCH_UNITS", "100"))
 SHOWN = "ActiveState,SubState,StateChangeTimestamp,NRestarts,MemoryCurrent,CPUUsageNSec"
 
@@ -39,29 +41,37 @@ def systemctl(host: Host, units: list[str], count: int) -> list[float]:
     return [int(line) / 1e6 for line in host.user("sh", "-c", script, "sh", *units).split()]
 
 
+def restarting(client: Client, names: list[str]) -> int:
+    """How many of them it was told of that they start again by themselves. With so many, one may fail between two starts."""
+    states = newest(client.named("service"))
+    return sum(states.get(name, {}).get("restarts", 0) > 2 for name in names)
+
+
 def flap(host: Host, names: list[str]) -> list[Row]:
     """All of them stop and start again for a while: what it costs, and how soon the last state is everywhere."""
-    slow = Slow(host.token)
-    try:
-        with Client(host.token, "/status") as client:
+    with Client(host.token, "/status") as client:
+        with flapping(host, names):
+            wait_for(lambda: restarting(client, names) >= 0.9 * len(names), 180, "nearly all flap")
             memory, began = host.agent_rss(), cpu_ns(host, host.agent_pid())
-            with flapping(host, names):
+            with contextlib.closing(Slow(host.token)) as slow:
+                before = len(client.named("service"))
                 time.sleep(FLAPPING)
+                told = len(client.named("service")) - before
                 grown = (host.agent_rss() - memory) / 1024
                 used = (cpu_ns(host, host.agent_pid()) - began) / 1e9 / FLAPPING * 100
-                told = len(client.named("service"))
-            settled = time.monotonic()
-            wait_for(lambda: same(newest(client.named("service")), shown(host, names)), 60, "who reads has seen the last of it")
-            soon = time.monotonic() - settled
-            came = slow.read(lambda came: same(newest(came), shown(host, names)))
-    finally:
-        slow.close()
+                resumed = time.monotonic()
+                came = slow.catch_up(client)
+                caught_up = time.monotonic() - resumed
+        settled = time.monotonic()
+        wait_for(lambda: same(newest(client.named("service")), shown(host, names)), 60, "who reads has seen the last of it")
+        soon = time.monotonic() - settled
     return [
         Row(f"{len(names)} services flapping: changes told a second", told / FLAPPING, ""),
         Row("  the agent's memory grew", grown, "MiB", at_most=16),
         Row("  CPU of one core", used, "%"),
         Row("  who reads has the last states after", soon, "s", at_most=2),
-        Row("  states that a client read that was stalled all the time", len(came), "", told, "told"),
+        Row("  states that a client stalled for so long reads until it has caught up", len(came), "", told, "told", ratio_at_most=0.5),
+        Row("  which takes it", caught_up, "s"),
     ]
 
 

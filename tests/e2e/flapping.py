@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import websocket
 from host import SLACK, Host, wait_for
+from sockets import Client
 
 FLAPPING = """
 [Service]
@@ -40,13 +40,21 @@ def flapping(host: Host, names: list[str]) -> Iterator[None]:
     finally:
         host.user("rm", "-r", *(f"{folder}/{unit}.d" for unit in units))
         host.user("systemctl", "--user", "daemon-reload")
-        # One that is between two starts may fail at first.
-        host.user("systemctl", "--user", "restart", "--no-block", *units)
-        wait_for(
-            lambda: {state["state"] for state in shown(host, names).values()} == {"running"},
-            (20 + len(names)) * SLACK,
-            "all run again",
-        )
+
+        def settled() -> bool:
+            left = [f"{one}@{releases[one]}.service" for one, state in shown(host, names).items() if state["state"] != "running"]
+            restart(host, left)
+            return not left
+
+        # Each once, since what is left of its container goes with its stop; one that is between two starts may fail.
+        restart(host, units)
+        wait_for(settled, (20 + len(names)) * SLACK, "all run again")
+
+
+def restart(host: Host, units: list[str]) -> None:
+    """A few at a time, so that the manager keeps answering."""
+    for first in range(0, len(units), 5):
+        host.user("systemctl", "--user", "restart", *units[first : first + 5], check=False)
 
 
 def shown(host: Host, names: list[str]) -> dict[str, dict]:
@@ -58,6 +66,12 @@ def newest(states: list[dict]) -> dict[str, dict]:
     return {state["name"]: state for state in states}
 
 
+def flapped(client: Client, names: list[str]) -> bool:
+    """Whether it was told of each of them that it has started again by itself."""
+    seen = newest(client.named("service"))
+    return all(seen.get(one, {}).get("restarts", 0) > 2 for one in names)
+
+
 def same(told: dict[str, dict], shown: dict[str, dict]) -> bool:
     """Whether who was told has each of them as it is."""
     return all(
@@ -67,7 +81,8 @@ def same(told: dict[str, dict], shown: dict[str, dict]) -> bool:
 
 
 class Slow:
-    """A client of `/status` that reads nothing for a while, over a connection that holds little."""
+    """A client of `/status` that reads nothing until it is asked to, over a connection that holds little. The agent
+    gives one up that takes nothing for 15 seconds."""
 
     def __init__(self, token: str) -> None:
         self.socket = websocket.create_connection(
@@ -79,30 +94,28 @@ class Slow:
         self.socket.send("40/status,")
         while "snapshot" not in (said := self.socket.recv()):
             self._live(said)
-        self.ended = threading.Event()
-        self.living = threading.Thread(target=self._lives)
-        self.living.start()
 
     def _live(self, said: str) -> None:
         if said == "2":
             self.socket.send("3")
 
-    def _lives(self) -> None:
-        while not self.ended.wait(3):
-            self.socket.send("3")
+    def catch_up(self, client: Client) -> list[dict]:
+        """All states that come until each service is shown as new as it was shown to `client` by now."""
+        told = newest(client.named("service"))
 
-    def read(self, enough: Callable[[list[dict]], bool]) -> list[dict]:
-        """All states that come until they are enough."""
+        def enough(came: list[dict]) -> bool:
+            seen = newest(came)
+            return all(one in seen and seen[one]["restarts"] >= state["restarts"] for one, state in told.items())
+
         came: list[dict] = []
         end = time.monotonic() + 20 * SLACK
         while not enough(came):
             assert time.monotonic() < end, f"after {len(came)} states still not the last ones"
             said = self.socket.recv()
+            self._live(said)
             if said.startswith('42/status,["service"'):
                 came.append(json.loads(said.removeprefix("42/status,"))[1])
         return came
 
     def close(self) -> None:
-        self.ended.set()
-        self.living.join()
         self.socket.close(timeout=0)

@@ -43,7 +43,9 @@ class Client(socketio.Client):
 class Terminals:
     """A connection."""
 
-    def __init__(self, host: Host, acks: bool = True) -> None:
+    def __init__(
+        self, host: Host, acks: bool = True, token: str | None = None, transports: tuple[str, ...] = ("websocket",)
+    ) -> None:
         self.acks = acks
         self.output: dict[str, bytearray] = {}
         # Since the session is watched.
@@ -57,9 +59,9 @@ class Terminals:
         self.client.on("resized", lambda size: self.sizes.append(size), namespace=TERM)
         self.client.connect(
             "http://127.0.0.1:7070",
-            headers={"Authorization": f"Bearer {host.token}"},
+            headers={"Authorization": f"Bearer {token or host.token}"},
             namespaces=[TERM],
-            transports=["websocket"],
+            transports=list(transports),
         )
 
     def __enter__(self) -> Terminals:

@@ -59,7 +59,7 @@ def test_no_process_is_root(host: Host, name: str, tmp_path):
     clone.commit({"Containerfile": building(6)})
     push = push_in_background(clone)
     under_way(host, name)
-    programs = ("podkeeper agent", "http-backend", "hook post-receive", "podman build", "sleep 6", "httpd", "caddy")
+    programs = ("podkeeper agent", "http-backend", "podkeeper post-receive", "podman build", "sleep 6", "httpd", "caddy")
     uid = host.uid()
 
     def ours() -> list[tuple[int, str]] | None:
@@ -243,7 +243,8 @@ def test_sigterm_ends_it_in_time_and_cuts_off_nothing_that_matters(host: Host, n
         assert properties(host, "podkeeper.service", "Result", "ExecMainStatus") == ["success", "0"]
 
         reader.join(30)
-        assert [line for line in events if line][-2:] == ["event: closed", 'data: {"problem":"restarting"}']
+        closed = 'data: {"detail":"the agent is stopping","problem":"restarting"}'
+        assert [line for line in events if line][-2:] == ["event: closed", closed]
         said, _ = push.communicate(timeout=30)
         assert "[restarting]" in said and push.returncode == 0, said
         # The build goes on without the agent, and half of a push changes nothing.

@@ -71,11 +71,12 @@ def test_a_scoped_token_fetches_pushes_or_neither(host: Host, name: str, token, 
 
     assert ask(deployer, "POST", f"/services/{name}/restart?quick=1") == 202
     assert ask(deployer, "GET", f"/services/{name}/env") == 403
-    assert ask(deployer, "GET", "/services") == 403
+    assert ask(deployer, "GET", "/services") == 200
+    assert ask(deployer, "GET", "/audit") == 403
     assert ask(deployer, "GET", "/services/available?name=x") == 200
     listed = host.run("podkeeper", "token", "list")
-    (line,) = [line for line in listed.splitlines() if "\tdeploy\t" in line and f"\t{name}\t" in line]
-    assert "ends 20" in line and "last used 20" in line and deployer not in listed
+    (token,) = [line.split() for line in listed.splitlines() if line.split()[1:3] == ["deploy", name]]
+    assert token[3].startswith("20") and token[4].endswith("s") and deployer not in listed
     # Its service's end is its own.
     host.delete(name)
     assert ask(deployer, "GET", f"/services/{name}") == 401

@@ -1,5 +1,6 @@
 """The command line, on the host over the unix socket and from elsewhere with a token."""
 
+import base64
 import fcntl
 import json
 import os
@@ -12,7 +13,9 @@ import termios
 import time
 
 import pytest
+import requests
 from host import HOST, Clone, Host, git, wait_for
+from journal import pretend
 
 
 @pytest.fixture(scope="module")
@@ -30,32 +33,49 @@ def cli(host: Host, *arguments: str, **options) -> str:
 
 def test_ps_status_and_open(host: Host, running: str):
     table = cli(host, "ps")
-    assert table.splitlines()[0].split() == ["NAME", "STATE", "RELEASE", "COMMIT", "AGE", "URL"]
+    assert table.splitlines()[0].split() == ["NAME", "STATE", "DEPLOYMENT", "RELEASE", "COMMIT", "AGE", "URL"]
     (row,) = [line.split() for line in table.splitlines() if line.startswith(running)]
-    assert row[1:3] == ["running", "1"] and row[5] == f"http://{running}.localhost:8080"
+    assert row[1:4] == ["running", "live", "1"] and row[6] == f"http://{running}.localhost:8080"
     assert "\x1b" not in table
     services = json.loads(cli(host, "ps", "--json"))["services"]
     assert running in [service["name"] for service in services]
     assert re.search(rf"^{running} +running ", cli(host, "status", running), re.M)
     assert json.loads(cli(host, "status", running, "--json"))[running]["state"] == "running"
     assert cli(host, "open", running).strip() == f"http://{running}.localhost:8080"
+    assert json.loads(cli(host, "open", running, "--json")) == {"url": f"http://{running}.localhost:8080"}
 
 
 def test_errors_say_what_to_do_next(host: Host, running: str):
     for arguments, wanted in [
         (("status", "t-nobody"), "podkeeper ps"),
-        (("logs", "t-nobody"), "t-nobody"),
-        (("deploy", "t-nobody"), "t-nobody"),
+        (("status", "--watch", "t-nobody"), "podkeeper ps"),
+        (("logs", "t-nobody"), "podkeeper ps"),
+        (("logs", "-f", "t-nobody"), "t-nobody"),
+        (("deploy", "t-nobody"), "podkeeper create"),
+        (("create", "t-cli-more", "--template", "none"), "podkeeper templates"),
+        (("env", running, "PORT=1"), "podkeeper settings NAME container_port=PORT"),
+        (("settings", running, "memory=1"), "memory_mib"),
+        (("settings", running, "memory_mib=little"), "whole number"),
+        (("settings", running, "container_port=99999"), "`container_port`"),
+        (("settings", running, "domains=localhost"), "choose a domain of your own"),
+        (("deploy-key", running), "lies on this host"),
+        (("rollback", running, "999"), "podkeeper deployments NAME"),
+        (("token", "remove", "t-nobody"), "podkeeper token list"),
         (("rollback", running), "no release before"),
         (("env", running, "NOT A PAIR"), "KEY=VALUE"),
         (("ps", "--host", "http://example.com"), "ssh -L"),
         (("ps", "--host", "http://127.0.0.1:7070"), "PODKEEPER_TOKEN"),
+        (("doctor", "--host", "https://example.com"), "run it on the host"),
         (("shell", "--attach", "aaaaaaaa"), "no such session"),
     ]:
         assert host.code("podkeeper", *arguments) == 1, arguments
         said = cli(host, *arguments, check=False)
         assert wanted in said and said.startswith("podkeeper: "), said
     assert host.code("podkeeper", "depoly", running) == 2
+    host.write("/root/t-cli.toml", '[listen]\nlocal = "/root/nobody.sock"\n')
+    assert "give --host" in cli(host, "ps", "--config", "/root/t-cli.toml", check=False)
+    host.run("rm", "/root/t-cli.toml")
+    assert "shell --list" in cli(host, "shell", "--attach", "my-session", check=False)
 
 
 def test_from_another_machine_with_a_token(host: Host, running: str):
@@ -65,11 +85,28 @@ def test_from_another_machine_with_a_token(host: Host, running: str):
         assert running in cli(host, "ps", *remote, "--token-file", "/root/token")
         assert running in host.run("env", f"PODKEEPER_TOKEN={host.token}", "podkeeper", "ps", *remote)
         said = host.run("env", "PODKEEPER_TOKEN=pk_wrong", "podkeeper", "ps", *remote, check=False)
-        assert "not signed in" in said
+        assert "not signed in: this host knows no such token, or it has ended" in said
         said = host.run("env", "PODKEEPER_TOKEN=pk_wrong", "podkeeper", "status", "-w", *remote, check=False)
-        assert "not signed in" in said
+        assert "knows no such token" in said
     finally:
         host.run("rm", "/root/token")
+
+
+def test_a_token_of_one_service_shows_that_one_alone(host: Host, running: str, name: str):
+    host.create(name)
+    token = cli(host, "token", "create", "--name", name, "--scope", "read", "--service", name).strip()
+    remote = ("env", f"PODKEEPER_TOKEN={token}", "PODKEEPER_HOST=http://127.0.0.1:7070", "podkeeper")
+    for lists in (("ps",), ("status",)):
+        listed = host.run(*remote, *lists).splitlines()[1:]
+        assert [line.split()[0] for line in listed] == [name], lists
+    assert host.run(*remote, "status", name).splitlines()[1].split()[1] == "created"
+    for other in (("status", running), ("logs", running)):
+        assert host.code(*remote, *other) == 1, other
+    listed = cli(host, "token", "list").splitlines()
+    assert listed[0].split() == ["NAME", "SCOPE", "SERVICE", "ENDS", "USED"]
+    (row,) = [line.split() for line in listed if line.startswith(name)]
+    assert row[1:4] == ["read", name, "-"] and row[4].endswith("s")
+    cli(host, "token", "remove", name)
 
 
 CADDYFILE = """{
@@ -109,6 +146,10 @@ def test_a_repository_of_ones_own_is_pushed_to_a_new_service(host: Host, name: s
     assert f"there is no service `{name}`" in refused and "podkeeper create" in refused
     made = cli(host, "create", name)
     assert f"git push http://localhost:7070/git/{name}.git HEAD:main" in made and f"http://{name}.localhost:8080" in made
+    assert "podkeeper deploy" in cli(host, "deploy", name, "--quick", check=False)
+    assert "podkeeper deploy" in cli(host, "shell", name, check=False)
+    wrong = own.git("push", host.remote(name).removesuffix(".git"), "main", check=False)
+    assert "/git/NAME.git" in wrong
     said = cli(host, "deploy", name, check=False)
     assert "no commit" in said and "push a commit to `main`" in said
     # Nothing is there that a push would have to force its way over.
@@ -118,6 +159,14 @@ def test_a_repository_of_ones_own_is_pushed_to_a_new_service(host: Host, name: s
     assert host.code("podkeeper", "remove", name) == 1 and "--yes" in cli(host, "remove", name, check=False)
     assert cli(host, "remove", "--yes", name).strip() == f"{name} is removed"
     assert host.code("podkeeper", "remove", "--yes", name) == 1
+    made = cli(host, "create", name, "--template", "static")
+    assert f"git clone http://localhost:7070/git/{name}.git" in made and f"podkeeper deploy {name}" in made
+    assert "git push" not in made, "the template's commit would refuse it"
+    cli(host, "remove", "--yes", name)
+    made = cli(host, "create", name, "--from", "https://example.org/site.git")
+    hook = host.call("GET", f"/services/{name}/hook", 200).json()
+    assert hook["url"] in made and hook["key"] in made and f"podkeeper deploy {name}" in made
+    cli(host, "remove", "--yes", name)
     listed = cli(host, "templates")
     assert "empty" in listed and "static" in listed
 
@@ -128,24 +177,210 @@ def test_deploy_env_and_rollback(host: Host, name: str):
     assert "STEP 1/" in said and "live at" in said
     ended = json.loads(cli(host, "deploy", name, "--quick", "--json").splitlines()[-1])
     assert ended["state"] == "live" and ended["cause"] == "restart"
+    for start, cause in (("restart", "restart"), ("start", "start")):
+        again = json.loads(cli(host, start, name, "--json").splitlines()[-1])
+        assert again["state"] == "live" and again["cause"] == cause
     cli(host, "env", name, "A=first value", "B=2")
     assert cli(host, "env", name) == "A=first value\nB=2\n"
     cli(host, "env", name, "--remove", "B", "--file", "-", input="# secrets\nC='from a file'\n")
     assert json.loads(cli(host, "env", name, "--json"))["env"] == {"A": "first value", "C": "from a file"}
-    assert "live at" in cli(host, "rollback", name, "1")
+    assert "live at" in cli(host, "rollback", name, "4")
     assert cli(host, "env", name) == ""
+    back = json.loads(cli(host, "rollback", name, "--json"))
+    assert back["state"] == "live" and back["cause"] == "rollback"
     queued = json.loads(cli(host, "deploy", name, "--no-wait", "--json"))
     host.wait_deployment(queued["id"])
+
+
+def test_an_environment_that_is_so_already_starts_nothing(host: Host, name: str):
+    def newest() -> int:
+        return host.call("GET", f"/services/{name}/deployments?limit=1", 200).json()["deployments"][0]["id"]
+
+    host.create(name)
+    host.start(name)
+    cli(host, "env", name, "A=first value")
+    before = newest()
+    assert "`B` is not set" in cli(host, "env", name, "--remove", "B", check=False)
+    assert host.code("podkeeper", "env", name, "--remove", "B") == 0
+    assert "has it so already" in cli(host, "env", name, "A=first value")
+    assert newest() == before, "nothing is changed, and nothing is started anew"
+    assert "kept for the next release" in cli(host, "env", name, "--no-restart", "A=1")
+    # What the running release lacks is no change of what is set, and a restart is wanted now.
+    cli(host, "env", name, "A=1")
+    assert newest() == before + 1
+
+
+def test_settings_are_shown_changed_and_taken_back(host: Host, name: str):
+    host.create(name)
+    shown = cli(host, "settings", name)
+    assert shown.splitlines()[0].split()[:2] == ["SETTING", "VALUE"]
+    assert re.search(r"^branch +main ", shown, re.M) and re.search(r"^memory_mib +- ", shown, re.M)
+    assert "from the first release on" in cli(host, "settings", name, "container_port=8080")
+    host.start(name)
+    domain = f"{name}.example.org"
+    said = cli(host, "settings", name, "memory_mib=64", f"domains={domain}", "volumes=data:/data", "tcp=no")
+    assert re.search(rf"^domains +{domain} +from now on$", said, re.M), said
+    assert re.search(rf"^memory_mib +64 +from the next release on: podkeeper restart {name}$", said, re.M), said
+    assert host.serve(name, headers={"Host": domain}).status_code == 200
+    cli(host, "restart", name)
+    assert "MemoryMax=67108864" in host.user("systemctl", "--user", "show", f"{name}@2.service")
+    # What can't be changes nothing, whatever stands beside it.
+    assert host.code("podkeeper", "settings", name, "keep=2", "memory_mib=1") == 1
+    said = cli(host, "settings", name, "--unset", "memory_mib", "domains=")
+    assert re.search(r"^memory_mib +- ", said, re.M) and re.search(r"^domains +- +from now on", said, re.M), said
+    settings = json.loads(cli(host, "settings", name, "--json"))
+    assert (settings["branch"], settings["container_port"], settings["volumes"]) == ("main", 8080, {"data": "/data"})
+    assert (settings["memory_mib"], settings["domains"], settings["keep"]) == (None, [], None)
+    assert "branch" not in cli(host, "settings", name, "--unset", "branch", check=False).split("possible values:")[1]
+    assert "memory limit in MiB" in cli(host, "settings", "--help")
+
+
+def test_deployments_tell_what_a_rollback_may_name(host: Host, name: str, tmp_path):
+    host.create(name)
+    cli(host, "settings", name, "keep=2")
+    host.start(name)
+    for _ in range(2):
+        cli(host, "restart", name)
+    clone = host.clone(name, tmp_path / "clone")
+    commit = clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nRUN exit 7\n"})
+    clone.push()
+
+    def releases() -> list[str]:
+        return [line.split("  ")[2].strip() for line in re.sub("  +", "  ", cli(host, "deployments", name)).splitlines()[1:]]
+
+    wait_for(lambda: releases() == ["4", "3 (current)", "2 (kept)", "1 (gone)"], 30, "the first is cleared away")
+    table = cli(host, "deployments", name).splitlines()
+    assert table[0].split() == ["ID", "STATE", "RELEASE", "CAUSE", "COMMIT", "BY", "AGE", "TOOK", "WHY"]
+    assert "failed" in table[1] and "push" in table[1] and commit[:10] in table[1]
+    assert table[1].endswith("the build ended with status 7")
+    listed = json.loads(cli(host, "deployments", name, "--json", "-n", "3"))
+    assert [one["release"] for one in listed["releases"]] == [3, 2]
+    assert [one["state"] for one in listed["deployments"]] == ["failed", "live", "live"]
+    assert host.code("podkeeper", "rollback", name, "1") == 1
+    cli(host, "rollback", name, "2")
+    assert "rollback to 2" in cli(host, "deployments", name)
+
+
+def test_a_release_that_goes_while_a_rollback_to_it_waits_is_told_as_gone(host: Host, name: str):
+    host.create(name)
+    host.call("PATCH", f"/services/{name}", 200, json={"keep": 1})
+    host.start(name)
+    # Release 1 is drained still, and cleared away then.
+    cli(host, "restart", name)
+    said = cli(host, "rollback", name, "1", check=False)
+    assert "the service has no release 1" in said and "podkeeper deployments" in said and "Podman" not in said, said
 
 
 def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
     clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nRUN echo the reason; exit 7\n"})
+    pushed = clone.push()
+    assert "Your push is kept." in pushed and "what ran before" not in pushed, "nothing did"
+    said = cli(host, "deploy", name, check=False)
+    assert "the reason" in said and "next: " in said
+    assert said.count("the build ended with status 7") == 1, "it is told once"
+    assert "failed: the build ended with status 7" in said and re.search(r"^podkeeper: deployment \d+ failed$", said, re.M)
+    assert host.code("podkeeper", "deploy", name, "--json") == 1
+    # What the program said is no part of the story.
+    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nCMD [\"sh\", \"-c\", \"echo the program spoke; exit 3\"]\n"})
     clone.push()
     said = cli(host, "deploy", name, check=False)
-    assert "the reason" in said and "the build ended with status" in said and "next: " in said
-    assert host.code("podkeeper", "deploy", name, "--json") == 1
+    assert said.count("with status 3") == 1 and "  | the program spoke" in said, said
+
+
+def test_a_service_that_never_came_up_has_failed(host: Host, name: str, tmp_path):
+    def states() -> set[str]:
+        (row,) = [line.split() for line in cli(host, "ps").splitlines() if line.startswith(f"{name} ")]
+        return {row[1], cli(host, "status", name, check=False).splitlines()[1].split()[1]}
+
+    host.create(name)
+    assert states() == {"created"}
+    clone = host.clone(name, tmp_path / "clone")
+    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nRUN sleep 8; exit 7\n"})
+    with Follow(host, "status", "--watch", name) as status:
+        deployment = host.call("POST", f"/services/{name}/start", 202).json()["id"]
+        status.wait(f"{name} starting")
+        assert states() == {"starting"}
+        host.call("DELETE", f"/deployments/{deployment}", 200)
+        status.wait(f"{name} created")
+        clone.push()
+        status.wait(f"{name} failed")
+    assert states() == {"failed"} and host.code("podkeeper", "status", name) == 1
+    assert "is stopped" in cli(host, "stop", name) and states() == {"stopped"}
+
+
+def test_ps_shows_the_commit_that_runs_and_how_the_last_deployment_went(host: Host, name: str, tmp_path):
+    host.create(name)
+    host.start(name)
+    clone = host.clone(name, tmp_path / "clone")
+    runs = clone.git("rev-parse", "HEAD").strip()[:10]
+
+    def row() -> list[str]:
+        (row,) = [line.split() for line in cli(host, "ps").splitlines() if line.startswith(f"{name} ")]
+        return row[1:5]
+
+    # Nothing is built, and so the deployment has no commit.
+    cli(host, "deploy", name, "--quick")
+    assert row() == ["running", "live", "2", runs]
+    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nRUN exit 7\n"})
+    assert "Your push is kept; what ran before goes on." in clone.push()
+    assert row() == ["running", "failed", "2", runs]
+
+
+def test_a_hook_and_a_deploy_key_for_a_forge(host: Host, name: str):
+    made = cli(host, "create", name, "--from", "git@example.org:ann/site.git")
+    assert f"podkeeper deploy-key {name}" in made
+    key = cli(host, "deploy-key", name)
+    assert key.startswith("ssh-ed25519 ") and json.loads(cli(host, "deploy-key", name, "--json")) == {"public_key": key.strip()}
+    hook = host.call("GET", f"/services/{name}/hook", 200).json()
+    shown = cli(host, "hook", name)
+    assert hook["url"] in shown and hook["key"] in shown and "Nothing was delivered yet." in shown
+    requests.get(f"http://127.0.0.1:7070/hooks/{name}?key={hook['key']}&ref=refs/heads/other", timeout=10)
+    assert "ignored: " in cli(host, "hook", name).splitlines()[-1]
+    said = cli(host, "hook", name, "--rotate")
+    new = json.loads(cli(host, "hook", name, "--json"))["key"]
+    assert new in said and new != hook["key"] and "dead" in said
+    # One that the forge has made.
+    assert hook["key"] in cli(host, "hook", name, "--rotate", "--key-file", "-", input=hook["key"] + "\n")
+    assert host.code("podkeeper", "hook", name, "--key-file", "-") == 2
+
+
+def test_a_repositorys_password_comes_by_no_command_line(host: Host, name: str):
+    refused = cli(host, "create", name, "--from", "https://ann:hunter2@example.org/site.git", check=False)
+    assert "--from https://ann@example.org/site.git --password-file FILE" in refused and "hunter2" not in refused
+    assert host.call("GET", f"/services/available?name={name}", 200).json()["available"]
+    from_there = ("create", name, "--from", "https://ann@example.org/site.git", "--password-file")
+    assert "can't read `/nothing`" in cli(host, *from_there, "/nothing", check=False)
+    assert "is empty" in cli(host, *from_there, "-", input="\n", check=False)
+    cli(host, *from_there, "-", input="p@ss/w:örd%41\n")
+    assert host.call("GET", f"/services/{name}", 200).json()["source"]["uri"] == "https://ann:***@example.org/site.git"
+    (secret,) = [line for line in host.user("podman", "secret", "ls", "--format", "{{.Name}}").split() if f"-{name}-" in line]
+    kept = host.user("podman", "secret", "inspect", "--showsecret", "--format", "{{.SecretData}}", secret)
+    assert kept.rstrip("\n") == "p@ss/w:örd%41"
+    cli(host, "remove", "--yes", name)
+    with Person(host, *from_there, "-") as person:
+        person.wait("not shown: ")
+        person.type("typed in\n")
+        person.wait("is made")
+        assert "typed in" not in person.seen and person.code() == 0
+
+
+def test_the_audit_log_is_read(host: Host, name: str):
+    host.create(name)
+    cli(host, "stop", name)
+    requests.get("http://127.0.0.1:7070/services", timeout=10)
+    listed = cli(host, "audit", "list", "-n", "20").splitlines()
+    assert listed[0].split() == ["ROW", "TIME", "WHO", "FROM", "WHAT", "RESULT", "DETAIL"]
+    (row,) = [line.split() for line in listed if f"/services/{name}/stop" in line]
+    assert row[2:] == ["local:0", "-", "POST", f"/services/{name}/stop", "200"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[1])
+    two = json.loads(cli(host, "audit", "list", "-n", "2", "--json"))["rows"]
+    assert [two[0]["id"] - two[1]["id"], len(two)] == [1, 2]
+    # More than the agent gives at once.
+    most = json.loads(cli(host, "audit", "list", "-n", "100000", "--json"))["rows"]
+    assert [row["id"] for row in most] == list(range(most[0]["id"], most[-1]["id"] - 1, -1))
+    assert host.code("podkeeper", "audit", "list", "-n", "0") == 2
 
 
 class Follow:
@@ -160,11 +395,11 @@ class Follow:
         self.seen = ""
 
     def wait(self, wanted: str, seconds: float = 30) -> None:
-        def there() -> bool:
-            self.seen += (self.process.stdout.read() or b"").decode()
-            return wanted in self.seen
+        wait_for(lambda: wanted in self.read(), seconds, f"{wanted!r} is printed")
 
-        wait_for(there, seconds, f"{wanted!r} is printed")
+    def read(self) -> str:
+        self.seen += (self.process.stdout.read() or b"").decode()
+        return self.seen
 
     def __enter__(self):
         return self
@@ -181,6 +416,10 @@ def test_logs_follow_over_a_restart_of_the_agent(host: Host, running: str):
     wait_for(lambda: "first line" in cli(host, "logs", running), 30, "the line is there")
     assert json.loads(cli(host, "logs", running, "--json", "-n", "1"))["message"]
     assert cli(host, "logs", running, "--grep", "nothing has this") == ""
+    recent = cli(host, "logs", running, "--since", "1h")
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ first line$", recent, re.M), recent
+    later = cli(host, "logs", running, "--since", "yesterday", check=False)
+    assert "'--since <TIME>'" in later and "such as 2h" in later
     with Follow(host, "logs", "-f", running) as logs:
         logs.wait("first line")
         host.run("systemctl", "restart", "podkeeper")
@@ -190,17 +429,53 @@ def test_logs_follow_over_a_restart_of_the_agent(host: Host, running: str):
         assert logs.seen.count("first line") == 1
 
 
+def test_logs_follow_a_service_that_has_no_line_yet(host: Host, name: str):
+    host.create(name)
+    with Follow(host, "logs", "-f", name) as logs:
+        readers = f"cat /proc/{host.agent_pid()}/task/*/comm"
+        wait_for(lambda: "journal\n" in host.run("sh", "-c", readers, check=False), 30, "it follows")
+        host.kill_agent()
+        # More than it would begin with.
+        pretend(host, name, [("a", 6, f"meanwhile-{number}", 0, False) for number in range(300)])
+        host.start_agent()
+        logs.wait("meanwhile-299")
+        shown = [line.split()[1] for line in logs.seen.splitlines()]
+        assert shown == [f"meanwhile-{number}" for number in range(300)]
+        host.delete(name)
+        logs.wait("the service is gone")
+        assert logs.process.wait(30) == 1
+
+
+def test_lines_that_are_no_text_take_several_answers(host: Host, running: str):
+    # Each is told by some 4 MiB.
+    line = "head -c 1000000 /dev/urandom | tr '\\n' x; echo"
+    host.user("podman", "exec", f"{running}-1", "sh", "-c", f"(for i in 1 2 3 4 5 6; do {line}; done; echo behind them) >/proc/1/fd/1")
+    wait_for(lambda: "behind them" in cli(host, "logs", running, "-n", "1"), 30, "they are there")
+    lines = [json.loads(text) for text in cli(host, "logs", running, "--json", "-n", "7").rstrip("\n").split("\n")]
+    assert [len(base64.b64decode(line.get("bytes", ""))) for line in lines] == [1_000_000] * 6 + [0]
+    assert lines[-1]["message"] == "behind them"
+
+
 def test_status_watches_each_change(host: Host, name: str):
     host.create(name)
-    with Follow(host, "status", "--watch", name) as status, Follow(host, "status", "--watch", "--json") as lines:
+    other = f"{name}-2"
+    host.create(other)
+    with Follow(host, "status", "--watch", name) as status, Follow(host, "status", "--watch", "--json", name) as lines:
         status.wait(f"{name} created")
+        lines.wait("snapshot")
+        host.run("systemctl", "restart", "podkeeper")
+        host.wait_ready()
+        wait_for(lambda: lines.read().count("snapshot") == 2 and status.read().count("created") == 2, 30, "both are there again")
         host.start(name)
         status.wait(f"{name} running")
         lines.wait('"running"')
         host.delete(name)
         status.wait(f"{name} removed")
-        events = [json.loads(line) for line in lines.seen.splitlines()[:3]]
+        events = [json.loads(line) for line in lines.read().splitlines()]
         assert events[0]["event"] == "snapshot"
+        assert [service["name"] for service in events[0]["data"]["services"]] == [name]
+        assert other not in lines.seen
+    host.delete(other)
 
 
 class Person:
@@ -277,6 +552,12 @@ def test_a_shell_at_a_terminal(host: Host, running: str):
 def test_a_shell_takes_a_script_from_a_pipe(host: Host, running: str):
     said = cli(host, "shell", running, input="echo piped $((40+2))\nexit 0\n")
     assert "piped 42" in said
+    # Nor must the last line have an end.
+    said = cli(host, "shell", running, input="echo piped $((40+2)) $((50+2))", timeout=60)
+    assert "piped 42 52" in said
+    # More than waits for a program that does not read for a while.
+    said = cli(host, "shell", running, input="sleep 2; stty -echo; wc -c\n" + ("x" * 999 + "\n") * 3000, timeout=120)
+    assert "3000000" in said
 
 
 def test_colours_only_on_a_terminal_and_where_they_are_wanted(host: Host, running: str):
@@ -288,8 +569,14 @@ def test_colours_only_on_a_terminal_and_where_they_are_wanted(host: Host, runnin
     assert "running" in shown and "\x1b[32m" not in shown
 
 
+def test_the_help_of_a_command_begins_with_its_own_options(host: Host):
+    own, everywhere = cli(host, "logs", "--help").split("Options of every command:")
+    assert "--follow" in own and "--since" in own and "--host" not in own
+    assert "--host" in everywhere and "--json" in everywhere and "--since" not in everywhere
+
+
 def test_manual_pages_and_completion_are_installed(host: Host):
-    for page in ("podkeeper", "podkeeper-logs", "podkeeper-deploy", "podkeeper-shell"):
+    for page in ("podkeeper", "podkeeper-logs", "podkeeper-deploy", "podkeeper-shell", "podkeeper-settings"):
         assert host.code("test", "-s", f"/usr/share/man/man1/{page}.1.gz") == 0, page
     completion = host.run("cat", "/usr/share/bash-completion/completions/podkeeper")
     assert "rollback" in completion

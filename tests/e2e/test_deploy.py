@@ -98,6 +98,8 @@ def test_a_build_is_a_transient_unit_in_a_slice_of_its_own(host: Host, name: str
     assert f"/build.slice/{build}.slice/" in host.run("cat", f"/proc/{step}/cgroup")
     host.call("DELETE", f"/deployments/{deployment['id']}", 200)
     push.wait(30)
+    left = lambda: host.run("find", f"/run/user/{host.uid()}/systemd", "-name", f"{build}.*")
+    wait_for(lambda: left() == "", 5 * SLACK, "systemd keeps nothing of it")
 
 
 def test_cancel_ends_everything_within_five_seconds(host: Host, name: str, tmp_path):
@@ -214,7 +216,7 @@ def test_a_rollback_brings_image_and_environment_back(host: Host, name: str, tmp
         "        self.wfile.write(('VERSION ' + os.environ.get('A', 'none')).encode())\n"
         "http.server.ThreadingHTTPServer(('', int(os.environ['PORT'])), H).serve_forever()\n"
     )
-    clone.commit({"app.py": show.replace("VERSION", "one")})
+    first = clone.commit({"app.py": show.replace("VERSION", "one")})
     host.call("POST", f"/services/{name}/env/update", 200, json={"env": {"A": "first"}})
     clone.push()
     assert host.serve(name).text == "one first"
@@ -228,9 +230,18 @@ def test_a_rollback_brings_image_and_environment_back(host: Host, name: str, tmp
     assert host.serve(name).text == "one first"
     assert host.call("GET", f"/services/{name}/env", 200).json()["env"] == {"A": "first"}
     host.call("POST", f"/services/{name}/rollback", 404, json={"release": 99})
+    # It stands where the first one stood: before that there is none, and the one that was left is not gone back to.
+    listed = host.call("GET", f"/services/{name}/releases", 200).json()
+    releases = [(one["release"], one["cause"], one["from_release"]) for one in listed["releases"]]
+    assert releases == [(4, "rollback", 1), (3, "env", 2), (2, "push", None), (1, "push", None)]
+    assert (listed["current"], listed["before"]) == (4, None)
+    assert listed["releases"][0]["commit"] == listed["releases"][3]["commit"] == first
+    assert "no release before 4" in host.call("POST", f"/services/{name}/rollback", 404, json={}).text
 
 
 def test_volumes_are_read_by_every_release(host: Host, name: str, tmp_path):
+    volumes = ("podman", "volume", "ls", "-q")
+    before = host.user(*volumes)
     host.create(name)
     host.call("PATCH", f"/services/{name}", 200, json={"volumes": {"data": "/data"}})
     clone = host.clone(name, tmp_path / "clone")
@@ -247,6 +258,7 @@ def test_volumes_are_read_by_every_release(host: Host, name: str, tmp_path):
     kept = host.call("DELETE", f"/services/{name}", 200).json()["kept"]
     assert sorted(kept) == [f"volume {name}.data", f"volume {name}.more"]
     host.user("podman", "volume", "rm", f"{name}.data", f"{name}.more")
+    assert host.user(*volumes) == before, "none without a name is left"
 
 
 def test_a_service_that_crashes_for_a_minute_comes_back(host: Host, name: str, tmp_path):
@@ -276,11 +288,14 @@ def test_several_services_build_one_after_the_other(host: Host, name: str):
     try:
         for each in names:
             host.create(each)
-        answers = [host.call("POST", f"/services/{each}/start", 202).json() for each in names]
+        for each in names:
+            host.call("POST", f"/services/{each}/start", 202)
         seen = []
 
         def look() -> bool:
-            now = [host.call("GET", f"/deployments/{answer['id']}", 200).json()["state"] for answer in answers]
+            # One answer, so that they are seen at the same moment.
+            all_services = host.call("GET", "/services", 200).json()["services"]
+            now = [service["last_deployment"]["state"] for service in all_services if service["name"] in names]
             seen.append(sum(state in ("fetching", "building") for state in now))
             return all(state == "live" for state in now)
 

@@ -4,6 +4,7 @@ import json
 
 from host import Host, wait_for
 
+ROUTES = "/var/lib/podkeeper-proxy/routes"
 OLD = """#!/bin/sh
 echo podman version 4.9.3
 """
@@ -20,12 +21,19 @@ def test_it_names_each_thing_and_the_next_step(own: Host):
     uid = own.uid()
     ids = own.run("grep", "^podkeeper:", "/etc/subuid").strip()
     user = ("systemctl", "--user", "-M", "podkeeper@")
+    restart = f"systemctl restart user-runtime-dir@{uid} user@{uid}"
     # What, how it breaks, what the next step says, and that step.
     cases = (
         ("user ids", "sed -i /^podkeeper:/d /etc/subuid", "to /etc/subuid", f"echo {ids} >>/etc/subuid"),
         ("group ids", "sed -i /^podkeeper:/d /etc/subgid", "to /etc/subgid", f"echo {ids} >>/etc/subgid"),
         ("podman socket", " ".join((*user, "stop podman.socket podman.service")), " ".join((*user, "enable --now podman.socket")), None),
         ("proxy", "systemctl stop podkeeper-proxy", "systemctl enable --now podkeeper-proxy", None),
+        ("proxy", "systemctl disable podkeeper-proxy", "systemctl enable podkeeper-proxy", None),
+        ("proxy", "systemctl enable caddy", "systemctl disable caddy", None),
+        ("agent", "systemctl disable podkeeper.service podkeeper.socket", "systemctl enable podkeeper", None),
+        ("routes", f"chown root {ROUTES}", "systemd-tmpfiles --create podkeeper.conf && systemctl restart podkeeper", None),
+        ("routes", f"chmod 700 {ROUTES}", "systemd-tmpfiles --create podkeeper.conf && systemctl restart podkeeper", None),
+        ("routes", f"rm -r {ROUTES}", "systemd-tmpfiles --create podkeeper.conf && systemctl restart podkeeper", None),
         ("proxy", "systemctl start caddy", "systemctl enable --now podkeeper-proxy", None),
         ("agent", "systemctl stop podkeeper.socket podkeeper.service", "systemctl restart podkeeper", None),
         (
@@ -35,7 +43,10 @@ def test_it_names_each_thing_and_the_next_step(own: Host):
             "apt-get install -y --reinstall /root/podkeeper-host.deb",
         ),
         ("journal", "rm -r /var/log/journal", "mkdir /var/log/journal && systemctl restart systemd-journald", None),
-        ("user manager", f"systemctl stop user@{uid}", f"systemctl start user@{uid}", None),
+        ("user manager", f"systemctl stop user@{uid}", restart, None),
+        # It runs, and what it is reached by is gone.
+        ("user manager", f"rm -r /run/user/{uid}/bus", restart, None),
+        ("user manager", f"umount -l /run/user/{uid}", restart, None),
         ("lingering", "loginctl disable-linger podkeeper", "loginctl enable-linger podkeeper", None),
     )
     assert own.code("podkeeper", "doctor") == 0
@@ -54,13 +65,42 @@ def test_it_names_an_old_podman_and_a_full_disk(own: Host):
     own.write("/root/old-podman", OLD)
     own.run("chmod", "755", "/root/old-podman")
     own.run("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", "/mnt")
+    own.run("mount", "-t", "tmpfs", "-o", "size=2g,nr_inodes=100", "tmpfs", "/opt")
     for config, what, detail, next_step in (
         ('[paths]\npodman = "/root/old-podman"\n', "podman", "Podman 4.9 is too old; 5.3 is needed", "Debian 13"),
         ('[paths]\npodman = "/nowhere"\n', "podman", "there is no Podman", "apt install podman"),
         ('[paths]\nstate = "/mnt"\n', "disk", "only 8 MiB are free", "remove services"),
+        ('[paths]\nstate = "/opt"\n', "disk", "more files can be made", "remove services"),
         ('[paths]\nstate = "/nowhere"\n', "disk", "can't be looked at", "podkeeper-host"),
     ):
         own.write("/root/config.toml", config)
         found = doctor(own, "--config", "/root/config.toml")
         assert list(found) == [what]
         assert detail in found[what]["detail"] and next_step in found[what]["next"]
+
+
+def test_it_tells_a_podman_that_fails_from_a_socket_that_is_gone(own: Host):
+    storage = "/var/lib/podkeeper/.config/containers/storage.conf"
+    user = ("systemctl", "--user", "-M", "podkeeper@")
+    own.write(storage, "nonsense")
+
+    def named() -> dict[str, dict]:
+        # After a few starts that fail systemd gives the socket up.
+        own.run(*user, "stop", "podman.service", "podman.socket")
+        own.run(*user, "reset-failed")
+        own.run(*user, "start", "podman.socket")
+        found = doctor(own)
+        return found if "Podman does not answer" in found["podman socket"]["detail"] else {}
+
+    found = wait_for(named, 30, "it is told")
+    assert "_SYSTEMD_USER_UNIT=podman.service tells why" in found["podman socket"]["next"]
+    assert "what stands above" in found["agent"]["next"]
+    own.run("rm", storage)
+
+    def mended() -> bool:
+        # Whoever asks meanwhile, such as the agent, may have systemd give it up again.
+        own.run(*user, "reset-failed")
+        own.run(*user, "start", "podman.socket")
+        return not doctor(own)
+
+    wait_for(mended, 30, "nothing is wrong")

@@ -96,6 +96,10 @@ def test_any_text_arrives_and_is_shown_nowhere(host: Host, running: str):
 
 def test_null_removes_replace_replaces_and_restart_may_wait(host: Host, running: str):
     update(host, running, env={"A": "1", "B": "2", "C": "3"})
+    # What is so already makes no release.
+    same = update(host, running, 200, env={"A": "1", "NEVER_SET": None})
+    assert same == {"keys": ["A", "B", "C"], "changed": False}
+    assert update(host, running, 200, env={"A": "1", "B": "2", "C": "3"}, replace=True)["changed"] is False
     update(host, running, env={"B": None, "C": "4", "NEVER_SET": None})
     found = inside(host, running)
     assert (found.get("A"), found.get("B"), found.get("C")) == (b"1", None, b"4")
@@ -104,7 +108,7 @@ def test_null_removes_replace_replaces_and_restart_may_wait(host: Host, running:
     assert (found.get("A"), found.get("C"), found.get("D")) == (None, None, b"5")
 
     answer = update(host, running, 200, env={"D": "6", "E": "7"}, restart=False)
-    assert answer == {"keys": ["D", "E"]}
+    assert answer == {"keys": ["D", "E"], "changed": True}
     assert inside(host, running).get("D") == b"5"
     assert host.call("GET", f"/services/{running}/env", 200).json()["env"] == {"D": "6", "E": "7"}
     quick = host.call("POST", f"/services/{running}/restart", 202, json={"quick": True}).json()
@@ -114,8 +118,8 @@ def test_null_removes_replace_replaces_and_restart_may_wait(host: Host, running:
     # A form holds the object as a text; a service that is stopped gets no new release.
     host.call("POST", f"/services/{running}/stop", 200)
     form = host.call("POST", f"/services/{running}/env/update", 200, data={"env": '{"F": "ü & =", "E": null}', "restart": "no"})
-    assert form.json() == {"keys": ["D", "F"]}
-    assert update(host, running, 200, env={"G": ""}) == {"keys": ["D", "F", "G"]}
+    assert form.json() == {"keys": ["D", "F"], "changed": True}
+    assert update(host, running, 200, env={"G": ""}) == {"keys": ["D", "F", "G"], "changed": True}
     # The values that nobody names any more are gone, but those of releases that are kept for a rollback.
     update(host, running, 200, env={}, replace=True)
     host.start(running)

@@ -10,7 +10,9 @@ import time
 import pytest
 import requests
 from containers import BASE, SERVE, Gate, GitServer, last, live_first, push_behind
+from flapping import newest, same, shown
 from host import SLACK, Host, git, wait_for
+from sockets import Client
 from traces import STORAGE, assert_nothing_leaks, look
 
 
@@ -70,9 +72,15 @@ def test_the_users_manager_restarts_during_a_build(host: Host, name: str, gate: 
     pushed = push_behind(clone)
     gate.wait_reached()
     deployment = last(host, name)
-    host.run("systemctl", "restart", f"user@{host.uid()}.service")
-    # What ran before comes back by systemd alone; the build was the manager's own, and is gone.
-    wait_for(lambda: serves(host, name, "first"), 30 * SLACK, "the service is back")
+    with Client(host.token, "/status") as client:
+        state = lambda: newest(client.named("service")).get(name) or {}
+        wait_for(lambda: client.named("snapshot"), 10 * SLACK, "somebody looks")
+        host.run("systemctl", "restart", f"user@{host.uid()}.service")
+        # What ran before comes back by systemd alone; the build was the manager's own, and is gone.
+        wait_for(lambda: serves(host, name, "first"), 30 * SLACK, "the service is back")
+        # Who looks is not shown how it was before the manager went.
+        told = lambda: state().get("state") == "running" and same({name: state()}, shown(host, [name]))
+        wait_for(told, 10 * SLACK, "it is shown as it is now")
     # The agent sees the build gone and says so, or sees the manager away and builds again once it is back.
     ended = lambda: last(host, name)["state"] in ("failed", "live")
     wait_for(lambda: ended() or gate.reached(), 120, "it has ended or begun again")
@@ -142,6 +150,30 @@ def test_disk_full_during_a_build(host: Host, name: str, tmp_path):
         assert host.serve(name).text == "small"
         host.call("POST", f"/services/{name}/stop", 200)
     host.delete(name)
+
+
+def test_disk_full_while_a_release_starts(host: Host, name: str, before, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    clone.commit({"Containerfile": BASE + """CMD ["sh", "-c", "echo 'write /data: No space left on device' >&2; exit 125"]\n"""})
+    assert "Failed (disk-full)" in clone.push()
+    assert "free some space" in last(host, name)["problem"]["hint"] and host.serve(name).text == "first"
+    assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
+
+
+def test_disk_full_while_variables_change(host: Host, name: str):
+    with small_storage(host, 60):
+        host.create(name)
+        update = lambda status, **env: host.call("POST", f"/services/{name}/env/update", status, json={"env": env, "restart": False})
+        update(200, FIRST="kept")
+        host.user("sh", "-c", f"head -c 100000000 /dev/zero >{STORAGE}/large", check=False)
+        assert update(507, SECOND="more").json()["type"] == "urn:podkeeper:problem:disk-full"
+        # Podman would have written the values of all services away.
+        env = lambda: host.call("GET", f"/services/{name}/env", 200).json()["env"]
+        assert env() == {"FIRST": "kept"}
+        host.run("rm", f"{STORAGE}/large")
+        update(200, SECOND="more")
+        assert env() == {"FIRST": "kept", "SECOND": "more"}
+        host.delete(name)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 import pytest
 import requests
 from host import Host, wait_for
+from journal import pretend
+from sockets import Writer
 
 # Prints what it is told to; each line goes out at once.
 APP = r"""
@@ -73,11 +75,15 @@ def make(host: Host, name: str, folder: pathlib.Path) -> None:
         thread.start()
     for thread in both:
         thread.join()
+    # What a program says last may have no line's end.
+    say(host, name, "last words")
+    say(host, name, "fatal: " + "z" * 20_000, "/err")
     quick = host.call("POST", f"/services/{name}/restart", 202, json={"quick": True}).json()
     host.wait_deployment(quick["id"])
     say(host, name, "".join(f"second {number}\n" for number in range(50)))
     say(host, name, "the last line\n")
-    wait_for(lambda: any(line["message"] == "the last line" for line in reference(host, name)), 10, "it is all in the journal")
+    last = {"the last line", "last words"}
+    wait_for(lambda: last <= {line["message"] for line in reference(host, name)}, 30, "it is all in the journal")
 
 
 def matches(host: Host, name: str, builds: bool = True) -> list[str]:
@@ -87,7 +93,8 @@ def matches(host: Host, name: str, builds: bool = True) -> list[str]:
     for deployment in host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"] if builds else []:
         build = f"build-{deployment['id']}"
         wanted += ["+", f"_UID={uid}", f"_SYSTEMD_USER_UNIT={build}.service", f"SYSLOG_IDENTIFIER={build}"]
-    return wanted
+    # What journald dropped, of whichever service.
+    return [*wanted, "+", "_TRANSPORT=driver", "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e", f"OBJECT_SYSTEMD_UNIT=user@{uid}.service"]
 
 
 def reference(host: Host, name: str) -> list[Line]:
@@ -104,11 +111,13 @@ def reference(host: Host, name: str) -> list[Line]:
         # conmon writes the line's end too.
         content = content.removesuffix(b"\n") if "CONTAINER_ID_FULL" in entry else content
         key = (entry.get("CONTAINER_ID_FULL", ""), entry["PRIORITY"])
+        # Of a line that goes on conmon writes 8 KiB at least; what is shorter was left when the output ended.
+        goes_on = entry.get("CONTAINER_PARTIAL_MESSAGE") and len(content) >= 8192
         content = pieces.pop(key, b"") + content
-        if entry.get("CONTAINER_PARTIAL_MESSAGE"):
+        if goes_on:
             pieces[key] = content
             continue
-        unit = entry["_SYSTEMD_USER_UNIT"].removesuffix(".service")
+        unit = entry.get("_SYSTEMD_USER_UNIT", "").removesuffix(".service")
         lines.append(
             {
                 "cursor": entry["__CURSOR"],
@@ -172,6 +181,7 @@ def test_long_lines_are_one(host: Host, service: str):
         assert f"long {number} " + "x" * 100_000 + f" end {number}" in messages
     for path in ("/out", "/err"):
         assert f"mixed {path} " + path[1] * 300_000 in messages
+    assert "last words" in messages and "fatal: " + "z" * 20_000 in messages
 
 
 @pytest.mark.parametrize(
@@ -233,6 +243,31 @@ def test_plain_text_is_what_journalctl_prints(host: Host, service: str):
         "--case-sensitive=true", *matches(host, service),
     )  # fmt: skip
     assert text.text.splitlines() == wanted.splitlines() and len(text.text.splitlines()) > 200
+
+
+def test_what_journald_drops_is_told(host: Host, name: str, tmp_path):
+    writer = Writer(host, name, tmp_path / "clone")
+    limit = f"/run/systemd/units/log-rate-limit-burst:user@{host.uid()}.service"
+    before = host.run("readlink", limit).strip()
+
+    def set_limit(lines: str) -> None:
+        # As systemd tells it to journald.
+        host.run("ln", "-sfn", lines, "/run/t-limit")
+        host.run("mv", "-T", "/run/t-limit", limit)
+
+    def told() -> list[Line]:
+        return [entry for entry in page(host, name, lines=10_000)["entries"] if re.match("Suppressed [0-9]+ messages from ", entry["message"])]
+
+    follower = Follower(host, name, lines=1, grep="^Suppressed")
+    set_limit("200")
+    try:
+        wait_for(lambda: writer.count(2000) or told(), 30, "journald drops lines")
+        (followed,) = follower.take(1)
+    finally:
+        set_limit(before)
+        follower.close()
+    assert followed == told()[0] and followed["release"] is None and followed["build"] is None
+    assert shown(page(host, name, lines=10_000)["entries"])[-20:] == plain(reference(host, name))[-20:]
 
 
 class Follower:
@@ -302,6 +337,68 @@ def test_following_goes_on_where_it_was_lost(host: Host, service: str):
     line = text.lines.get(timeout=15)
     assert re.fullmatch(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 throwaway {service}\[\d+\]: six", line), line
     text.close()
+
+
+def test_a_line_is_whole_whatever_lies_between_its_pieces(host: Host, name: str):
+    host.create(name)
+    # The one writes much between the pieces of the other, and there are those that were killed in the middle of a line.
+    short = [("a", 6, f"short-{number}", 0, False) for number in range(1500)]
+    long = [("b", 3, f"piece-{number}", 8192, True) for number in range(3)]
+    dead = [(f"dead{number}", 6, "killed", 8192, True) for number in range(70)]
+    end = ("b", 3, "its-end", 0, False)
+    pretend(host, name, [*dead, *short[:10], long[0], *short[10:1200], long[1], *dead[:40], long[2], *short[1200:], end, ("a", 6, "last", 0, False)])
+    wait_for(lambda: page(host, name)["entries"][-1:] and page(host, name)["entries"][-1]["message"] == "last", 10, "it is all there")
+    wanted = reference(host, name)
+    (whole,) = [line for line in wanted if line["message"].endswith("its-end")]
+    assert len(whole["message"]) == 3 * 8192 + len("its-end")
+    # A piece that nothing follows is no line, and makes no page shorter.
+    assert len(wanted) == 1500 + 2
+    for direction in ("forward", "backward"):
+        entries: list[Line] = []
+        cursor, pages = None, 0
+        while cursor or not pages:
+            got = page(host, name, direction=direction, lines=100, **({"cursor": cursor} if cursor else {}))
+            entries = entries + got["entries"] if direction == "forward" else got["entries"] + entries
+            cursor, pages = got["cursor"], pages + 1
+        assert shown(entries) == plain(wanted), direction
+        assert pages <= 17
+    # It goes on behind a line that lies between the pieces.
+    at = [line["message"] for line in wanted].index("short-700")
+    follower = Follower(host, name, {"Last-Event-ID": wanted[at]["cursor"]})
+    assert shown(follower.take(len(wanted) - at - 1)) == plain(wanted[at + 1 :])
+    follower.close()
+
+
+def test_the_last_words_of_a_program_are_shown(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    base = "FROM docker.io/library/busybox:stable\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\n"
+    clone.commit({"Containerfile": base + 'CMD ["sh", "-c", "echo hello; printf \'out at last\'; printf \'fatal: no DB_URL\' >&2; exit 1"]\n'})
+    clone.push()
+    (deployment,) = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
+    failed = host.wait_deployment(deployment["id"], "failed")
+    assert {"hello", "out at last", "fatal: no DB_URL"} <= set(failed["tail"].splitlines())
+    entries = page(host, name, lines=10_000)["entries"]
+    assert [entry["message"] for entry in entries if entry["priority"] == 3 and entry["release"]] .count("fatal: no DB_URL") >= 1
+    assert shown(page(host, name, lines=10_000, direction="forward")["entries"]) == shown(entries) == plain(reference(host, name))
+    assert "fatal: no DB_URL" in host.run("podkeeper", "logs", name)
+
+
+def test_last_words_come_to_who_follows(host: Host, service: str):
+    follower = Follower(host, service, lines=1)
+    (before,) = follower.take(1)
+    say(host, service, "the end of it")
+    say(host, service, "no end of line", "/err")
+    host.user("systemctl", "--user", "restart", f"{service}@2.service")
+    came = follower.take(3)
+    follower.close()
+    assert {entry["message"] for entry in came} == {"the end of it", "no end of line", "the program starts"}
+    # Nor twice or less for who comes back between them.
+    for have, rest in ((before, came), (came[0], came[1:]), (came[1], came[2:])):
+        again = Follower(host, service, {"Last-Event-ID": have["cursor"]})
+        assert shown(again.take(len(rest))) == shown(rest)
+        again.close()
+    wait_for(lambda: host.serve(service).status_code == 501, 30, "it answers again")
 
 
 @pytest.mark.parametrize(

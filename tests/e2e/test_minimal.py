@@ -1,4 +1,4 @@
-"""A Debian 13 that has nothing of what Podkeeper depends on: apt fetches it."""
+"""A Debian 13 that has nothing of what Podkeeper depends on, and no list of packages: `packaging/up` fetches them."""
 
 import contextlib
 import http.server
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import debs, fresh
-from host import MACHINE, Host, enter_network
+from host import MACHINE, ROOT, Host, enter_network
 
 # What apt asks the archive by.
 PASSED = ("If-Modified-Since", "Range", "If-Range")
@@ -71,21 +71,27 @@ def minimal(monkeypatch) -> Iterator[Host]:
         yield host
 
 
-def test_apt_fetches_what_it_depends_on(minimal: Host):
-    assert minimal.code("sh", "-c", "command -v podman || command -v caddy || command -v git") != 0
+def test_up_fetches_what_it_depends_on(minimal: Host):
+    assert minimal.code("sh", "-c", "command -v podman || command -v caddy || command -v git || command -v curl") != 0
+    minimal.run("mkdir", "/root/packaging")
+    for file in ("common", "up"):
+        minimal.put(ROOT / "packaging" / file, f"/root/packaging/{file}")
+    given = []
+    for package in ("podkeeper-host", "podkeeper"):
+        (file,) = debs().glob(f"{package}_*.deb")
+        minimal.put(file, f"/root/{file.name}")
+        given += ["--deb", f"/root/{file.name}"]
+    refused = minimal.run("bash", "/root/packaging/up", *given, check=False)
+    assert "apt finds none: it takes Debian 13, and its archive in reach" in refused
     with archive() as proxy:
-        through = ["-o", f"Acquire::http::Proxy={proxy}", "-o", "Acquire::Retries=3"]
-        updated = minimal.run("apt-get", "update", *through, check=False)
+        minimal.write("/etc/apt/apt.conf.d/proxy", f'Acquire::http::Proxy "{proxy}";\nAcquire::Retries "3";\n')
+        updated = minimal.run("apt-get", "update", check=False)
         if "Err:" in updated:
             pytest.skip(f"Debian's archive can't be reached: {updated.splitlines()[-1]}")
-        names = []
-        for package in ("podkeeper-host", "podkeeper"):
-            (file,) = debs().glob(f"{package}_*.deb")
-            minimal.put(file, f"/root/{file.name}")
-            names.append(f"/root/{file.name}")
-        quiet = ["env", "DEBIAN_FRONTEND=noninteractive"]
-        said = minimal.run(*quiet, "apt-get", "install", "-y", *through, *names, timeout=900)
+        minimal.run("sh", "-c", "rm -r /var/lib/apt/lists/*")
+        said = minimal.run("bash", "/root/packaging/up", *given, check=False, timeout=900)
     assert re.search(r"^Setting up podman \(", said, re.MULTILINE) and "Setting up caddy (" in said
+    assert "Podkeeper runs" in said, said[-3000:]
     minimal.wait_ready()
     for unit in ("podkeeper.service", "podkeeper-proxy.service"):
         assert minimal.run("systemctl", "is-active", unit) == "active\n"

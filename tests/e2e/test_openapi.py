@@ -15,15 +15,16 @@ from host import Host
 SECONDS = int(os.environ.get("PODKEEPER_FUZZ", "60"))
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth"
 # The fuzzer asks with names that it has read, that of the token that it shows among them. Without it, all that follows
-# would be refused, and look as if it were locked well.
+# would be refused, and look as if it were locked well. Another name takes its place: to leave such a case out counts as
+# one that could not be made, and too many of those end the fuzzing.
 HOOKS = """
 import schemathesis
 
 @schemathesis.hook
-def filter_case(context, case):
-    return not (
-        case.operation.label == "DELETE /credentials/tokens/{name}" and case.path_parameters.get("name") == TOKEN
-    )
+def map_case(context, case):
+    if case.operation.label == "DELETE /credentials/tokens/{name}" and case.path_parameters.get("name") == TOKEN:
+        case.path_parameters["name"] = "another"
+    return case
 """
 
 

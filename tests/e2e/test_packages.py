@@ -8,8 +8,9 @@ import time
 
 import pytest
 import requests
-from conftest import debs
-from host import Clients, Host, wait_for
+from conftest import debs, fresh, install
+from containers import BASE
+from host import HOST, Clients, Host, wait_for
 
 # What purging the agent leaves, as it says: the host's part, which the services run on, and the services' own. Beside
 # the files of podkeeper-host itself:
@@ -19,11 +20,15 @@ KEPT = (
     "/etc/systemd/system/user@UID.service.d",
     "/var/lib/systemd/linger/podkeeper",
     "/var/lib/podkeeper-proxy",
-    # The services: repositories, Podman's storage, units.
+    # The services: what the agent knows of them, repositories, Podman's storage, units.
+    "/var/lib/podkeeper/agent",
     "/var/lib/podkeeper/.cache",
     "/var/lib/podkeeper/.config",
     "/var/lib/podkeeper/.local",
     "/var/lib/podkeeper/git",
+    # Which ids all of that belongs to.
+    "/var/lib/podkeeper/subuid",
+    "/var/lib/podkeeper/subgid",
 )
 # What any installation, any log line and any container changes.
 OTHERS = re.compile(
@@ -36,6 +41,13 @@ def files(host: Host) -> set[str]:
     # /var/lib is a mount of its own.
     everywhere = host.run("find", "/", "-xdev", "(", "-path", "/proc", "-o", "-path", "/sys", ")", "-prune", "-o", "-print")
     return set(everywhere.splitlines()) | set(host.run("find", "/var/lib", "-xdev").splitlines())
+
+
+def serves(host: Host, name: str) -> bool:
+    try:
+        return host.serve(name).status_code == 200
+    except requests.RequestException:
+        return False
 
 
 def stays(path: str, kept: list[str]) -> bool:
@@ -54,6 +66,19 @@ def test_a_changed_caddyfile_stops_the_installation(plain: Host):
     plain.run("sed", "-i", "$d", "/etc/caddy/Caddyfile")
     plain.install(debs())
     plain.wait_ready()
+
+
+@pytest.mark.parametrize("port", [8080, 7070])
+def test_a_port_that_something_else_has_is_told(plain: Host, port: int):
+    plain.run("systemd-run", "--unit=other", "busybox", "nc", "-ll", "-p", str(port), "-e", "true")
+    wait_for(lambda: plain.run("ss", "-Hltn", f"sport = :{port}"), 10, "it listens")
+    with pytest.raises(AssertionError, match=f"(does not start|something else may).* 127.0.0.1:{port}") as refused:
+        plain.install(debs())
+    assert "then install again" in str(refused.value)
+    plain.run("systemctl", "stop", "other")
+    plain.install(debs())
+    plain.wait_ready()
+    plain.run("podkeeper", "doctor")
 
 
 def test_installing_leaves_a_running_agent_and_what_it_stands_on(plain: Host):
@@ -143,14 +168,7 @@ def test_purging_leaves_what_it_says_and_the_services_go_on(plain: Host):
 
     began = time.monotonic()
     plain.reboot()
-
-    def serves() -> bool:
-        try:
-            return plain.serve("blog").status_code == 200
-        except requests.RequestException:
-            return False
-
-    wait_for(serves, 90, "the service answers after the reboot")
+    wait_for(lambda: serves(plain, "blog"), 90, "the service answers after the reboot")
     print(f"without the agent: {time.monotonic() - began:.1f} s from power on to the first answer")
     packaged = [path for path in plain.run("dpkg", "-L", "podkeeper-host").splitlines() if path not in before]
     kept = [*packaged, *(place.replace("UID", uid) for place in KEPT)]
@@ -166,3 +184,100 @@ def test_purging_leaves_what_it_says_and_the_services_go_on(plain: Host):
     left = {path for path in files(plain) - before if not OTHERS.match(path) and not path.startswith(data)}
     assert not left
     assert plain.code("test", "-d", "/var/lib/podkeeper/git/blog.git") == 0
+
+
+# Each start writes a line into the volume, which is what it serves.
+WRITES = """CMD ["sh", "-c", "echo $WORD >>/data/index.html; exec httpd -f -p 8080 -h /data"]\n"""
+
+
+def add_services(host: Host, folder: pathlib.Path) -> None:
+    """One that runs, with something of all that a service keeps, and one that is stopped."""
+    host.create("blog")
+    settings = {"volumes": {"data": "/data"}, "domains": ["blog.example.org"]}
+    host.call("PATCH", "/services/blog", 200, json=settings)
+    host.call("POST", "/services/blog/env/update", 200, json={"env": {"WORD": "kept"}, "restart": False})
+    clone = host.clone("blog", folder)
+    clone.commit({"Containerfile": BASE + WRITES, "site/index.html": ""})
+    clone.push()
+    assert host.serve("blog").text == "kept\n"
+    host.create("idle")
+    host.start("idle")
+    host.call("POST", "/services/idle/stop", 200)
+
+
+def assert_they_are_back(host: Host, folder: pathlib.Path, starts: int) -> None:
+    """With the token that was good before; and they can be worked on as before."""
+    wait_for(lambda: serves(host, "blog"), 60, "what ran serves by itself")
+    assert host.serve("blog").text == "kept\n" * starts
+    states = lambda: {name: facts["state"] for name, facts in host.call("GET", "/services/status", 200).json().items()}
+    wait_for(lambda: states() == {"blog": "running", "idle": "stopped"}, 30, "each is as it was")
+    at_domain = {"headers": {"Host": "blog.example.org"}, "timeout": 10}
+    routed = lambda: requests.get("http://127.0.0.1:8080/", **at_domain).status_code == 200
+    wait_for(routed, 30, "its domain leads to it")
+    assert host.call("GET", "/services/blog/env", 200).json()["env"] == {"WORD": "kept"}
+    assert len(host.call("GET", "/services/blog/deployments", 200).json()["deployments"]) >= 1
+    clone = host.clone("blog", folder)
+    clone.commit({"site/index.html": "again"})
+    assert "Live: " in clone.push()
+    assert host.serve("blog").text == "kept\n" * (starts + 1)
+    host.start("idle")
+    assert serves(host, "idle")
+    host.call("POST", "/services/idle/stop", 200)
+    host.run("podkeeper", "doctor")
+    host.run("podkeeper", "audit", "verify")
+
+
+def test_what_was_purged_comes_back_when_it_is_installed_again(own: Host, tmp_path):
+    add_services(own, tmp_path / "blog")
+    own.run("apt-get", "purge", "-y", "podkeeper")
+    install(own)
+    own.wait_ready()
+    assert_they_are_back(own, tmp_path / "blog", 1)
+
+    said = own.run("apt-get", "purge", "-y", "podkeeper-host", "podkeeper", check=False)
+    assert "installed again, all services come back" in said and "go on without the agent" not in said
+    assert not serves(own, "blog")
+    install(own)
+    own.wait_ready()
+    # What the pushes before wrote, and one line of the start that the installation was.
+    assert_they_are_back(own, tmp_path / "blog", 3)
+
+
+def ids(host: Host) -> list[str]:
+    """The services' user, and what /etc/subuid and /etc/subgid give it."""
+    given = host.run("grep", "-h", "^podkeeper:", "/etc/subuid", "/etc/subgid").split()
+    return [host.uid(), host.run("id", "-g", "podkeeper").strip(), *given]
+
+
+def test_another_machine_takes_a_copy(plain: Host, tmp_path):
+    # Whoever comes later would be given other ids.
+    plain.run("useradd", "--system", "early")
+    plain.run("sh", "-c", "echo early:335544320:65536 | tee -a /etc/subuid >>/etc/subgid")
+    install(plain)
+    plain.wait_ready()
+    plain.sign_in()
+    add_services(plain, tmp_path / "blog")
+    uid, _, subuid, _ = ids(plain)
+    # As README says.
+    plain.run("systemctl", "stop", "podkeeper.socket", "podkeeper", f"user@{uid}")
+    pack = ["tar", "-C", "/", "--xattrs", "--xattrs-include=*", "-c", "var/lib/podkeeper"]
+    unpack = ["tar", "-C", "/", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-x"]
+    with fresh("y") as other:
+        packing = subprocess.Popen([HOST, "enter", plain.name, "--", *pack], stdout=subprocess.PIPE)
+        subprocess.run([HOST, "enter", other.name, "--", *unpack], stdin=packing.stdout, check=True)
+        assert packing.wait() == 0
+        for take, free, told in (
+            (f"useradd --system --uid {uid} late", "userdel late", f"belongs to number {uid} of /etc/passwd, and on this machine that is late"),
+            (f"echo late:{subuid.split(':')[1]}:1 >>/etc/subuid", "sed -i /^late/d /etc/subuid", "not free in /etc/subuid"),
+            ("echo podkeeper:200000:65536 >>/etc/subgid", "sed -i /^podkeeper/d /etc/subgid", "not free in /etc/subgid"),
+        ):
+            other.run("sh", "-c", take)
+            with pytest.raises(AssertionError, match=told):
+                other.install(debs())
+            assert other.code("test", "-e", "/usr/bin/podkeeper") != 0
+            other.run("sh", "-c", free)
+        install(other)
+        assert ids(other) == ids(plain)
+        other.wait_ready()
+        other.token = plain.token
+        assert_they_are_back(other, tmp_path / "moved", 2)

@@ -3,7 +3,7 @@
 import http.client
 
 import pytest
-from host import Host, wait_for
+from host import SLACK, Host, wait_for
 
 ROUTES = "/var/lib/podkeeper-proxy/routes"
 
@@ -44,6 +44,27 @@ def test_a_service_answers_at_its_name(host: Host, name: str):
     wait_for(lambda: len(ports(host, name)) == 1 and ports(host, name) != [port], 10, "only the new port is left")
     host.call("POST", f"/services/{name}/stop", 200)
     assert ports(host, name) == [] and ask(f"{name}.localhost:8080")[0] == 404
+
+
+def test_a_host_name_that_was_a_services_leads_to_it_no_longer(host: Host, name: str):
+    host.create(name)
+    host.start(name)
+    (port,) = ports(host, name)
+    taken = host.run("ls", "-R", ROUTES).split()
+    free = next(str(number) for number in range(29999, 20000, -1) if str(number) not in taken)
+    # As after another `service_url`, one whose release is gone, and a route that somebody made to a program of their own.
+    for other, to in ((f"{name}-old", port), (f"{name}-gone", free), (f"{name}-own", "9")):
+        host.user("mkdir", f"{ROUTES}/{other}.localhost")
+        host.user("touch", f"{ROUTES}/{other}.localhost/{to}")
+    assert "It works" in ask(f"{name}-old.localhost:8080")[1]
+    host.run("systemctl", "restart", "podkeeper")
+    host.wait_ready()
+    for other in ("old", "gone"):
+        wait_for(lambda: ports(host, f"{name}-{other}") == [], 20 * SLACK, "what is not the service's leads nowhere")
+    assert ask(f"{name}-old.localhost:8080")[0] == 404
+    assert ports(host, name) == [port] and "It works" in ask(f"{name}.localhost:8080")[1]
+    assert ports(host, f"{name}-own") == ["9"]
+    host.user("rm", "-r", f"{ROUTES}/{name}-own.localhost")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,20 @@
 """Terminals: the isolated shell and shells in services, by what they can do and what they can't reach."""
 
 import contextlib
+import json
+import os
 import pathlib
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
-from host import MACHINE, SLACK, Host, enter_network, wait_for
-from terminal import NotFound, Refused, Terminals
+from host import MACHINE, ROOT, SLACK, Host, enter_network, wait_for
+from sockets import URL
+from terminal import NotFound, Refused, Session, Terminals
 
 BASE = "FROM docker.io/library/busybox:stable\n"
 SERVE = 'EXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["httpd", "-f", "-p", "8080"]\n'
@@ -20,6 +26,18 @@ def running(host: Host):
     name = "t-terminal-service"
     host.create(name)
     host.start(name)
+    yield name
+    host.delete(name)
+
+
+@pytest.fixture(scope="module")
+def with_bash(host: Host, tmp_path_factory: pytest.TempPathFactory):
+    """A service whose image has something that is called bash, beside sh."""
+    name = "t-terminal-bash"
+    host.create(name)
+    clone = host.clone(name, tmp_path_factory.mktemp("bash") / "clone")
+    clone.commit({"Containerfile": f"{BASE}COPY --chmod=755 bash /bin/bash\n{SERVE}", "bash": "#!/bin/sh\nIN=bash exec /bin/sh\n"})
+    clone.push()
     yield name
     host.delete(name)
 
@@ -217,6 +235,11 @@ def test_a_shell_in_a_service_takes_its_processes_along(host: Host, running: str
     assert host.serve(running).status_code == 200
 
 
+def test_a_services_shell_is_bash_where_it_has_one(running: str, with_bash: str, terminals: Terminals):
+    assert terminals.open(service=with_bash).run("echo $IN") == "bash"
+    assert terminals.open(service=running).run("echo $0 $IN").endswith("/sh")
+
+
 def test_what_has_no_shell_says_so(host: Host, name: str, terminals: Terminals, tmp_path):
     host.create(name)
     for service, code in (("t-nobody-has-this", "not-found"), (name, "conflict")):
@@ -263,6 +286,210 @@ def test_an_agent_that_stops_takes_its_sessions_along(host: Host, running: str):
         assert deeds(host, session.id)[1] == ("agent", "/term close", "restarting")
 
 
+@contextlib.contextmanager
+def unable_to_reap(host: Host, session: str):
+    """The unit that would kill the processes of a session can't be started, since there is another of its name."""
+    unit = f"podkeeper-reap-{session}.service"
+    host.user("systemd-run", "--user", "--quiet", f"--unit={unit}", "sleep", "300")
+    try:
+        yield
+    finally:
+        host.user("systemctl", "--user", "stop", unit, check=False)
+
+
+def test_what_can_t_be_cleared_away_is_tried_until_it_is(host: Host, running: str, terminals: Terminals):
+    isolated, inside = terminals.open(name="isolated"), terminals.open(service=running)
+    isolated.run("sleep 1244 &")
+    inside.run("setsid sleep 1245 &")
+    podman = ("podman.socket", "podman.service")
+    with unable_to_reap(host, inside.id):
+        host.user("systemctl", "--user", "stop", *podman)
+        try:
+            for session in (isolated, inside):
+                with contextlib.suppress(NotFound):
+                    terminals.ask("close", {"session": session.id})
+                session.exit()
+            # Longer than a few quick tries take.
+            time.sleep(4)
+            listed = {session["session"]: session for session in terminals.list()}
+            for session in (isolated, inside):
+                assert listed[session.id]["ending"] is True
+                for event, extra in (("attach", {}), ("input", {"text": "x"}), ("resize", {"cols": 90, "rows": 30})):
+                    with pytest.raises(NotFound):
+                        terminals.ask(event, {"session": session.id, **extra})
+                # It is written down once.
+                assert terminals.ask("close", {"session": session.id}) == {}
+            assert len(host.run("pgrep", "-f", "^sleep 124[45]").split()) == 2
+        finally:
+            host.user("systemctl", "--user", "start", podman[0])
+    # Its name is free meanwhile.
+    again = terminals.open(name="isolated")
+    wait_for(lambda: [session["session"] for session in terminals.list()] == [again.id], 60, "the others are cleared away")
+    for session in (isolated, inside):
+        assert not left_of(host, session.id)
+        assert len(deeds(host, session.id)) == 2, deeds(host, session.id)
+    assert host.code("pgrep", "-f", "^sleep 124[45]") == 1
+
+
+def test_a_leftover_that_can_t_be_cleared_away_holds_nothing_up(host: Host, running: str):
+    with Terminals(host) as terminals:
+        stuck, isolated = terminals.open(service=running), terminals.open()
+        stuck.run("setsid sleep 1246 &")
+        isolated.run("sleep 1247 &")
+        host.kill_agent()
+    with unable_to_reap(host, stuck.id):
+        # As where the power was cut: the note of the session is gone, and its container is not.
+        host.run("rm", f"/var/lib/podkeeper/agent/sessions/{isolated.id}")
+        host.start_agent()
+        with Terminals(host) as terminals:
+            shell = terminals.open()
+            assert shell.run("echo opened") == "opened"
+            shell.close()
+        wait_for(lambda: not left_of(host, isolated.id), 60, "the other one is cleared away")
+        wait_for(lambda: len(deeds(host, isolated.id)) == 2, 10, "its end is written down")
+        assert host.run("pgrep", "-f", "^sleep 1246")
+    wait_for(lambda: not left_of(host, stuck.id), 60, "nothing is left of it")
+    wait_for(lambda: host.code("pgrep", "-f", "^sleep 124[67]") == 1, 10, "its processes are gone")
+    for session in (stuck, isolated):
+        wait_for(lambda: len(deeds(host, session.id)) == 2, 10, "its end is written down")
+        assert deeds(host, session.id)[1] == ("agent", "/term close", "done")
+    told = host.run("journalctl", "-q", "-o", "cat", "-u", "podkeeper", "--grep", "is not cleared away yet", f"PODKEEPER_SESSION={stuck.id}", check=False)
+    assert len(told.splitlines()) == 1, told
+
+
+def test_an_admin_of_one_service_changes_nothing_of_anothers_sessions(
+    host: Host, running: str, with_bash: str, terminals: Terminals
+):
+    name = f"admin-of-one-{time.time_ns()}"
+    token = host.run("podkeeper", "token", "create", "--name", name, "--scope", "admin", "--service", with_bash).strip()
+    others = [terminals.open(service=running), terminals.open()]
+    with Terminals(host, token=token) as stranger:
+        own = stranger.open(service=with_bash)
+        assert [session["session"] for session in stranger.list()] == [own.id]
+        before = terminals.list()
+        for session in others:
+            session.run("echo untouched")
+            for event, extra in (
+                ("attach", {}),
+                ("detach", {}),
+                ("input", {"text": "echo ty''ped\n"}),
+                ("input", {"data": b"echo ty''ped\n"}),
+                ("resize", {"cols": 99, "rows": 33}),
+                ("ack", {"bytes": 1}),
+                ("close", {}),
+            ):
+                with pytest.raises(Refused) as refused:
+                    stranger.ask(event, {"session": session.id, **extra})
+                assert refused.value.code == "forbidden", event
+            assert session.run("stty size") == "24 80"
+            assert b"typed" not in session.seen
+            assert session.id not in stranger.output
+        assert terminals.list() == before
+        for wanted in ({}, {"service": running}):
+            with pytest.raises(Refused) as refused:
+                stranger.open(**wanted)
+            assert refused.value.code == "forbidden"
+        assert own.run("echo mine") == "mine"
+    host.run("podkeeper", "token", "remove", name)
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",), ("polling", "websocket")])
+def test_bytes_go_both_ways_over_every_transport(host: Host, terminals: Terminals, transports: tuple[str, ...]):
+    """With the clients in Python and of npm. What is polled has its bytes in base64."""
+    every = bytes(range(256)) * 8 + bytes(reversed(range(256))) * 8
+    with Terminals(host, transports=transports) as client:
+        shell = client.open()
+        shell.type("stty raw -echo; echo re''ady; head -c 4096; exit 7\n")
+        shell.wait(b"ready\n")
+        shell.type(every[:1500])
+        shell.type(every[1500:])
+        assert shell.exit()["code"] == 7
+        assert shell.seen.split(b"ready\n", 1)[1] == every
+        assert client.client.transport() == transports[-1]
+    said = subprocess.run(
+        ["node", ROOT / "tests/e2e/live/terminal.mjs", URL, ",".join(transports)],
+        env={**os.environ, "TOKEN": host.token},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert json.loads(said.stdout) == {"kinds": ["bytes"], "same": True, "code": 7, "transport": transports[-1]}
+
+
+VANISHING = """
+import os, sys, socketio
+io = socketio.Client(reconnection=False)
+io.on("output", lambda output: None, namespace="/term")
+io.connect("http://127.0.0.1:7070", headers={"Authorization": "Bearer " + os.environ["TOKEN"]}, namespaces=["/term"])
+io.call("attach", {"session": sys.argv[1]}, namespace="/term")
+print("attached", flush=True)
+io.wait()
+"""
+
+
+def test_a_viewer_that_vanishes_is_none_any_more(host: Host, terminals: Terminals):
+    shell = terminals.open()
+    terminals.ask("detach", {"session": shell.id})
+    viewers = lambda: [session["viewers"] for session in terminals.list()]
+    wait_for(lambda: viewers() == [0], 5 * SLACK, "nobody watches")
+    environment = {**os.environ, "TOKEN": host.token}
+    child = subprocess.Popen([sys.executable, "-c", VANISHING, shell.id], env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "attached\n"
+        assert viewers() == [1]
+        # It neither reads nor answers any more, and doesn't close its connection either.
+        child.send_signal(signal.SIGSTOP)
+        wait_for(lambda: viewers() == [0], 30, "it watches no more")
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_isolated_shells_have_namespaces_of_their_own(host: Host, running: str, terminals: Terminals):
+    kinds = ("user", "net", "pid", "mnt", "ipc", "uts", "cgroup")
+    links = "for kind in " + " ".join(kinds) + "; do readlink /proc/self/ns/$kind; done"
+    one, other = terminals.open(), terminals.open()
+    places = [
+        host.run("sh", "-c", links),
+        host.user("podman", "unshare", "sh", "-c", links),
+        *(session.run(links) for session in (one, other, terminals.open(service=running))),
+    ]
+    told = [place.split() for place in places]
+    assert all(len(place) == len(kinds) and place[0].startswith("user:[") for place in told), told
+    # The host's own, those that all of Podman's containers lie in, those of two shells and of a service.
+    assert len({place[0] for place in told}) == 5, told
+    for number, kind in enumerate(kinds):
+        mine = told[2][number]
+        assert mine not in (told[0][number], told[1][number], told[3][number], told[4][number]), (kind, told)
+
+
+def own_cgroup(host: Host, session: Session) -> str:
+    """Where the session's shell is counted, as the host knows it."""
+    session.run("sleep 1248 &")
+    (pid,) = host.run("pgrep", "-f", "^sleep 1248$").split()
+    return host.run("cat", f"/proc/{pid}/cgroup").split("0::")[1].strip()
+
+
+def test_a_shells_own_processes_are_what_its_slice_limits(host: Host, terminals: Terminals):
+    with host.configured("[shell]\nmemory_mib = 64\ncpu_percent = 50\ntasks = 32\n"):
+        shell = terminals.open()
+        slice = f"shell-{shell.id}.slice"
+        path = own_cgroup(host, shell)
+        assert f"/{slice}/" in path, path
+        limits = host.user("systemctl", "--user", "show", "-p", "MemoryMax", "-p", "TasksMax", "-p", "CPUQuotaPerSecUSec", slice)
+        assert set(limits.split()) == {"MemoryMax=67108864", "TasksMax=32", "CPUQuotaPerSecUSec=500ms"}
+        above = f"/sys/fs/cgroup{path[: path.index(slice)]}{slice}"
+        if "pids" not in host.run("cat", f"{above}/cgroup.controllers").split():
+            pytest.skip("this machine's cgroups have no controllers: the limits are set, and nothing enforces them")
+        told = {name: host.run("cat", f"{above}/{name}").strip() for name in ("pids.max", "memory.max", "cpu.max")}
+        assert told == {"pids.max": "32", "memory.max": "67108864", "cpu.max": "50000 100000"}
+        # Forty at most.
+        said = shell.run("sh -c 'i=0; while [ $i -lt 40 ]; do sleep 60 & i=$((i+1)); done' 2>&1")
+        assert "fork" in said
+        assert int(host.run("cat", f"{above}/pids.current")) <= 32
+
+
 def test_the_recipe_is_built_at_its_first_use_for_all_to_see(host: Host, terminals: Terminals):
     recipe = "/usr/share/podkeeper/shell/Containerfile"
     before = host.run("cat", recipe)
@@ -298,17 +525,72 @@ def reached(said: str) -> set[str]:
     return {line.split()[-1] for line in said.splitlines() if line.startswith("reached ")}
 
 
+# Addresses of documentation: nobody's on the internet, and of the internet for all that goes by networks.
+INTERNET = ("198.51.100.1", "2001:db8:100::1")
+# Where clouds tell their machines what is theirs: most, Alibaba, Oracle, Azure, Amazon, Google.
+METADATA = ("169.254.169.254", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")
+LINK = "2001:db8:99::"
+
+
+def at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 @contextlib.contextmanager
-def served_outside(own: str, folder: pathlib.Path):
-    """A page on the machine that the host is connected to; its address."""
-    outside = own.rsplit(".", 1)[0] + ".1"
-    command = [sys.executable, "-u", "-m", "http.server", "--bind", outside, "--directory", str(folder), "0"]
+def served_outside(host: Host, own: str, folder: pathlib.Path):
+    """A page on the machine that the host is connected to: by its own address, by such as the internet has, and by a
+    cloud's."""
+    machine = own.rsplit(".", 1)[0] + ".1"
     inside = lambda: enter_network(MACHINE)  # noqa: E731
-    with subprocess.Popen(command, preexec_fn=inside, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    on_machine = lambda *argv: subprocess.run(argv, preexec_fn=inside, check=True, capture_output=True, text=True)  # noqa: E731
+    device = on_machine("ip", "-o", "addr", "show", "to", machine).stdout.split()[1]
+    command = [sys.executable, "-u", "-m", "http.server", "--bind", "::", "--directory", str(folder), "0"]
+    with contextlib.ExitStack() as stack:
+        for address in (*INTERNET, *METADATA, f"{LINK}1/64"):
+            on_machine("ip", "addr", "add", address, "dev", device, *(("nodad",) if ":" in address else ()))
+            stack.callback(on_machine, "ip", "addr", "del", address, "dev", device)
+        has_address(host, stack, f"{LINK}2/64", "eth0")
+        host.run("ip", "-6", "route", "add", "default", "via", f"{LINK}1")
+        stack.callback(host.run, "ip", "-6", "route", "del", "default", check=False)
+        server = subprocess.Popen(command, preexec_fn=inside, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        stack.callback(server.wait)
+        stack.callback(server.kill)
+        port = int(server.stdout.readline().split(" port ")[1].split()[0])
+        yield at(machine, port), {at(address, port) for address in INTERNET}, {at(address, port) for address in METADATA}
+
+
+def has_address(host: Host, stack: contextlib.ExitStack, address: str, device: str) -> None:
+    host.run("ip", "addr", "add", address, "dev", device, *(("nodad",) if ":" in address else ()))
+    stack.callback(host.run, "ip", "addr", "del", address, "dev", device, check=False)
+
+
+@contextlib.contextmanager
+def resolving(host: Host):
+    """A resolver on the host's loopback, where its own is, that knows one address for every name."""
+    before = host.run("cat", "/etc/resolv.conf")
+    # Our own network is the host's.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 53))
+
+        def answer() -> None:
+            while True:
+                query, client = server.recvfrom(512)
+                if len(query) < 12:
+                    return
+                wanted = query[12 : query.index(0, 12) + 5]
+                address = wanted.endswith(b"\0\1\0\1")
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(INTERNET[0]) if address else b""
+                server.sendto(query[:2] + b"\x81\x80\0\1\0" + bytes([address]) + b"\0\0\0\0" + wanted + record, client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
         try:
-            yield f"{outside}:{server.stdout.readline().split(' port ')[1].split()[0]}"
+            host.write("/etc/resolv.conf", "nameserver 127.0.0.1\n")
+            yield
         finally:
-            server.kill()
+            host.write("/etc/resolv.conf", before)
+            server.sendto(b"over", ("127.0.0.1", 53))
+            thread.join()
 
 
 def test_what_an_attacker_reaches_from_the_isolated_shell(
@@ -319,14 +601,15 @@ def test_what_an_attacker_reaches_from_the_isolated_shell(
     Each probe is shown to find its target from where it may: the host, or an ordinary container.
     """
     own = host.run("hostname", "-I").split()[0]
-    extra = ("10.99.77.1", "169.254.169.254")
+    extra = ("10.99.77.1", "203.0.113.1", "2001:db8:77::1")
+    later = ("10.99.78.1", "203.0.113.2", "2001:db8:78::1", "fd77::1")
     peer = ["--name=t-attack-peer", "--network=t-attack", "--publish=0.0.0.0:9997:80"]
     busybox = "docker.io/library/busybox:stable"
-    with contextlib.ExitStack() as stack, served_outside(own, tmp_path) as outside:
+    with contextlib.ExitStack() as stack, served_outside(host, own, tmp_path) as (machine, outside, cloud):
         for address in extra:
-            host.run("ip", "addr", "add", f"{address}/32", "dev", "lo")
-            stack.callback(host.run, "ip", "addr", "del", f"{address}/32", "dev", "lo", check=False)
-        for unit, address, port in (("all", "0.0.0.0", 9998), ("near", "127.0.0.1", 9996)):
+            has_address(host, stack, address, "lo")
+        link_local = host.run("sh", "-c", "ip -o -6 addr show dev eth0 scope link").split("inet6 ")[1].split("/")[0]
+        for unit, address, port in (("all", "[::]", 9998), ("all4", "0.0.0.0", 9999), ("near", "127.0.0.1", 9996)):
             host.run("systemd-run", f"--unit=t-attack-{unit}", "busybox", "httpd", "-f", "-p", f"{address}:{port}", "-h", "/etc")
             stack.callback(host.run, "systemctl", "stop", f"t-attack-{unit}.service", check=False)
         host.user("podman", "network", "create", "t-attack")
@@ -336,27 +619,39 @@ def test_what_an_attacker_reaches_from_the_isolated_shell(
         (port,) = host.run("sh", "-c", f"ls /var/lib/podkeeper-proxy/routes/{running}.localhost").split()
 
         loopback = {f"127.0.0.1:{port}" for port in (7070, 8080, 9996, 9998)} | {f"127.0.0.2:{port}"}
-        of_host = {f"{address}:9998" for address in (own, *extra)} | {f"{own}:9997", f"{extra[0]}:9997"}
+        of_host = {at(address, 9998) for address in (own, f"{LINK}2", *extra)} | {f"{own}:9997", f"{extra[0]}:9997"}
+        of_host |= {f"{address}:9999" for address in (own, *extra) if ":" not in address}
+        of_host |= {f"[{link_local}%eth0]:9998"}
         mapped = {"169.254.1.2:9998", "169.254.1.2:9997"}
         neighbour = {f"{bridged.strip()}:80"}
-        every = REACH.format(" ".join(sorted(loopback | of_host | mapped | neighbour | {outside})))
+        every = REACH.format(" ".join(sorted(loopback | of_host | mapped | neighbour | outside | cloud | {machine})))
 
         from_host = reached(host.run("sh", "-c", every.replace("wget", "busybox wget")))
-        assert from_host == loopback | of_host | {outside}
+        assert from_host == loopback | of_host | outside | cloud | {machine}
         run = ["podman", "run", "--rm"]
         from_ordinary = reached(host.user(*run, busybox, "sh", "-c", every))
         from_ordinary |= reached(host.user(*run, "--network=t-attack", busybox, "sh", "-c", every))
-        # The host's own address is an ordinary container's own, too; metadata is shut to all of the user's.
-        open_to_them = {at for at in of_host if not at.startswith((own, "169.254.169.254"))}
-        assert from_ordinary >= open_to_them | mapped | neighbour | {outside}
+        # What its interface has is an ordinary container's own, too. Metadata is shut to all of the user's, but for Azure's,
+        # which is also where its machines find names.
+        open_to_them = {target for target in of_host if not target.strip("[").startswith((own, LINK, link_local))}
+        assert from_ordinary >= open_to_them | mapped | neighbour | outside | {machine}
+        assert [target for target in from_ordinary & cloud if not target.startswith("168.63.129.16:")] == []
 
         shell = terminals.open()
-        assert reached(shell.run(every, seconds=120)) == {outside}
+        assert reached(shell.run(every, seconds=120)) == outside
+        # Nor by addresses that it is given while a shell is open: at once where they aren't of the internet, and of the
+        # internet's within seconds.
+        for number, address in enumerate(later):
+            has_address(host, stack, address, ("lo", "eth0")[number % 2])
+        new = REACH.format(" ".join(at(address, 9998) for address in later))
+        assert reached(host.run("sh", "-c", new.replace("wget", "busybox wget"))) == {at(address, 9998) for address in later}
+        assert not reached(shell.run(new)) & {at(later[0], 9998), at(later[3], 9998)}
+        wait_for(lambda: reached(shell.run(new)) == set(), 5 * SLACK, "the host's new addresses are closed")
         # It can't open its network again, nor get the privilege to.
         assert "Operation not permitted" in shell.run("ip link set lo down 2>&1; ip addr flush dev lo 2>&1")
         assert int(shell.run("awk '/CapBnd/ { print $2 }' /proc/self/status"), 16) & (1 << 12 | 1 << 21) == 0
         assert "NoNewPrivs:\t1" in shell.run("grep NoNewPrivs /proc/self/status")
-        assert reached(shell.run(every, seconds=120)) == {outside}
+        assert reached(shell.run(every, seconds=120)) == outside
 
         # Another shell's network is another one.
         other = terminals.open()
@@ -364,6 +659,13 @@ def test_what_an_attacker_reaches_from_the_isolated_shell(
         other.run("httpd -p 9995 -h /etc")
         assert reached(other.run(served)) == {"127.0.0.1:9995", f"{own}:9995"}
         assert reached(shell.run(served)) == set()
+
+        # What is allowed besides is open, but for the host; and names are found, though its resolver is on the loopback.
+        with host.configured(f'[shell]\nallow = ["10.99.0.0/16", "fd77::/64"]\n'), resolving(host):
+            allowed = terminals.open()
+            assert reached(allowed.run(every, seconds=120)) == outside | {machine}
+            assert reached(allowed.run(new)) == set()
+            assert INTERNET[0] in allowed.run("nslookup host.example.com")
 
     # No socket, no file and no process of the host.
     for probe, there in (

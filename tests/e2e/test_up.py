@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,16 +15,20 @@ import requests
 from conftest import debs
 from host import HOST, ROOT, SLACK, Host, enter_network, wait_for
 
-NAME = f"up-{os.environ.get('PYTEST_XDIST_WORKER', 'x')}"
+# Others come behind it in the list of hosts, in which it must be found all the same.
+NAME = f"a-{os.environ.get('PYTEST_XDIST_WORKER', 'x')}"
 
 
 def packages() -> list[str]:
     return [word for file in sorted(debs().glob("*.deb")) for word in ("--deb", str(file))]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def machine() -> Iterator[list[str]]:
-    """A network of its own, so that nobody else has the ports: the words that run a command in it."""
+    """A network of its own, so that nobody else has the ports: the words that run a command in it.
+
+    Whatever host a test leaves there ends with it.
+    """
     with contextlib.ExitStack() as stack:
         holder = subprocess.Popen(
             ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep 3600"], stdout=subprocess.PIPE
@@ -35,8 +41,8 @@ def machine() -> Iterator[list[str]]:
         network = f"/proc/{holder.pid}/ns/net"
         with open(network) as file:
             enter_network(file.fileno())
+        stack.callback(subprocess.run, [HOST, "stop", NAME], check=True)
         yield ["env", f"PODKEEPER_THROWAWAY={NAME}"]
-        subprocess.run([HOST, "stop", NAME], check=True)
 
 
 def run(machine: list[str], command: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -57,6 +63,11 @@ def test_up_makes_a_host_again_and_again_and_down_takes_it_away(machine):
     assert "[1/4]" in first.stderr and "[4/4]" in first.stderr
     assert told["enroll_url"].startswith(f"{told['url']}/#enroll=") and told["enroll_url"] in first.stderr
     assert told["url"] in first.stderr and "git push" in first.stderr and "packaging/down" in first.stderr
+    # Nothing is built from what was given, and nothing that an internet would be needed for is promised.
+    assert "while the packages are built" not in first.stderr and "no internet" in first.stderr
+    # What it says to type works in the clone, too.
+    (create,) = [line.strip() for line in first.stderr.splitlines() if " podkeeper create hello " in line]
+    assert subprocess.run([*create.split()[:-4], "templates"], cwd="/", capture_output=True, text=True).returncode == 0
 
     def inside(*argv: str) -> str:
         return subprocess.check_output([*told["enter"], *argv], text=True).strip()
@@ -100,6 +111,34 @@ def test_up_makes_a_host_again_and_again_and_down_takes_it_away(machine):
             requests.get(told["url"], timeout=10)
 
 
+def test_up_goes_on_where_it_was_interrupted(machine, tmp_path):
+    pid = pathlib.Path(f"/run/podkeeper-test/{NAME}/pid")
+    # Signals dpkg in the host; whether there was one. What is stopped can't end before it is interrupted.
+    dpkg = lambda signal: subprocess.run([HOST, "enter", NAME, "--", "pkill", signal, "-x", "dpkg"], capture_output=True).returncode == 0
+    for moment in (lambda: "[3/4]" in said.read_text(), lambda: pid.exists() and pid.read_text(), lambda: dpkg("-STOP")):
+        said = tmp_path / "said"
+        with said.open("w") as out:
+            argv = [*machine, str(ROOT / "packaging/up"), *packages()]
+            up = subprocess.Popen(argv, stdout=out, stderr=out, start_new_session=True)
+        wait_for(moment, 60 * SLACK, "it is so far")
+        # As Ctrl-C on a terminal.
+        os.killpg(up.pid, signal.SIGINT)
+        dpkg("-CONT")
+        # apt ends what it has begun first.
+        assert up.wait(60 * SLACK) == 130
+        assert "interrupted" in said.read_text()
+    assert run(machine, "up", *packages()).returncode == 0
+
+    # A host that ended by itself, and what was changed in it.
+    enter = [HOST, "enter", NAME, "--", "sh", "-c"]
+    subprocess.run([*enter, "echo '[services]\nkeep = 4' >/etc/podkeeper/podkeeper.toml; sync"], check=True)
+    os.kill(int(pid.read_text()), signal.SIGKILL)
+    again = run(machine, "up", *packages())
+    assert again.returncode == 0, again.stderr
+    assert "keep = 4" in subprocess.check_output([*enter, "cat /etc/podkeeper/podkeeper.toml"], text=True)
+    assert run(machine, "down").returncode == 0
+
+
 def test_up_says_what_is_missing(machine, tmp_path):
     (agent,) = debs().glob("podkeeper_*.deb")
     old = tmp_path / "rustc"
@@ -116,6 +155,9 @@ def test_up_says_what_is_missing(machine, tmp_path):
     ):
         refused = run(machine, "up", *arguments, **options)
         assert refused.returncode != 0 and told in refused.stderr, refused.stderr
+    with socket.create_server(("127.0.0.1", 8080)):
+        refused = run(machine, "up", *packages())
+        assert refused.returncode != 0 and "something else listens on 127.0.0.1:8080. End it" in refused.stderr
     assert NAME not in subprocess.check_output([HOST, "list"], text=True).split()
 
 
@@ -135,6 +177,14 @@ def test_on_systemd_it_installs_on_this_machine(plain: Host, tmp_path):
     refused = plain.run("env", path, "/root/packaging/up", *given, check=False)
     assert "needs Podman 5.3 or later" in refused and "has 4.3.1" in refused and "Debian 13" in refused
     assert plain.code("test", "-e", "/usr/bin/podkeeper") != 0
+
+    for port in ("7070", "8080"):
+        plain.run("systemd-run", "--unit=other", "busybox", "nc", "-ll", "-p", port, "-e", "true")
+        wait_for(lambda: plain.run("ss", "-Hltn", f"sport = :{port}"), 10, "it listens")
+        refused = plain.run("/root/packaging/up", *given, check=False)
+        assert f"something else listens on 127.0.0.1:{port}. End it" in refused, refused
+        assert plain.code("test", "-e", "/usr/bin/podkeeper") != 0
+        plain.run("systemctl", "stop", "other")
 
     for _ in range(2):
         told = json.loads(plain.run("/root/packaging/up", *given, "--json").splitlines()[-1])

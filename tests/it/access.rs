@@ -68,7 +68,7 @@ fn expected(route: &Route, who: Who) -> Verdict {
         Lock::Open | Lock::Key => return Verdict::Opens,
         Lock::Local => return Verdict::Forbidden,
         Lock::Own => None,
-        Lock::Read => Some(Scope::Read),
+        Lock::Read | Lock::List => Some(Scope::Read),
         Lock::Git if safe => Some(Scope::Read),
         Lock::Deploy | Lock::Git => Some(Scope::Deploy),
         Lock::Admin | Lock::Enroll => Some(Scope::Admin),
@@ -83,7 +83,7 @@ fn expected(route: &Route, who: Who) -> Verdict {
         Who::NoOrigin | Who::Session => Verdict::Opens,
         Who::Token(scope, of) => {
             let enough = least.is_none_or(|least| scope >= least);
-            let mine = least.is_none() || of == Of::All || (of == Of::This && of_a_service);
+            let mine = least.is_none() || route.lock == Lock::List || of == Of::All || (of == Of::This && of_a_service);
             if enough && mine { Verdict::Opens } else { Verdict::Forbidden }
         }
     }

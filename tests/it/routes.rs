@@ -91,8 +91,17 @@ async fn what_is_malformed_is_refused_at_the_edge() {
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
     }
-    // A stream that can't be is refused before it begins.
     agent.service("blog").await;
+    // What is wrong is told by its name.
+    for (body, status, told) in [
+        (r#"{"keep":2,"container_port":70000}"#, 422, "`container_port` must be from 1 to 65535"),
+        (r#"{"domains":["a b"]}"#, 422, "`domains`: `a b` is not a host name"),
+        (r#"{"kept":2}"#, 400, "unknown field `kept`"),
+    ] {
+        let answer = agent.ask(&request("PATCH", "/services/blog", &[key, json], body)).await;
+        assert!(answer.status == status && answer.body.contains(told), "{body}: {answer:?}");
+    }
+    // A stream that can't be is refused before it begins.
     for wrong in ["cursor=none", "grep=(", "grep=(&direction=forward"] {
         let path = format!("/services/blog/logs?follow=true&{wrong}");
         let answer = agent.ask(&request("GET", &path, &[key], "")).await;

@@ -315,6 +315,32 @@ async fn an_agent_that_stops_says_so() {
 }
 
 #[tokio::test]
+async fn an_acknowledgement_does_not_wait_for_its_turn() {
+    let agent = TestAgent::start().await;
+    let mut client = signed_in(&agent).await;
+    client.join("/log", json!({})).await.unwrap();
+    // More than may wait.
+    let many = 300;
+    for id in 0..many {
+        let open = format!("42/log,{id}{}", json!(["open", { "service": "nobody" }]));
+        client.stream.feed(Message::text(open)).await.unwrap();
+    }
+    for event in [json!(["ack", { "channel": 1, "seq": 1 }]), json!(["close", { "channel": 1 }])] {
+        client.stream.feed(Message::text(format!("42/log,{many}{event}"))).await.unwrap();
+    }
+    client.stream.flush().await.unwrap();
+    let (mut own, mut limited) = (0, 0);
+    for _ in 0..many + 2 {
+        let text = client.text().await.expect("an answer");
+        let (id, answer) = text.strip_prefix("43/log,").unwrap().split_once('[').unwrap();
+        own += usize::from(id == many.to_string() && answer.contains("not-found"));
+        limited += usize::from(answer.contains("rate-limited"));
+    }
+    assert!(limited > 0, "all of them could wait");
+    assert_eq!(own, 2);
+}
+
+#[tokio::test]
 async fn what_an_event_does_not_take_is_refused() {
     let agent = TestAgent::start().await;
     let mut client = signed_in(&agent).await;

@@ -90,7 +90,7 @@ impl TestAgent {
         let limits = config.limits.clone();
         let config = LiveConfig::new(config);
         let now = config.get();
-        let podman = Podman::new(now.host.podman_socket());
+        let podman = Podman::new(now.host.podman_socket(), now.paths.logins());
         let units = UserManager::new(now.host.bus_socket());
         let builds = Builds::new(podman.clone(), units.clone(), config.clone());
         let adapters = Adapters {

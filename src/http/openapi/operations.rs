@@ -7,9 +7,10 @@ use http_types::Method;
 use super::Operation;
 use crate::api::audit::Audit;
 use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Session, SignIn, Who};
-use crate::api::deployments::{Deployment, Deployments, PageOf, Restart, Rollback};
+use crate::api::deployments::{Deployment, Deployments, PageOf, Releases, Restart, Rollback};
 use crate::api::hooks::{Asked, Heard, Hook, Rotate};
 use crate::api::logs::{LogPage, Logs};
+use crate::api::registries::{NewRegistryLogin, RegistryLogin};
 use crate::api::services::{
     AskName, CreatedService, DeployKey, Env, EnvUpdated, NameAnswer, NewService, Remove, Removed, Service, Services,
     Settings, Status, Templates, UpdateEnv,
@@ -40,6 +41,8 @@ pub fn all() -> Vec<Operation> {
             .any(200, "application/json")
             .any(503, "application/json"),
         get("/openapi.json", "This description").any(200, "application/json"),
+        get("/metrics", "How all services are and what they use, as OpenMetrics")
+            .any(200, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         get("/services", "All services").query::<PageOf>().json::<Services>(200),
         get("/services/status", "How all services are").json::<BTreeMap<String, Status>>(200),
         get("/services/available", "Whether a name can be had").query::<AskName>().json::<NameAnswer>(200),
@@ -55,6 +58,7 @@ pub fn all() -> Vec<Operation> {
             .may_take::<Restart>()
             .json::<Deployment>(202),
         post("/services/:name/rollback", "Go back to a release").may_take::<Rollback>().json::<Deployment>(202),
+        get("/services/:name/releases", "The releases that it can go back to").json::<Releases>(200),
         get("/services/:name/logs", "What it wrote").query::<Logs>().answers(
             200,
             vec![
@@ -86,6 +90,11 @@ pub fn all() -> Vec<Operation> {
             .json::<Heard>(200)
             .json::<Deployment>(202),
         get("/templates", "The templates").json::<Templates>(200),
+        get("/registries", "Where images may be fetched with a login").list::<RegistryLogin>("registries"),
+        put("/registries/:registry", "Log in at a registry, which is asked first")
+            .body::<NewRegistryLogin>()
+            .json::<RegistryLogin>(200),
+        delete("/registries/:registry", "Forget the login at a registry").nothing(),
         post("/sessions", "Sign a browser in with a token").body::<SignIn>().any(201, "application/json"),
         get("/sessions", "All sessions").list::<Session>("sessions"),
         delete("/sessions", "End all sessions, or all others").query::<EndSessions>().nothing(),

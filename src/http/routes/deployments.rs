@@ -1,4 +1,4 @@
-//! `/deployments` and `/services/{name}/deployments`.
+//! `/deployments`, and `/services/{name}/deployments` and `/releases`.
 
 use http_types::StatusCode;
 use tide::Response;
@@ -6,7 +6,7 @@ use tide::Response;
 use super::super::extract::{self, Rules};
 use super::super::{Call, respond, stream};
 use super::{told, within};
-use crate::api::deployments::{Deployment, Deployments, PageOf};
+use crate::api::deployments::{Deployment, Deployments, PageOf, Release, Releases};
 use crate::deploys::LogPart;
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};
@@ -24,6 +24,16 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
         call.state().parts().store.deployments(&name, before, limit).await.map_err(|error| told(error.into()))?;
     let deployments = page.deployments.into_iter().map(Deployment::from).collect();
     respond::json(StatusCode::Ok, &Deployments { deployments, cursor: page.next.map(|id| id.to_string()) })
+}
+
+pub async fn releases(call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let store = &call.state().parts().store;
+    let service = store.service(&name).await.map_err(|error| told(error.into()))?;
+    let before = store.release_before(service.id).await.map_err(|error| told(error.into()))?;
+    let releases = store.live_releases(service.id).await.map_err(|error| told(error.into()))?;
+    let releases = releases.into_iter().map(Release::from).collect();
+    respond::json(StatusCode::Ok, &Releases { releases, current: service.current, before })
 }
 
 pub async fn show(call: Call) -> Result<Response, Problem> {

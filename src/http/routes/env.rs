@@ -10,6 +10,7 @@ use super::super::extract::{self, Rules};
 use super::super::{Call, respond};
 use super::{accepted, told};
 use crate::api::services::{Env, EnvUpdated, UpdateEnv};
+use crate::deploys::EnvUpdate;
 use crate::names::{EnvKey, ReleaseName};
 use crate::problem::{Code, Problem};
 
@@ -31,7 +32,8 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
     respond::json(StatusCode::Ok, &Env { env, image })
 }
 
-/// 202 with the deployment where a running service gets a new release; else 200 with the keys that are set.
+/// 202 with the deployment where a running service gets a new release, which it does not where it has all of it already;
+/// else 200 with the keys that are set.
 pub async fn update(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let rules = Rules { path: Some(("name", name.as_str())), body_only: &["env"] };
@@ -43,19 +45,19 @@ pub async fn update(mut call: Call) -> Result<Response, Problem> {
             key.parse().map_err(|error: crate::names::NameError| Problem::new(Code::InvalidEnv, error.to_string()))?;
         // The container port decides it; a value here would only mislead the program.
         if key.as_str() == "PORT" {
-            return Err(Problem::new(Code::InvalidEnv, "`PORT` is given by the agent")
-                .with_hint("set `container_port` with PATCH /services/{name}"));
+            return Err(Problem::new(Code::InvalidEnv, "`PORT` is given by the agent").with_hint(
+                "set `container_port`: `podkeeper settings NAME container_port=PORT`, or PATCH /services/NAME",
+            ));
         }
         changes.insert(key, value.map(|value| value.0));
     }
     let deploys = call.state().deploys();
     let restart = update.restart.unwrap_or(true);
-    match deploys.update_env(&name, changes, update.replace, restart, actor).await.map_err(told)? {
-        Some(deployment) => accepted(&call, deployment).await,
-        None => {
-            let env = call.state().parts().store.env(&name).await.map_err(|error| told(error.into()))?;
-            let keys = env.into_keys().map(|key| key.to_string()).collect();
-            respond::json(StatusCode::Ok, &EnvUpdated { keys })
-        }
+    let updated = deploys.update_env(&name, changes, update.replace, restart, actor).await.map_err(told)?;
+    if let EnvUpdate::Deployed(deployment) = updated {
+        return accepted(&call, *deployment).await;
     }
+    let env = call.state().parts().store.env(&name).await.map_err(|error| told(error.into()))?;
+    let keys = env.into_keys().map(|key| key.to_string()).collect();
+    respond::json(StatusCode::Ok, &EnvUpdated { keys, changed: matches!(updated, EnvUpdate::Kept) })
 }

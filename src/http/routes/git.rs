@@ -12,7 +12,10 @@ use crate::problem::{Code, Problem};
 use crate::store::Source;
 
 pub async fn answer(mut call: Call) -> Result<Response, Problem> {
-    let nothing = || Problem::new(Code::NotFound, "there is no repository here");
+    let nothing = || {
+        Problem::new(Code::NotFound, "there is no repository here")
+            .with_hint("a service that is pushed to has its repository at /git/NAME.git")
+    };
     let repository = call.param("repository")?;
     let name: ServiceName = repository.strip_suffix(".git").and_then(|name| name.parse().ok()).ok_or_else(nothing)?;
     let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;

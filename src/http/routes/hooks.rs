@@ -22,7 +22,7 @@ const SHOWN: u32 = 50;
 /// A wrong key and an unknown service look the same.
 fn unknown() -> Problem {
     Problem::new(Code::NotFound, "there is no such hook, or the key is not its own")
-        .with_hint("GET /services/{name}/hook shows a hook's address and key")
+        .with_hint("`podkeeper hook NAME`, or GET /services/NAME/hook, shows a hook's address and key")
 }
 
 /// The service that the path names.

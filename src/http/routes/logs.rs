@@ -11,8 +11,9 @@ use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
 use crate::journal::{self, Query};
 use crate::problem::{Code, Problem};
 
-fn micros(time: Timestamp) -> Result<u64, Problem> {
-    u64::try_from(time.as_microsecond()).map_err(|_| Problem::new(Code::BadRequest, "that moment is before 1970"))
+fn micros(time: Option<Timestamp>, name: &str) -> Result<Option<u64>, Problem> {
+    let early = |_| Problem::new(Code::BadRequest, format!("`{name}` is before 1970"));
+    time.map(|time| u64::try_from(time.as_microsecond())).transpose().map_err(early)
 }
 
 pub async fn history(mut call: Call) -> Result<Response, Problem> {
@@ -33,11 +34,11 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         ),
         None => None,
     };
-    let all = call.state().deploys().log_query(&name, release).await.map_err(told)?;
-    let since = wanted.since.map(micros).transpose()?;
-    let query = Query {
-        since: since.max(all.since),
-        until: wanted.until.map(micros).transpose()?,
+    let mut log = call.state().deploys().service_log(&name, release).await.map_err(told)?;
+    let since = micros(wanted.since, "since")?;
+    log.query = Query {
+        since: since.max(log.query.since),
+        until: micros(wanted.until, "until")?,
         // A browser that lost its stream asks for what follows the last line that it got.
         cursor: call.header("last-event-id").filter(|_| wanted.follow).map(str::to_owned).or(wanted.cursor),
         direction: match wanted.direction {
@@ -47,12 +48,12 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         lines,
         grep: wanted.grep,
         priority: (priority < 7).then(|| u8::try_from(priority).unwrap_or(7)),
-        ..all
+        ..log.query
     };
     let accepts = call.header("accept").unwrap_or_default().to_owned();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     if wanted.follow {
-        let lines = call.state().deploys().follow_log(query).await.map_err(told)?;
+        let lines = call.state().deploys().follow_log(log).await.map_err(told)?;
         let stopping = call.state().stopping();
         return Ok(if accepts.contains("text/plain") {
             stream::text(lines, stopping, move |entry| entry.short(&host))
@@ -60,7 +61,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
             stream::events(lines, stopping)
         });
     }
-    let page = call.state().parts().journal.query(query).await.map_err(|error| told(error.into()))?;
+    let page = call.state().parts().journal.query(log.query).await.map_err(|error| told(error.into()))?;
     let entries: Vec<LogEntry> = page.entries.into_iter().map(Into::into).collect();
     if accepts.contains("text/plain") {
         let mut response = Response::new(StatusCode::Ok);

@@ -107,7 +107,8 @@ async fn end(deploys: crate::deploys::Deploys, id: DeploymentId, url: String) ->
             }
             lines.push(said(format!("  Failed ({}): {}", problem.code.as_str(), problem.detail)));
             lines.extend(problem.hint.map(|hint| said(format!("  Next: {hint}"))));
-            lines.push(said("  Your push is kept; what ran before goes on.".into()));
+            let goes_on = if deploys.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
+            lines.push(said(format!("  Your push is kept{goes_on}.")));
         }
         (DeploymentState::Superseded, _) => lines.push(said("  A newer push took its place.".into())),
         (state, _) => lines.push(said(format!("  The deployment is {}.", state.as_str()))),

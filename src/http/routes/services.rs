@@ -57,6 +57,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let mut services = parts.store.services().await.map_err(|error| told(error.into()))?;
     services.retain(|service| {
         service.desired != Desired::Deleted
+            && call.sees(&service.name)
             && page.cursor.as_deref().is_none_or(|cursor| service.name.as_str() > cursor)
     });
     let more = services.len() > limit;
@@ -74,7 +75,8 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
 
 pub async fn status(call: Call) -> Result<Response, Problem> {
     let all = call.state().parts().status().await.map_err(told)?;
-    let all: BTreeMap<ServiceName, api::Status> = all.into_iter().map(|(name, status)| (name, status.into())).collect();
+    let seen = all.into_iter().filter(|(name, _)| call.sees(name));
+    let all: BTreeMap<ServiceName, api::Status> = seen.map(|(name, status)| (name, status.into())).collect();
     respond::json(StatusCode::Ok, &all)
 }
 
@@ -139,7 +141,7 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
     for (key, value) in patch {
         match (key.as_str(), value) {
             ("branch", Value::String(text)) => branch = text.parse().map_err(|error: NameError| error.problem())?,
-            ("branch", _) => return Err(invalid("`branch` must be a text".into())),
+            ("branch", _) => return Err(invalid("`branch` must be the name of a branch".into())),
             (_, Value::Null) => {
                 if settings.remove(&key).is_none() {
                     return Err(Problem::new(Code::BadRequest, format!("unknown field `{}`", key.escape_default())));
@@ -150,10 +152,7 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
             }
         }
     }
-    let settings: api::Settings = serde_json::from_value(Value::Object(settings)).map_err(|error| {
-        let code = if error.to_string().starts_with("unknown field") { Code::BadRequest } else { Code::InvalidSetting };
-        Problem::new(code, error.to_string())
-    })?;
+    let settings = api::Settings::read(settings).map_err(|(code, detail)| Problem::new(code, detail))?;
     let settings = settings.check().map_err(invalid)?;
     call.state().deploys().change_settings(&name, branch, settings).await.map_err(told)?;
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)

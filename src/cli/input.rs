@@ -1,0 +1,56 @@
+//! What a command reads from a file, since others can read a command line.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+
+use secrecy::SecretString;
+
+use super::Failure;
+
+/// What a file holds; `-` is standard input.
+pub fn text(file: &Path) -> Result<String, Failure> {
+    let read = || {
+        if file.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text)?;
+            return Ok(text);
+        }
+        std::fs::read_to_string(file)
+    };
+    read().map_err(|error: std::io::Error| format!("can't read `{}`: {error}", file.display()).into())
+}
+
+/// A file's only line: its end is no part of a secret. Whoever types it at a terminal is asked for it, and doesn't see it.
+pub fn secret(file: &Path, what: &str) -> Result<SecretString, Failure> {
+    let text = if file.as_os_str() == "-" && std::io::stdin().is_terminal() {
+        rpassword::prompt_password(format!("The {what}, which is not shown: "))?
+    } else {
+        text(file)?
+    };
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(format!("the {what} is empty").into()),
+        line if line.contains(['\r', '\n']) => Err(format!("the {what} has more than one line").into()),
+        line => Ok(line.to_owned().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_one_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            secret(file.path(), "password").map(|secret| secret.expose_secret().to_owned()).ok()
+        };
+        for text in [" a b ", " a b \n", " a b \r\n"] {
+            assert_eq!(read(text).as_deref(), Some(" a b "));
+        }
+        assert_eq!([read(""), read("\n"), read("a\nb\n")], [None, None, None]);
+        assert!(secret(Path::new("/nothing"), "password").unwrap_err().to_string().contains("/nothing"));
+    }
+}

@@ -1,0 +1,49 @@
+//! Moments as a person types them: a length of time from or to now, a day, or the moment itself.
+
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
+
+/// A moment to come: in so long, or on a day, at whose beginning (UTC) it is.
+pub fn future(text: &str) -> Result<Timestamp, String> {
+    match length(text)? {
+        Some(length) => Timestamp::now().checked_add(length).map_err(|error| error.to_string()),
+        None => given(text).ok_or_else(|| "neither a length of time, such as 90d, nor a day".to_owned()),
+    }
+}
+
+/// A moment that was: so long ago, or a day, at whose beginning (UTC) it is.
+pub fn past(text: &str) -> Result<Timestamp, String> {
+    match length(text)? {
+        Some(length) => Timestamp::now().checked_sub(length).map_err(|error| error.to_string()),
+        None => given(text).ok_or_else(|| "neither a length of time, such as 2h, nor a day or a moment".to_owned()),
+    }
+}
+
+fn length(text: &str) -> Result<Option<SignedDuration>, String> {
+    let Ok(span) = text.parse::<Span>() else { return Ok(None) };
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).map(Some).map_err(|error| error.to_string())
+}
+
+fn given(text: &str) -> Option<Timestamp> {
+    text.parse().or_else(|_| format!("{text}T00:00:00Z").parse()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_typed_as_lengths_days_and_moments() {
+        let now = Timestamp::now();
+        let hours = |moment: Timestamp| moment.duration_since(now).as_secs() / 3600;
+        let ahead = |text: &str| hours(future(text).unwrap());
+        assert_eq!((ahead("90d"), ahead("12h"), ahead("2 weeks")), (2160, 12, 336));
+        assert_eq!((hours(past("30h").unwrap()), hours(past("2d").unwrap())), (-29, -47));
+        for read in [future, past] {
+            assert_eq!(read("2040-06-30").unwrap().to_string(), "2040-06-30T00:00:00Z");
+            assert!(read("2040-06-30T12:00:00+02:00").is_ok());
+            for bad in ["", "soon", "90", "2040-13-01", "1 year"] {
+                assert!(read(bad).is_err(), "{bad}");
+            }
+        }
+    }
+}

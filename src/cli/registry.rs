@@ -1,0 +1,72 @@
+//! `podkeeper registry`: the logins that private images are fetched with.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use http::Method;
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use super::client::{Agent, segment};
+use super::show::{Cell, cell, colours, table};
+use super::{Outcome, input};
+
+/// What is asked.
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// List the registries with a login
+    List,
+    /// Log in at a registry, for the images that builds begin with. It is asked first, and a wrong login is not kept
+    Login {
+        /// The registry, as images' names begin with it, such as `registry.example.org:5000`
+        registry: String,
+        /// The user there
+        #[arg(short, long)]
+        username: String,
+        /// A file with the password or token. Without it you are asked, or it is read from standard input
+        #[arg(long, value_name = "FILE", default_value = "-", hide_default_value = true)]
+        password_file: PathBuf,
+    },
+    /// Forget the login at a registry
+    Logout {
+        /// The registry
+        registry: String,
+    },
+}
+
+impl RegistryCommand {
+    /// Asks it.
+    pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
+        let path = |registry: &str| format!("/registries/{}", segment(registry));
+        let mut out = std::io::stdout();
+        match self {
+            Self::List => {
+                let answer = agent.call(Method::GET, "/registries", None).await?;
+                if json {
+                    writeln!(out, "{answer}")?;
+                    return Ok(ExitCode::SUCCESS);
+                }
+                let logins = answer["registries"].as_array().into_iter().flatten();
+                let rows: Vec<Vec<Cell>> =
+                    logins.map(|login| vec![cell(&login["registry"]), cell(&login["username"])]).collect();
+                table(&mut out, &["REGISTRY", "USER"], &rows, colours())?;
+            }
+            Self::Login { registry, username, password_file } => {
+                let password = input::secret(&password_file, &format!("password of {username}"))?;
+                let body = json!({ "username": username, "password": password.expose_secret() });
+                let answer = agent.call(Method::PUT, &path(&registry), Some(&body)).await?;
+                let text = if json { answer.to_string() } else { format!("{username} is logged in at {registry}") };
+                writeln!(out, "{text}")?;
+            }
+            Self::Logout { registry } => {
+                agent.call(Method::DELETE, &path(&registry), None).await?;
+                if !json {
+                    writeln!(out, "the login at {registry} is forgotten")?;
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,246 @@
+//! `podkeeper settings`: how a service is set, and when a change of it counts.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::client::{Agent, segment};
+use super::show::{Cell, Paint, cell, clean, colours, table};
+use super::{Failure, Outcome};
+
+/// Which settings.
+#[derive(Debug, clap::Args)]
+#[command(after_help = list())]
+pub struct Wanted {
+    /// The service
+    name: String,
+    /// What to change; a list replaces the one before, and nothing behind the = is the same as --unset
+    #[arg(value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// What to take back to the host's default
+    #[arg(long, value_name = "KEY", value_parser = clap::builder::PossibleValuesParser::new(keys().filter(|key| *key != BRANCH)))]
+    unset: Vec<String>,
+}
+
+/// What stands beside the settings in the interface, and has no default to go back to.
+const BRANCH: &str = "branch";
+
+/// How a value is typed.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Text,
+    Number,
+    Flag,
+    /// `a,b`
+    List,
+    /// `NAME:PATH,NAME:PATH`
+    Places,
+}
+
+/// When a change counts.
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Now,
+    /// A release keeps the settings that it was made with.
+    Release,
+    Build,
+}
+
+struct Setting {
+    key: &'static str,
+    kind: Kind,
+    from: From,
+    what: &'static str,
+}
+
+const fn setting(key: &'static str, kind: Kind, from: From, what: &'static str) -> Setting {
+    Setting { key, kind, from, what }
+}
+
+const SETTINGS: [Setting; 10] = [
+    setting(BRANCH, Kind::Text, From::Build, "the branch that is built"),
+    setting(
+        "container_port",
+        Kind::Number,
+        From::Release,
+        "where its program listens; else the first EXPOSE, else 8080",
+    ),
+    setting("health_path", Kind::Text, From::Release, "a path that must answer 2xx or 3xx before traffic moves"),
+    setting("health_timeout", Kind::Number, From::Release, "seconds that a new release may take until it is healthy"),
+    setting("tcp", Kind::Flag, From::Release, "yes: it speaks no HTTP, and taking connections is enough"),
+    setting("memory_mib", Kind::Number, From::Release, "memory limit in MiB"),
+    setting("cpu_percent", Kind::Number, From::Release, "CPU limit in percent of one core"),
+    setting("domains", Kind::List, From::Now, "host names beside its own: a.example.org,b.example.org"),
+    setting("volumes", Kind::Places, From::Release, "what is kept, and where it is mounted: data:/data,more:/srv"),
+    setting("keep", Kind::Number, From::Now, "how many releases are kept, to go back to"),
+];
+
+fn keys() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.key)
+}
+
+/// The settings as the help has them.
+fn list() -> String {
+    let lines = SETTINGS.iter().map(|setting| format!("\n  {:<15} {}", setting.key, setting.what));
+    format!("Settings:{}", lines.collect::<String>())
+}
+
+impl Setting {
+    fn find(key: &str) -> Result<&'static Self, Failure> {
+        SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| {
+            let keys: Vec<_> = keys().collect();
+            format!("there is no setting `{}`\nnext: it is one of {}", clean(key), keys.join(", ")).into()
+        })
+    }
+
+    /// What is typed, as the interface takes it.
+    fn read(&self, text: &str) -> Result<Value, Failure> {
+        let wrong = |what: &str| format!("`{}` takes {what}, and `{}` is none", self.key, clean(text)).into();
+        let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        if text.is_empty() {
+            return match self.key {
+                BRANCH => Err("`branch` has no default to go back to: name the branch that is to be built".into()),
+                _ => Ok(Value::Null),
+            };
+        }
+        match self.kind {
+            Kind::Text => Ok(text.into()),
+            Kind::Number => text.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number")),
+            Kind::Flag => match text {
+                "yes" | "true" => Ok(true.into()),
+                "no" | "false" => Ok(false.into()),
+                _ => Err(wrong("yes or no")),
+            },
+            Kind::List => Ok(parts().collect()),
+            Kind::Places => {
+                let places = parts().map(|part| part.split_once(':').ok_or_else(|| wrong("a list of NAME:PATH")));
+                let places: Map<String, Value> = places
+                    .map(|place| place.map(|(name, path)| (name.to_owned(), path.into())))
+                    .collect::<Result<_, Failure>>()?;
+                Ok(places.into())
+            }
+        }
+    }
+
+    /// What the interface has, as it is typed.
+    fn show(&self, value: &Value) -> Cell {
+        let list = match value {
+            Value::Bool(flag) => return (if *flag { "yes" } else { "no" }.to_owned(), Paint::Plain),
+            Value::Array(list) => list.iter().map(|part| cell(part).0).collect::<Vec<_>>().join(","),
+            Value::Object(places) => {
+                let places = places.iter().map(|(name, path)| format!("{}:{}", clean(name), cell(path).0));
+                places.collect::<Vec<_>>().join(",")
+            }
+            value => return cell(value),
+        };
+        if list.is_empty() { cell(&Value::Null) } else { (list, Paint::Plain) }
+    }
+
+    /// When a change of it counts. Without a release there is nothing yet that goes on as it is.
+    fn counts(&self, name: &str, has_release: bool) -> String {
+        match self.from {
+            From::Now => "from now on".to_owned(),
+            From::Build | From::Release if !has_release => "from the first release on".to_owned(),
+            From::Build => format!("from the next build on: podkeeper deploy {name}"),
+            From::Release => format!("from the next release on: podkeeper restart {name}"),
+        }
+    }
+}
+
+/// What of a service is a setting; in the interface the branch stands beside the others.
+fn of(service: &mut Value) -> Value {
+    let mut settings = service["settings"].take();
+    settings[BRANCH] = service[BRANCH].take();
+    settings
+}
+
+/// Changes what is to be changed, and prints it; or prints all of it.
+pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+    let mut patch = Map::new();
+    let mut changed: Vec<&Setting> = Vec::new();
+    let given = wanted.set.iter().map(|text| {
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{}` is not KEY=VALUE", clean(text)))?;
+        let setting = Setting::find(key.trim())?;
+        Ok((setting, setting.read(value.trim())?))
+    });
+    let unset = wanted.unset.iter().map(|key| Ok((Setting::find(key)?, Value::Null)));
+    for change in given.chain(unset) {
+        let (setting, value) = change.map_err(|error: Failure| error)?;
+        if patch.insert(setting.key.to_owned(), value).is_some() {
+            return Err(format!("`{}` is given twice", setting.key).into());
+        }
+        changed.push(setting);
+    }
+    let path = format!("/services/{}", segment(&wanted.name));
+    let mut service = match patch.is_empty() {
+        true => agent.call(Method::GET, &path, None).await?,
+        false => agent.call(Method::PATCH, &path, Some(&Value::Object(patch))).await?,
+    };
+    let settings = of(&mut service);
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{settings}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let has_release = !service["release"].is_null();
+    let row = |setting: &Setting, last: String| {
+        let key = (setting.key.to_owned(), Paint::Plain);
+        vec![key, setting.show(&settings[setting.key]), (last, Paint::Dim)]
+    };
+    let (rows, last): (Vec<_>, _) = match changed.is_empty() {
+        true => (SETTINGS.iter().map(|setting| row(setting, setting.what.to_owned())).collect(), "WHAT IT IS"),
+        false => {
+            let counts = |setting: &&Setting| row(setting, setting.counts(&wanted.name, has_release));
+            (changed.iter().map(counts).collect(), "COUNTS")
+        }
+    };
+    table(&mut out, &["SETTING", "VALUE", last], &rows, colours())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::services::Settings;
+
+    #[test]
+    fn every_setting_of_the_interface_has_a_line() {
+        let mut known: Vec<_> = json!(Settings::default()).as_object().unwrap().keys().cloned().collect();
+        known.push(BRANCH.to_owned());
+        known.sort();
+        let mut ours: Vec<_> = keys().collect();
+        ours.sort_unstable();
+        assert_eq!(ours, known);
+    }
+
+    #[test]
+    fn what_is_typed_is_what_is_shown() {
+        let typed = [
+            ("branch", "trunk", json!("trunk")),
+            ("container_port", "80", json!(80)),
+            ("tcp", "yes", json!(true)),
+            ("domains", "a.example.org,b.example.org", json!(["a.example.org", "b.example.org"])),
+            ("volumes", "data:/data,more:/srv", json!({ "data": "/data", "more": "/srv" })),
+        ];
+        for (key, text, value) in typed {
+            let setting = Setting::find(key).unwrap();
+            assert_eq!(setting.read(text).unwrap(), value);
+            assert_eq!(setting.show(&value).0, text);
+        }
+        for (key, nothing) in [("memory_mib", json!(null)), ("domains", json!([])), ("volumes", json!({}))] {
+            let setting = Setting::find(key).unwrap();
+            assert_eq!((setting.read("").unwrap(), setting.show(&nothing).0.as_str()), (Value::Null, "-"));
+        }
+        for (key, wrong) in
+            [("container_port", "http"), ("keep", "-1"), ("tcp", "maybe"), ("volumes", "/data"), ("branch", "")]
+        {
+            let told = Setting::find(key).unwrap().read(wrong).unwrap_err().to_string();
+            assert!(told.contains(key) && told.contains(wrong), "{told}");
+        }
+        assert!(Setting::find("memory").err().unwrap().to_string().contains("memory_mib"));
+    }
+}

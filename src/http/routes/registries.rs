@@ -1,0 +1,48 @@
+//! `/registries`: the logins that private images are fetched with.
+
+use http_types::StatusCode;
+use serde_json::json;
+use tide::Response;
+
+use super::super::extract::{self, Rules};
+use super::super::record::Note;
+use super::super::{Call, respond};
+use super::told;
+use crate::api::registries::{NewRegistryLogin, RegistryLogin};
+use crate::names::RegistryHost;
+use crate::problem::{Code, Problem};
+
+fn registry(call: &Call) -> Result<RegistryHost, Problem> {
+    call.param("registry")?.parse().map_err(|error: crate::names::NameError| error.problem())
+}
+
+pub async fn list(call: Call) -> Result<Response, Problem> {
+    let logins = call.state().parts().podman.logins().await.map_err(|error| told(error.into()))?;
+    let logins: Vec<RegistryLogin> = logins.into_iter().map(Into::into).collect();
+    respond::json(StatusCode::Ok, &json!({ "registries": logins }))
+}
+
+pub async fn log_in(mut call: Call) -> Result<Response, Problem> {
+    let registry = registry(&call)?;
+    let rules = Rules { body_only: &["password"], ..Rules::default() };
+    let NewRegistryLogin { username, password } = extract::fields(&mut call.request, rules).await?;
+    // Behind the first `:` the password begins (RFC 7617, section 2).
+    if !(1..=255).contains(&username.chars().count()) || username.chars().any(|c| c == ':' || c.is_control()) {
+        let detail = "`username` takes 1 to 255 characters, and none is `:` or a control character";
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    let podman = &call.state().parts().podman;
+    podman.log_in(&registry, &username, &password.0).await.map_err(|error| told(error.into()))?;
+    let mut response =
+        respond::json(StatusCode::Ok, &RegistryLogin { registry: registry.to_string(), username: username.clone() })?;
+    response.insert_ext(Note { detail: Some(username), ..Note::default() });
+    Ok(response)
+}
+
+pub async fn log_out(call: Call) -> Result<Response, Problem> {
+    let registry = registry(&call)?;
+    if call.state().parts().podman.log_out(&registry).await.map_err(|error| told(error.into()))? {
+        return Ok(Response::new(StatusCode::NoContent));
+    }
+    Err(Problem::new(Code::NotFound, format!("nobody is logged in at {registry}")))
+}

@@ -1,0 +1,29 @@
+"""Lines in the journal as if a service's containers had written them."""
+
+from __future__ import annotations
+
+from host import Host
+
+# Writes as conmon does. Each line of what it reads: a container's letter, the priority, how many bytes, whether they are marked.
+CONMON = r"""
+use IO::Socket::UNIX;
+my ($name) = @ARGV;
+$0 = "conmon";
+my $journal = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => "/run/systemd/journal/socket") or die;
+while (<STDIN>) {
+    my ($container, $priority, $text, $bytes, $marked) = split;
+    $text .= "." x ($bytes - length $text);
+    my $entry = "MESSAGE=$text\nPRIORITY=$priority\nSYSLOG_IDENTIFIER=$name\nCONTAINER_ID_FULL=$container\n";
+    $entry .= "CONTAINER_PARTIAL_MESSAGE=true\n" if $marked;
+    $journal->send($entry) or die;
+}
+"""
+
+
+def pretend(host: Host, name: str, pieces: list[tuple[str, int, str, int, bool]]) -> None:
+    """The service's containers write these."""
+    host.write("/tmp/t-conmon.pl", CONMON)
+    text = "".join(f"{container} {priority} {text} {size} {int(marked)}\n" for container, priority, text, size, marked in pieces)
+    host.write("/tmp/t-conmon", text)
+    host.user("sh", "-c", f"perl /tmp/t-conmon.pl {name} </tmp/t-conmon")
+    host.run("rm", "/tmp/t-conmon.pl", "/tmp/t-conmon")

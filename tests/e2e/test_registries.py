@@ -1,0 +1,84 @@
+"""Private images: a real registry on the host that asks for a password, and the logins that builds fetch them with."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from host import Host, wait_for
+
+REGISTRY = "localhost:5001"
+PASSWORD = "p@ss:wörd %41"
+AUTH_FILE = "/var/lib/podkeeper/.config/containers/auth.json"
+CONTAINERFILE = (
+    f"FROM {REGISTRY}/library/busybox:stable\nCOPY site /site\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\n"
+    'CMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
+)
+
+
+@pytest.fixture(scope="module")
+def registry(host: Host) -> Iterator[None]:
+    hashed = host.run("caddy", "hash-password", input=f"{PASSWORD}\n{PASSWORD}\n").split()[-1]
+    host.run("mkdir", "-p", "/srv/private")
+    host.write("/srv/private/htpasswd", f"ann:{hashed}\n")
+    host.write(
+        "/srv/private/config.yml",
+        "version: 0.1\nlog: { level: warn }\n"
+        "storage:\n  filesystem: { rootdirectory: /srv/registry }\n  maintenance: { readonly: { enabled: true } }\n"
+        f'http: {{ addr: "{REGISTRY}" }}\nauth: {{ htpasswd: {{ realm: private, path: /srv/private/htpasswd }} }}\n',
+    )
+    drop_in = "/etc/containers/registries.conf.d/private.conf"
+    host.write(drop_in, f'[[registry]]\nlocation = "{REGISTRY}"\ninsecure = true\n')
+    host.run("systemd-run", "--quiet", "--collect", "--unit=private", "docker-registry", "serve", "/srv/private/config.yml")
+    wait_for(lambda: host.code("curl", "-s", "-o", "/dev/null", f"http://{REGISTRY}/v2/") == 0, 30, "the registry answers")
+    yield
+    host.run("systemctl", "stop", "private.service")
+    host.run("rm", "-f", drop_in, AUTH_FILE)
+
+
+def test_an_image_of_a_private_registry_is_built_on(host: Host, registry: None, name: str, tmp_path: pathlib.Path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    clone.commit({"Containerfile": CONTAINERFILE, "site/index.html": "private\n"})
+    assert "authentication required" in clone.push()
+
+    wrong = host.call("PUT", f"/registries/{REGISTRY}", 422, json={"username": "ann", "password": "wrong"}).json()
+    assert wrong["type"] == "urn:podkeeper:problem:login-failed" and REGISTRY in wrong["detail"]
+    assert host.call("GET", "/registries", 200).json() == {"registries": []}
+    assert host.code("test", "-e", AUTH_FILE) != 0
+
+    login = ["podkeeper", "registry", "login", REGISTRY, "--username", "ann"]
+    assert host.run(*login, input=f"{PASSWORD}\n") == f"ann is logged in at {REGISTRY}\n"
+    host.kill_agent()
+    host.start_agent()
+    assert host.call("GET", "/registries", 200).json() == {"registries": [{"registry": REGISTRY, "username": "ann"}]}
+    assert host.run("podkeeper", "registry", "list").split() == ["REGISTRY", "USER", REGISTRY, "ann"]
+    assert host.run("stat", "-c", "%a %U", AUTH_FILE).split() == ["600", "podkeeper"]
+    host.start(name)
+    assert host.serve(name).text == "private\n"
+
+    audit = host.call("GET", "/audit", 200).json()
+    assert any(row["action"] == "PUT /registries/:registry" and row["detail"] == "ann" for row in audit["rows"])
+    assert PASSWORD not in json.dumps(audit, ensure_ascii=False) and not host.journal_holds(PASSWORD)
+
+    host.run("podkeeper", "registry", "logout", REGISTRY)
+    assert host.call("GET", "/registries", 200).json() == {"registries": []}
+    gone = host.call("DELETE", f"/registries/{REGISTRY}", 404).json()
+    assert gone["type"] == "urn:podkeeper:problem:not-found"
+
+
+@pytest.mark.parametrize(
+    ("registry", "body", "code"),
+    [
+        ("https:%2F%2Fexample.org", {"username": "ann", "password": "x"}, "invalid-name"),
+        ("example.org:0", {"username": "ann", "password": "x"}, "invalid-name"),
+        ("example.org", {"username": "a:b", "password": "x"}, "bad-request"),
+        ("example.org", {"username": "", "password": "x"}, "bad-request"),
+        ("example.org", {"username": "ann"}, "bad-request"),
+        ("localhost:9", {"username": "ann", "password": "x"}, "login-failed"),
+    ],
+)
+def test_what_can_be_no_login_is_refused(host: Host, registry: str, body: dict[str, str], code: str):
+    answer = host.call("PUT", f"/registries/{registry}", json=body)
+    assert answer.status_code in (400, 422) and answer.json()["type"] == f"urn:podkeeper:problem:{code}", answer.text
+    assert host.call("GET", "/registries", 200).json() == {"registries": []}
