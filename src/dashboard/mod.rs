@@ -1,6 +1,6 @@
 //! The dashboard: a few static files, compiled in. Nothing is built and nothing is loaded from elsewhere.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use data_encoding::BASE64URL_NOPAD;
 use sha2::{Digest, Sha256};
@@ -20,17 +20,25 @@ pub struct Asset {
     pub content_type: &'static str,
     /// Its bytes.
     pub bytes: &'static [u8],
-    /// Its `ETag`.
-    pub etag: String,
+    etag: OnceLock<String>,
+}
+
+impl Asset {
+    /// Its `ETag`. Where nobody asks for the file none is made.
+    #[must_use]
+    pub fn etag(&self) -> &str {
+        self.etag.get_or_init(|| format!("\"{}\"", BASE64URL_NOPAD.encode(&Sha256::digest(self.bytes)[..12])))
+    }
 }
 
 macro_rules! assets {
     ($($name:literal $content_type:literal,)+) => {
         static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
-            vec![$({
-                let bytes: &'static [u8] = include_bytes!(concat!("web/", $name));
-                let etag = format!("\"{}\"", BASE64URL_NOPAD.encode(&Sha256::digest(bytes)[..12]));
-                Asset { name: $name, content_type: $content_type, bytes, etag }
+            vec![$(Asset {
+                name: $name,
+                content_type: $content_type,
+                bytes: include_bytes!(concat!("web/", $name)),
+                etag: OnceLock::new(),
             },)+]
         });
     };
@@ -41,12 +49,39 @@ assets! {
     "style.css" "text/css; charset=utf-8",
     "icon.svg" "image/svg+xml",
     "app.js" "text/javascript; charset=utf-8",
+    "account.js" "text/javascript; charset=utf-8",
+    "actions.js" "text/javascript; charset=utf-8",
+    "ansi.js" "text/javascript; charset=utf-8",
     "api.js" "text/javascript; charset=utf-8",
+    "clipboard.js" "text/javascript; charset=utf-8",
+    "create.js" "text/javascript; charset=utf-8",
+    "deployments.js" "text/javascript; charset=utf-8",
+    "download.js" "text/javascript; charset=utf-8",
+    "fields.js" "text/javascript; charset=utf-8",
+    "filters.js" "text/javascript; charset=utf-8",
+    "keyboard.js" "text/javascript; charset=utf-8",
+    "keypad.js" "text/javascript; charset=utf-8",
+    "lines.js" "text/javascript; charset=utf-8",
+    "live.js" "text/javascript; charset=utf-8",
+    "logs.js" "text/javascript; charset=utf-8",
     "parts.js" "text/javascript; charset=utf-8",
     "passkeys.js" "text/javascript; charset=utf-8",
+    "releases.js" "text/javascript; charset=utf-8",
+    "screen.js" "text/javascript; charset=utf-8",
+    "service.js" "text/javascript; charset=utf-8",
     "services.js" "text/javascript; charset=utf-8",
-    // The client of Socket.IO, as npm has it; a check in `tests/run` compares them.
+    "settings.js" "text/javascript; charset=utf-8",
+    "signin.js" "text/javascript; charset=utf-8",
+    "streams.js" "text/javascript; charset=utf-8",
+    "terminal.js" "text/javascript; charset=utf-8",
+    "terminals.js" "text/javascript; charset=utf-8",
+    "variables.js" "text/javascript; charset=utf-8",
+    "watch.js" "text/javascript; charset=utf-8",
+    // The client of Socket.IO and xterm.js, as npm has them; a check in `tests/run` compares them.
     "socket.io.js" "text/javascript; charset=utf-8",
+    "xterm.js" "text/javascript; charset=utf-8",
+    "addon-fit.js" "text/javascript; charset=utf-8",
+    "xterm.css" "text/css; charset=utf-8",
 }
 
 /// The file of this name.

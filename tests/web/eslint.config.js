@@ -3,7 +3,7 @@ import globals from "globals";
 
 export default [
   // Somebody else's, and minified.
-  { ignores: ["socket.io.js"] },
+  { ignores: ["socket.io.js", "xterm.js", "addon-fit.js"] },
   js.configs.recommended,
   {
     files: ["**/*.js"],

@@ -39,3 +39,15 @@ export async function call(method, path, body, enrolment) {
   const code = String(value.type ?? "").replace("urn:podkeeper:problem:", "");
   throw new Problem(code, value.detail ?? `The agent answered ${answer.status}.`, value.hint);
 }
+
+/** What a session may do, each more than the one before. */
+const scopes = ["read", "deploy", "admin"];
+
+/**
+ * Whether a session may do what takes `scope`.
+ * @param {any} session
+ * @param {string} scope
+ */
+export function may(session, scope) {
+  return scopes.indexOf(session.scope) >= scopes.indexOf(scope);
+}

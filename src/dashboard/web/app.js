@@ -1,251 +1,163 @@
 // @ts-check
-// The dashboard: which page is shown, and the pages.
+// The dashboard: which page is shown, by the address.
 
-import { call, Problem } from "./api.js";
-import * as passkeys from "./passkeys.js";
+import * as account from "./account.js";
+import { call, may, Problem } from "./api.js";
+import * as create from "./create.js";
+import { button, el, errorPlace } from "./parts.js";
+import * as service from "./service.js";
 import * as services from "./services.js";
-import { ask, attempt, button, device, el, errorPlace, moment, notice } from "./parts.js";
+import * as settings from "./settings.js";
+import { enrolPage, signInPage } from "./signin.js";
+import * as terminal from "./terminal.js";
+import * as terminals from "./terminals.js";
+
+/**
+ * A page.
+ * @typedef {object} Page
+ * @property {string} title
+ * @property {string} [width] A class of `main`.
+ * @property {HTMLElement} element
+ * @property {() => void} [shown] Told once it is there to be measured.
+ * @property {() => void} [close] Ends what it has going on.
+ */
+
+/**
+ * What makes a page, from the session, what to call when that has ended, and the address's own parts.
+ * @typedef {(session: any, refused: () => void, ...parts: string[]) => Page | Promise<Page>} Route
+ */
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const who = /** @type {HTMLElement} */ (document.getElementById("who"));
 
+/** The pages, by what stands behind the `#`. @type {[RegExp, Route][]} */
+const routes = [
+  [/^$/, home],
+  [/^new$/, create.page],
+  [/^services\/([^/]+)$/, service.page],
+  [/^services\/([^/]+)\/settings$/, settings.page],
+  [/^terminals$/, terminals.page],
+  [/^terminals\/new(?:\?(.*))?$/, terminal.begin],
+  [/^terminals\/([^/]+)$/, terminal.attach],
+];
+
+/** The problems that pass by themselves. */
+const passing = ["unreachable", "restarting", "busy", "rate-limited"];
+/** How long until it is looked whether one has passed, in ms. */
+const pause = 2000;
+
+/** The page that is shown. @type {Page | null} */
+let shown = null;
+/** How many pages were asked for: only the last one is shown. */
+let asked = 0;
+
+/** @param {Page} page */
+function show(page) {
+  shown?.close?.();
+  shown = page;
+  document.title = page.title ? `${page.title} – Podkeeper` : "Podkeeper";
+  main.className = page.width ?? "";
+  main.replaceChildren(page.element);
+  scrollTo(0, 0);
+  /** @type {HTMLElement} */ (main.querySelector("[autofocus]") ?? main).focus({ preventScroll: true });
+  page.shown?.();
+}
+
 /**
- * @param {boolean} narrow
- * @param {...HTMLElement} parts
+ * @param {any} session
+ * @param {() => void} refused
  */
-function show(narrow, ...parts) {
-  main.className = narrow ? "narrow" : "";
-  if (narrow) services.close();
-  main.replaceChildren(...parts);
-  if (narrow) who.replaceChildren();
-  /** @type {HTMLElement} */ (main.querySelector("[autofocus]") ?? main).focus();
+async function home(session, refused) {
+  // A session of one service can't look at the list.
+  if (session.service) return service.page(session, refused, session.service);
+  const list = services.section(session, refused);
+  const element = el("div", {}, list.element);
+  if (may(session, "admin")) element.append(await account.sections());
+  return { title: "", element, close: list.close };
 }
 
-const noPasskeys =
-  "This browser has no passkeys at this address. They take a current browser, and https or http://localhost.";
-
-/** @param {string} secret */
-function enrolPage(secret) {
-  const error = errorPlace();
-  const name = /** @type {HTMLInputElement} */ (
-    el("input", { value: device(navigator.userAgent), maxlength: "64", required: true })
-  );
-  const create = /** @type {HTMLButtonElement} */ (
-    el("button", { type: "submit", class: "main", autofocus: true }, "Create a passkey")
-  );
-  const submit = async () => {
-    await passkeys.register(name.value.trim(), secret);
-    notice("The passkey is registered, and you are signed in.");
-    await start();
+/**
+ * What is shown instead of a page. Where it may pass it is tried again, until somebody goes elsewhere.
+ * @param {unknown} error
+ * @returns {Page}
+ */
+function failed(error) {
+  const place = errorPlace();
+  place.textContent = error instanceof Error ? error.message : String(error);
+  const again = async () => open();
+  const code = error instanceof Problem ? error.code : "";
+  const isUnknown = code === "not-found";
+  const title = isUnknown ? "Not found" : "This can’t be shown";
+  const next = isUnknown ? el("a", { href: "#" }, "All services") : button("Try again", place, again);
+  const element = el("section", {}, el("h1", {}, title), place, next);
+  if (!passing.includes(code)) return { title, element };
+  element.append(el("p", { class: "quiet" }, "It is tried again by itself."));
+  let timer = 0;
+  const look = async () => {
+    const is = await call("GET", "/credentials/session").catch((problem) => problem);
+    if (!element.isConnected) return;
+    if (is instanceof Problem && passing.includes(is.code)) timer = window.setTimeout(look, pause);
+    else await open();
   };
-  const onsubmit = (/** @type {Event} */ event) => {
-    event.preventDefault();
-    attempt(create, error, submit);
-  };
-  if (!passkeys.available()) error.textContent = noPasskeys;
-  show(
-    true,
-    el(
-      "section",
-      {},
-      el("h1", {}, "Register a passkey"),
-      el(
-        "p",
-        { class: "quiet" },
-        "It signs you in from now on, with your fingerprint, face or PIN. There is no password.",
-      ),
-      error,
-      el("form", { onsubmit }, el("label", {}, "What do you call it?", name), create),
-    ),
-  );
-}
-
-/** @param {string} [why] */
-function signInPage(why = "") {
-  const error = errorPlace();
-  error.textContent = why || (passkeys.available() ? "" : noPasskeys);
-  const token = /** @type {HTMLInputElement} */ (
-    el("input", { type: "password", autocomplete: "off", required: true, placeholder: "pk_…" })
-  );
-  const go = /** @type {HTMLButtonElement} */ (el("button", { type: "submit" }, "Sign in with the token"));
-  const withToken = async () => {
-    await call("POST", "/sessions", { token: token.value.trim() });
-    await start();
-  };
-  const onsubmit = (/** @type {Event} */ event) => {
-    event.preventDefault();
-    attempt(go, error, withToken);
-  };
-  const withPasskey = async () => {
-    await passkeys.signIn();
-    await start();
-  };
-  show(
-    true,
-    el(
-      "section",
-      {},
-      el("h1", {}, "Sign in"),
-      el(
-        "p",
-        { class: "quiet" },
-        "No passkey yet, or lost? ",
-        el("code", {}, "sudo podkeeper enroll"),
-        " on the host makes a link for one.",
-      ),
-      error,
-      button("Sign in with a passkey", error, withPasskey, { class: "main", autofocus: true }),
-      el(
-        "details",
-        {},
-        el("summary", {}, "Use a token"),
-        el("form", { onsubmit }, el("label", {}, "Token", token), go),
-      ),
-    ),
-  );
+  return { title, element, shown: () => (timer = window.setTimeout(look, pause)), close: () => clearTimeout(timer) };
 }
 
 /** @param {any} session */
-async function accountPage(session) {
-  const [credentials, sessions] = await Promise.all([call("GET", "/credentials"), call("GET", "/sessions")]);
+function header(session) {
+  const error = errorPlace();
   const signOut = async () => {
     await call("POST", "/credentials/logout");
-    signInPage();
+    await open();
   };
-  const error = errorPlace();
-  who.replaceChildren(el("span", { class: "quiet" }, session.actor), button("Sign out", error, signOut));
-  show(false, error, services.section(start), passkeySection(credentials.passkeys, error), sessionSection(sessions.sessions, error));
-}
-
-/**
- * @param {any[]} all
- * @param {HTMLElement} error
- */
-function passkeySection(all, error) {
-  const add = async () => {
-    const name = await ask({
-      title: "What do you call the new passkey?",
-      value: device(navigator.userAgent),
-      action: "Go on",
-    });
-    if (!name) return;
-    await passkeys.register(name);
-    notice("The passkey is registered.");
-    await start();
-  };
-  /** @param {any} passkey */
-  const row = (passkey) => {
-    const path = `/credentials/fido/${passkey.id}`;
-    const rename = async () => {
-      const name = await ask({ title: "Rename the passkey", value: passkey.name, action: "Rename" });
-      if (!name) return;
-      await call("PATCH", path, { name });
-      await start();
-    };
-    const remove = async () => {
-      const text = "It signs nobody in any more, and its sessions end.";
-      if ((await ask({ title: `Remove “${passkey.name}”?`, text, action: "Remove", bad: true })) === null) return;
-      await call("DELETE", path);
-      notice("The passkey is removed.");
-      await start();
-    };
-    const about = el(
-      "div",
-      { class: "quiet" },
-      `For ${passkey.host}. Made `,
-      moment(passkey.created),
-      ...(passkey.last_used ? [", used ", moment(passkey.last_used), "."] : [", not used to sign in yet."]),
-    );
-    const name = el("strong", {}, passkey.name);
-    const copied =
-      passkey.backed_up && el("span", { class: "mark", title: "Copied to its owner's other devices" }, "synced");
-    return el(
-      "li",
-      {},
-      el("div", {}, name, copied, about),
-      el(
-        "div",
-        { class: "buttons" },
-        button("Rename", error, rename),
-        button("Remove", error, remove, { class: "bad" }),
-      ),
-    );
-  };
-  return el(
-    "section",
-    {},
-    el(
-      "div",
-      { class: "head" },
-      el("div", {}, el("h2", {}, "Passkeys"), el("p", { class: "quiet" }, "Have two, on different devices.")),
-      button("Add a passkey", error, add, { class: "main" }),
-    ),
-    el("ul", {}, ...all.map(row)),
+  const terminals = may(session, "admin") ? [el("a", { href: "#terminals" }, "Terminals")] : [];
+  who.replaceChildren(
+    error,
+    ...terminals,
+    el("span", { class: "quiet" }, session.actor),
+    button("Sign out", error, signOut),
   );
 }
 
 /**
- * @param {any[]} all
- * @param {HTMLElement} error
+ * The page of an address.
+ * @param {string} address
+ * @returns {Promise<Page>}
  */
-function sessionSection(all, error) {
-  /** @param {any} session */
-  const row = (session) => {
-    const end = async () => {
-      await call("DELETE", `/sessions/${session.id}`);
-      notice("The session has ended.");
-      await start();
-    };
-    const about = el(
-      "div",
-      { class: "quiet" },
-      `${session.actor}, at ${session.address || "an unknown address"}, `,
-      moment(session.last_seen),
-      ".",
-    );
-    const here = session.current && el("span", { class: "mark" }, "this one");
-    return el(
-      "li",
-      {},
-      el("div", {}, el("strong", { title: session.client }, device(session.client)), here, about),
-      el("div", { class: "buttons" }, button("End", error, end, { class: "bad" })),
-    );
-  };
-  const endOthers = async () => {
-    const text = "Every browser but this one must sign in again.";
-    if ((await ask({ title: "End all other sessions?", text, action: "End them", bad: true })) === null) return;
-    await call("DELETE", "/sessions?others=true");
-    notice("All other sessions have ended.");
-    await start();
-  };
-  const others = all.some((session) => !session.current) && button("End all others", error, endOthers);
-  return el(
-    "section",
-    {},
-    el("div", { class: "head" }, el("h2", {}, "Sessions"), others),
-    el("ul", {}, ...all.map(row)),
-  );
-}
-
-/** Shows what fits: who is signed in sees the account, everybody else signs in. */
-async function start() {
+async function page(address) {
+  let session;
   try {
-    await accountPage(await call("GET", "/credentials/session"));
+    session = await call("GET", "/credentials/session");
   } catch (error) {
-    if (error instanceof Problem && error.code === "not-signed-in") signInPage();
-    else signInPage(error instanceof Error ? error.message : String(error));
+    who.replaceChildren();
+    return error instanceof Problem && error.code === "not-signed-in" ? signInPage(open) : failed(error);
+  }
+  header(session);
+  try {
+    for (const [pattern, make] of routes) {
+      const parts = pattern.exec(address);
+      if (parts) return await make(session, open, ...parts.slice(1).map((part) => decodeURIComponent(part ?? "")));
+    }
+    throw new Problem("not-found", "Nothing is at this address.");
+  } catch (error) {
+    return failed(error);
   }
 }
 
-/** Takes an enrolment link's secret out of the address, so that it doesn't stay in the history. */
-function open() {
-  const secret = new URLSearchParams(location.hash.slice(1)).get("enroll");
+/** Shows the page of the address. */
+async function open() {
+  const address = location.hash.slice(1);
+  const secret = new URLSearchParams(address).get("enroll");
+  const mine = ++asked;
   if (secret) {
+    // It doesn't stay in the history.
     history.replaceState(null, "", "/");
-    enrolPage(secret);
-  } else {
-    start();
+    who.replaceChildren();
+    show(enrolPage(secret, open));
+    return;
   }
+  const next = await page(address);
+  if (mine === asked) show(next);
+  else next.close?.();
 }
 
 window.addEventListener("hashchange", open);

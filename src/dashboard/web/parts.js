@@ -38,33 +38,75 @@ export function button(text, place, work, attributes = {}) {
 }
 
 /**
+ * While it goes on the button keeps the focus, and gets it back from a dialog: one that is `disabled` would lose it.
  * @param {HTMLButtonElement} pressed
  * @param {HTMLElement} place
  * @param {() => Promise<void>} work
  */
 export async function attempt(pressed, place, work) {
-  pressed.disabled = true;
+  if (pressed.hasAttribute("aria-disabled")) return;
+  pressed.setAttribute("aria-disabled", "true");
+  const part = pressed.closest("[id]")?.id;
   place.textContent = "";
   try {
     await work();
   } catch (error) {
     place.textContent = error instanceof Error ? error.message : String(error);
   } finally {
-    pressed.disabled = false;
+    pressed.removeAttribute("aria-disabled");
+    // A dialog gives the focus back to nothing where the button was replaced meanwhile.
+    if (part && !pressed.isConnected && document.activeElement === document.body) {
+      const all = document.getElementById(part)?.querySelectorAll("button") ?? [];
+      [...all].find((one) => one.textContent === pressed.textContent)?.focus();
+    }
   }
 }
 
 /**
- * Asks in a dialog. Null: the person has thought better of it. Without `value` there is nothing to type.
- * @param {{title: string, text?: string, value?: string, action: string, bad?: boolean}} question
+ * @typedef {object} Question
+ * @property {string} title
+ * @property {string} [text]
+ * @property {string} [value] What there is to type begins with this.
+ * @property {{label: string, options: [string, string, string?][], value: string}} [choice] What there is to choose
+ *   from, each with its text and what more is to be said of it.
+ * @property {string | ((answer: string) => string)} action What is done then, by what is typed or chosen.
+ * @property {boolean} [bad]
+ */
+
+/**
+ * The field of a question; none: it takes a yes or a no.
+ * @param {Question} question
+ */
+function answerField({ title, value, choice }) {
+  if (choice) {
+    const options = choice.options.map(([value, text]) => el("option", { value }, text));
+    const list = /** @type {HTMLSelectElement} */ (el("select", { "aria-label": choice.label }, ...options));
+    list.value = choice.value;
+    return list;
+  }
+  if (value === undefined) return null;
+  const text = el("input", { "aria-label": title, value, maxlength: "64", required: true });
+  return /** @type {HTMLInputElement} */ (text);
+}
+
+/**
+ * Asks in a dialog. Null: the person has thought better of it. Without `value` and `choice` there is nothing to say.
+ * @param {Question} question
  * @returns {Promise<string | null>}
  */
-export function ask({ title, text, value, action, bad }) {
-  const field =
-    value === undefined ? null : el("input", { "aria-label": title, value, maxlength: "64", required: true });
+export function ask(question) {
+  const { title, text, action, bad } = question;
+  const field = answerField(question);
   const cancel = el("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
-  const go = el("button", { type: "submit", class: bad ? "bad" : "main" }, action);
-  const form = el("form", { method: "dialog" }, el("div", { class: "buttons" }, cancel, go));
+  const go = el("button", { type: "submit", class: bad ? "bad" : "main" });
+  const more = el("p", { class: "quiet", role: "status" });
+  const drawAnswer = () => {
+    go.textContent = typeof action === "string" ? action : action(field?.value ?? "");
+    more.textContent = question.choice?.options.find(([value]) => value === field?.value)?.[2] ?? "";
+  };
+  drawAnswer();
+  field?.addEventListener("change", drawAnswer);
+  const form = el("form", { method: "dialog" }, more, el("div", { class: "buttons" }, cancel, go));
   if (field) form.prepend(el("p", {}, field));
   const heading = el("h2", { id: "question" }, title);
   const dialog = /** @type {HTMLDialogElement} */ (
@@ -73,15 +115,30 @@ export function ask({ title, text, value, action, bad }) {
   return new Promise((resolve) => {
     /** @type {string | null} */
     let answer = null;
-    form.addEventListener("submit", () => (answer = field ? /** @type {HTMLInputElement} */ (field).value.trim() : ""));
+    form.addEventListener("submit", () => (answer = field?.value.trim() ?? ""));
     dialog.addEventListener("close", () => {
       dialog.remove();
       resolve(answer);
     });
     document.body.append(dialog);
     dialog.showModal();
-    if (field) /** @type {HTMLInputElement} */ (field).select();
+    if (field instanceof HTMLInputElement) field.select();
   });
+}
+
+/**
+ * Puts an element in another's place; what is unfolded stays so, and a focused button or link keeps the focus.
+ * @param {HTMLElement} before
+ * @param {HTMLElement} after
+ */
+export function replace(before, after) {
+  const unfolded = before.querySelector("details")?.open;
+  const focused = before.contains(document.activeElement) && document.activeElement?.textContent;
+  before.replaceWith(after);
+  const details = after.querySelector("details");
+  if (details) details.open = Boolean(unfolded);
+  const all = /** @type {NodeListOf<HTMLElement>} */ (after.querySelectorAll("button, a, summary"));
+  if (focused) [...all].find((one) => one.textContent === focused)?.focus();
 }
 
 let noticeEnds = 0;
@@ -100,12 +157,11 @@ export function notice(text) {
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 
 /**
- * A moment, as people say it; the exact one on pointing at it.
+ * A moment, as people say it.
  * @param {string} text
  */
-export function moment(text) {
-  const date = new Date(text);
-  const seconds = (date.getTime() - Date.now()) / 1000;
+export function ago(text) {
+  const seconds = (Date.parse(text) - Date.now()) / 1000;
   /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
   const units = [
     ["day", 86400],
@@ -113,8 +169,15 @@ export function moment(text) {
     ["minute", 60],
   ];
   const [unit, length] = units.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 60];
-  const words = unit === "second" ? "just now" : relative.format(Math.round(seconds / length), unit);
-  return el("time", { datetime: text, title: date.toLocaleString() }, words);
+  return unit === "second" ? "just now" : relative.format(Math.round(seconds / length), unit);
+}
+
+/**
+ * The same as an element; the exact one on pointing at it.
+ * @param {string} text
+ */
+export function moment(text) {
+  return el("time", { datetime: text, title: new Date(text).toLocaleString() }, ago(text));
 }
 
 /**

@@ -1,34 +1,14 @@
 // @ts-check
 // The services: how each is, as it changes.
 
-import { call, Problem } from "./api.js";
-import { ask as question, button, el, errorPlace, moment } from "./parts.js";
-// By its whole path, which tells the type checker not to read it.
-import { io } from "/assets/socket.io.js";
+import { actions } from "./actions.js";
+import { call, may } from "./api.js";
+import { failure, hasEnded } from "./deployments.js";
+import { connect } from "./live.js";
+import { el, errorPlace, moment, replace } from "./parts.js";
 
-/** The deployment states that nothing follows. */
-const ended = ["live", "failed", "cancelled", "superseded"];
 /** How many pages of the list are asked for at most. */
 const pages = 20;
-/** How long until it is tried again to connect, in ms. */
-const pause = 1000;
-
-/** @type {{element: HTMLElement, close: () => void} | null} */
-let open = null;
-
-/**
- * The section; the same one, however often it is asked for, until it is closed.
- * @param {() => void} refused Told when the session has ended.
- */
-export function section(refused) {
-  open ??= connect(refused);
-  return open.element;
-}
-
-export function close() {
-  open?.close();
-  open = null;
-}
 
 /** Every service by name. */
 async function all() {
@@ -43,18 +23,17 @@ async function all() {
   return services;
 }
 
-/** @param {() => void} refused */
-function connect(refused) {
+/**
+ * @param {any} session
+ * @param {() => void} refused Told when the session has ended.
+ */
+export function section(session, refused) {
   const error = errorPlace();
   const list = el("ul", {});
   const link = el("p", { class: "quiet", role: "status" });
-  const element = el(
-    "section",
-    {},
-    el("div", { class: "head" }, el("h2", {}, "Services"), link),
-    error,
-    list,
-  );
+  const isMaker = may(session, "admin");
+  const make = isMaker && el("a", { class: "button", href: "#new" }, "New service");
+  const element = el("section", {}, el("div", { class: "head" }, el("h2", {}, "Services"), link, make), error, list);
   let closed = false;
   /** What the list said. @type {Map<string, any>} */
   let services = new Map();
@@ -70,13 +49,13 @@ function connect(refused) {
     return { ...service, ...states.get(name), last_deployment: told && told.id >= (listed?.id ?? 0) ? told : listed };
   };
   const draw = () => {
-    const rows = [...services.keys()].sort().map((name) => row(now(name), error));
-    list.replaceChildren(...(rows.length ? rows : [none()]));
+    const rows = [...services.keys()].sort().map((name) => row(now(name), session, error));
+    list.replaceChildren(...(rows.length ? rows : [none(isMaker)]));
   };
   /** @param {string} name */
   const redraw = (name) => {
     const before = document.getElementById(id(name));
-    if (before) replace(before, row(now(name), error));
+    if (before) replace(before, row(now(name), session, error));
     else load();
   };
   let loading = false;
@@ -102,7 +81,7 @@ function connect(refused) {
     }
   };
 
-  const socket = io("/status", { transports: ["websocket"] });
+  const { socket, close } = connect("/status", link, refused);
   socket.on("snapshot", (/** @type {any} */ snapshot) => {
     states.clear();
     deployments.clear();
@@ -124,111 +103,56 @@ function connect(refused) {
     deployments.set(deployment.service, deployment);
     redraw(deployment.service);
   });
-  socket.on("connect", () => (link.textContent = ""));
+  // “Just now” doesn't stay true.
+  const clock = setInterval(() => [...services.keys()].forEach(redraw), 60_000);
   const end = () => {
     closed = true;
     clearInterval(clock);
-    socket.disconnect();
+    close();
   };
-  /** Who was told no goes on where it is not the session that has ended. */
-  const ask = async () => {
-    if (closed) return;
-    try {
-      await call("GET", "/credentials/session");
-      socket.connect();
-    } catch (problem) {
-      if (problem instanceof Problem && problem.code === "not-signed-in") {
-        close();
-        refused();
-      } else setTimeout(ask, pause);
-    }
-  };
-  const lost = () => {
-    if (closed) return;
-    link.textContent = "Connecting again…";
-    // What can't be reached is tried again by itself.
-    if (!socket.active) setTimeout(ask, pause);
-  };
-  socket.on("disconnect", lost);
-  socket.on("connect_error", lost);
-  // “Just now” doesn't stay true.
-  const clock = setInterval(() => [...services.keys()].forEach(redraw), 60_000);
   return { element, close: end };
 }
 
 /** @param {string} name */
 const id = (name) => `service-${name}`;
 
-/**
- * Puts a row in another's place; what is unfolded stays so, and a focused button keeps the focus.
- * @param {HTMLElement} before
- * @param {HTMLElement} after
- */
-function replace(before, after) {
-  const unfolded = before.querySelector("details")?.open;
-  const focused = before.contains(document.activeElement) && document.activeElement?.textContent;
-  before.replaceWith(after);
-  const details = after.querySelector("details");
-  if (details) details.open = Boolean(unfolded);
-  if (focused) [...after.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
-}
-
-function none() {
+/** @param {boolean} isMaker Whether the session may make one. */
+function none(isMaker) {
   const command = el("code", {}, "sudo podkeeper create NAME");
-  const text = el("div", { class: "quiet" }, "None yet. ", command, " on the host makes one and says where to push.");
-  return el("li", {}, text);
+  const how = isMaker
+    ? ["Make one here, or with ", command, " on the host. It says where to push."]
+    : [command, " on the host makes one."];
+  return el("li", {}, el("div", { class: "quiet" }, "None yet. ", ...how));
 }
 
 /**
  * @param {any} service
+ * @param {any} session
  * @param {HTMLElement} error
  */
-function row(service, error) {
+function row(service, session, error) {
   const { name, state, url, last_deployment: deployment } = service;
-  const path = `/services/${name}`;
-  const busy = Boolean(deployment) && !ended.includes(deployment.state);
-  const deploy = async () => {
-    await call("POST", `${path}/start`);
-  };
-  const stop = async () => {
-    const text = "It answers nobody until it is deployed again, over reboots, too.";
-    if ((await question({ title: `Stop “${name}”?`, text, action: "Stop", bad: true })) === null) return;
-    await call("POST", `${path}/stop`);
-  };
-  const title = el("strong", {}, state === "running" ? el("a", { href: url }, name) : name);
+  const title = el("strong", {}, el("a", { href: `#services/${name}` }, name));
+  const words = about(service);
+  if (state === "running") words.append(el("a", { href: url }, url.replace(/^https?:\/\/|\/$/g, "")));
   return el(
     "li",
     { id: id(name) },
-    el("div", {}, title, el("span", { class: `state ${state}` }, state), about(service, busy), failure(deployment)),
-    el(
-      "div",
-      { class: "buttons" },
-      button("Deploy", error, deploy),
-      state !== "stopped" && state !== "created" && button("Stop", error, stop, { class: "bad" }),
-    ),
+    el("div", {}, title, el("span", { class: `state ${state}` }, state), words, failure(deployment)),
+    el("div", { class: "buttons" }, ...actions(session, service, error, "few")),
   );
 }
 
 /**
  * What runs, and what is on its way.
  * @param {any} service
- * @param {boolean} busy
  */
-function about(service, busy) {
-  const { release, commit, since, last_deployment: deployment } = service;
+export function about({ release, commit, since, last_deployment: deployment }) {
   const parts = [];
   if (release) parts.push(`Release ${release}`, commit ? ` of ${commit.slice(0, 10)}` : "", since ? ", started " : "");
   if (release && since) parts.push(moment(since));
   if (release) parts.push(". ");
-  if (busy) parts.push(`Deployment ${deployment.id}: ${deployment.state}…`);
+  if (deployment && !hasEnded(deployment)) parts.push(`Deployment ${deployment.id}: ${deployment.state}…`);
   else if (!release && !deployment) parts.push("Nothing was pushed yet.");
   return el("div", { class: "quiet" }, ...parts);
-}
-
-/** @param {any} deployment */
-function failure(deployment) {
-  if (deployment?.state !== "failed") return null;
-  const why = `Deployment ${deployment.id} failed: ${deployment.problem?.detail ?? "no reason was given"}`;
-  if (!deployment.tail) return el("div", { class: "failed" }, why);
-  return el("details", { class: "failed" }, el("summary", {}, why), el("pre", { tabindex: "0" }, deployment.tail));
 }
