@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import requests
@@ -113,24 +113,31 @@ def test_up_makes_a_host_again_and_again_and_down_takes_it_away(machine):
 
 def test_up_goes_on_where_it_was_interrupted(machine, tmp_path):
     pid = pathlib.Path(f"/run/podkeeper-test/{NAME}/pid")
-    # Signals dpkg in the host; whether there was one. What is stopped can't end before it is interrupted.
-    dpkg = lambda signal: subprocess.run([HOST, "enter", NAME, "--", "pkill", signal, "-x", "dpkg"], capture_output=True).returncode == 0
-    for moment in (lambda: "[3/4]" in said.read_text(), lambda: pid.exists() and pid.read_text(), lambda: dpkg("-STOP")):
-        said = tmp_path / "said"
+    said = tmp_path / "said"
+    enter = [HOST, "enter", NAME, "--", "sh", "-c"]
+
+    def interrupt(moment: Callable[[], object]) -> None:
         with said.open("w") as out:
             argv = [*machine, str(ROOT / "packaging/up"), *packages()]
             up = subprocess.Popen(argv, stdout=out, stderr=out, start_new_session=True)
         wait_for(moment, 60 * SLACK, "it is so far")
         # As Ctrl-C on a terminal.
         os.killpg(up.pid, signal.SIGINT)
-        dpkg("-CONT")
-        # apt ends what it has begun first.
         assert up.wait(60 * SLACK) == 130
         assert "interrupted" in said.read_text()
+
+    interrupt(lambda: "[3/4]" in said.read_text())
+    interrupt(lambda: pid.exists() and pid.read_text())
+    assert run(machine, "up", *packages()).returncode == 0
+    # dpkg stands still once it has begun (dpkg(1), --pre-invoke), and goes on for a while after its end was asked for.
+    gate = "/etc/dpkg/dpkg.cfg.d/gate"
+    holds = "trap : INT; touch /run/reached; until [ -e /run/open ]; do sleep 0.1; done"
+    subprocess.run([*enter, f"echo 'pre-invoke={holds}' >{gate}"], check=True)
+    interrupt(lambda: subprocess.run([*enter, "[ -e /run/reached ]"]).returncode == 0)
+    subprocess.run([*enter, f"rm {gate}; (sleep 3; touch /run/open) >/dev/null 2>&1 &"], check=True)
     assert run(machine, "up", *packages()).returncode == 0
 
     # A host that ended by itself, and what was changed in it.
-    enter = [HOST, "enter", NAME, "--", "sh", "-c"]
     subprocess.run([*enter, "echo '[services]\nkeep = 4' >/etc/podkeeper/podkeeper.toml; sync"], check=True)
     os.kill(int(pid.read_text()), signal.SIGKILL)
     again = run(machine, "up", *packages())
