@@ -139,7 +139,9 @@ def test_up_goes_on_where_it_was_interrupted(machine, tmp_path):
 
     # A host that ended by itself, and what was changed in it.
     subprocess.run([*enter, "echo '[services]\nkeep = 4' >/etc/podkeeper/podkeeper.toml; sync"], check=True)
-    os.kill(int(pid.read_text()), signal.SIGKILL)
+    ends = int(pid.read_text())
+    os.kill(ends, signal.SIGKILL)
+    wait_for(lambda: not pathlib.Path(f"/proc/{ends}").exists(), 10 * SLACK, "the host has ended")
     again = run(machine, "up", *packages())
     assert again.returncode == 0, again.stderr
     assert "keep = 4" in subprocess.check_output([*enter, "cat /etc/podkeeper/podkeeper.toml"], text=True)
