@@ -22,6 +22,10 @@ const FREE: u64 = 1024;
 const FILES: u64 = 20_000;
 /// What the package sets for the user's manager, in lines a second.
 const BURST: u64 = 100_000;
+/// Where the kernel says how many pages of pipes a user may have, until new ones get two each; 0 is no limit.
+const PIPES: &str = "/proc/sys/fs/pipe-user-pages-soft";
+/// How many of them a service's network helper may take.
+const PIPES_OF_ONE: u64 = 8192;
 
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,7 +76,7 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::
             findings.push(journal_limits(uid));
         }
     }
-    findings.extend([journal_kept(), proxy(), agent(config), disk(&config.paths.state)]);
+    findings.extend([journal_kept(), pipes(), proxy(), agent(config), disk(&config.paths.state)]);
     print(&findings, json)?;
     let bad = findings.iter().any(|finding| finding.level == Level::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -225,6 +229,24 @@ fn journal_kept() -> Finding {
             "kept in memory only, and lost at a reboot",
             "mkdir /var/log/journal && systemctl restart systemd-journald",
         )
+    }
+}
+
+/// How many services may run until each new pipe is a small one, which makes builds, git and terminals slow.
+fn pipes() -> Finding {
+    let pages = std::fs::read_to_string(PIPES).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match pages.map(|pages| (pages, pages / PIPES_OF_ONE)) {
+        Some((0, _)) => good("pipes", "no limit"),
+        Some((_, services)) if services >= 100 => good("pipes", format!("enough for {services} services")),
+        Some((pages, services)) => wrong(
+            "pipes",
+            Level::Warn,
+            format!(
+                "a user's {pages} pages are enough for {services} services; with more, builds, git and terminals get slow"
+            ),
+            "systemctl restart systemd-sysctl; where it stays so, something in /etc/sysctl.d sets fs.pipe-user-pages-soft",
+        ),
+        None => wrong("pipes", Level::Warn, format!("{PIPES} can't be read"), "mount -t proc proc /proc"),
     }
 }
 
