@@ -1,6 +1,8 @@
 //! A build: a transient unit of the service user's manager that runs `podman build`, so that it is limited, survives
 //! the agent, and tells its end to whoever asks later.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
@@ -84,6 +86,8 @@ pub struct Builds {
     podman: Podman,
     units: UserManager,
     config: LiveConfig,
+    /// This program, as it was called at the start: an update may have put another in its place.
+    program: PathBuf,
 }
 
 /// What a context is built by.
@@ -99,7 +103,8 @@ impl Builds {
     /// The builds of this host.
     #[must_use]
     pub fn new(podman: Podman, units: UserManager, config: LiveConfig) -> Self {
-        Self { podman, units, config }
+        let program = std::env::current_exe().unwrap_or_else(|_| "/usr/bin/podkeeper".into());
+        Self { podman, units, config, program }
     }
 
     /// The folder of the deployment's commit.
@@ -178,8 +183,14 @@ impl Builds {
         context: &Path,
     ) -> Vec<String> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
+        let config = self.config.get();
         [
-            text(&self.config.get().paths.podman),
+            // The unit ends when journald has read all of it.
+            text(&self.program),
+            "until-read".into(),
+            config.limits.journal.as_millis().to_string(),
+            "--".into(),
+            text(&config.paths.podman),
             "build".into(),
             // HEALTHCHECK is not part of the OCI format, which drops it.
             "--format=docker".into(),
@@ -246,8 +257,12 @@ impl Builds {
         };
         tokio::fs::remove_file(self.recipe_file(id)).await.or_else(gone)?;
         tokio::fs::remove_file(self.context(id).with_extension("index")).await.or_else(gone)?;
-        tokio::fs::remove_dir_all(self.temporary(id)).await.or_else(gone)?;
-        tokio::fs::remove_dir_all(self.context(id)).await.or_else(gone)
+        for folder in [self.temporary(id), self.context(id)] {
+            let removed = tokio::task::spawn_blocking(move || remove_folder(&folder)).await;
+            // It is never cancelled: that fails only as the whole agent ends.
+            removed.unwrap_or(Ok(())).or_else(gone)?;
+        }
+        Ok(())
     }
 
     /// Removes the working containers that killed builds left. No build may run.
@@ -282,6 +297,29 @@ impl Builds {
     }
 }
 
+/// Removes a folder, and what a build that was killed has left in it: mount points that not even their owner may enter.
+fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_folders(folder)?;
+            std::fs::remove_dir_all(folder)
+        }
+        removed => removed,
+    }
+}
+
+/// Lets the owner of a folder enter it, and all that are in it. No link is followed.
+fn open_folders(folder: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_folders(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn choose(context: &Path) -> Option<Instructions> {
     let context = &context.canonicalize().ok()?;
     // Podman's own order, podman-build(1).
@@ -293,4 +331,26 @@ fn choose(context: &Path) -> Option<Instructions> {
         }
     }
     detect::detect_in(context).map(Instructions::Recipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_its_owner_may_not_enter_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, other) = (root.path().join("7.tmp"), root.path().join("other"));
+        let (mount, within) = (folder.join("buildah/mnt"), folder.join("buildah/mnt/rootfs"));
+        std::fs::create_dir_all(&within).unwrap();
+        std::fs::create_dir(&other).unwrap();
+        std::os::unix::fs::symlink(&other, folder.join("link")).unwrap();
+        for (path, mode) in [(&within, 0o000), (&mount, 0o100), (&other, 0o500)] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        // Root may enter all of them; whoever else runs this may not.
+        remove_folder(&folder).unwrap();
+        assert!(!folder.exists());
+        assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o500, "no link is followed");
+    }
 }

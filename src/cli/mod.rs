@@ -23,9 +23,11 @@ mod socket;
 mod tls;
 mod verbs;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -37,7 +39,7 @@ use verbs::Verb;
 use crate::config::{Config, DEFAULT_PATH};
 use crate::names::SessionId;
 use crate::problem::chain;
-use crate::{agent, git, terminal};
+use crate::{agent, git, journal, terminal};
 
 /// What every command takes stands apart from its own options.
 const GLOBAL: &str = "Options of every command";
@@ -107,6 +109,15 @@ enum Command {
     Reap {
         /// The sessions
         sessions: Vec<SessionId>,
+    },
+    /// What builds run in: a program, until journald has read what it prints
+    #[command(hide = true)]
+    UntilRead {
+        /// For how long at most, in milliseconds
+        patience: u64,
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
     },
     /// What git asks for a password
     #[command(hide = true)]
@@ -210,6 +221,9 @@ fn carry_out(arguments: Arguments) -> Outcome {
             if left > 0 {
                 return Err(format!("{left} processes can't be ended").into());
             }
+        }
+        Command::UntilRead { patience, program } => {
+            return Ok(journal::until_read(&program, Duration::from_millis(patience))?.into());
         }
         Command::Askpass { question } => git::askpass(&question)?,
     }

@@ -36,7 +36,7 @@ pub enum Expect<'a> {
 pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) -> Result<(), String> {
     let end = Instant::now() + limit;
     loop {
-        let asked = timeout(PATIENCE.min(limit), ask(port, host, expect)).await;
+        let asked = timeout(PATIENCE.min(limit), ask(port, host, expect, HOLD)).await;
         let why = match asked {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(why)) => why,
@@ -49,13 +49,13 @@ pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) ->
     }
 }
 
-async fn ask(port: u16, host: &str, expect: Expect<'_>) -> Result<(), String> {
+async fn ask(port: u16, host: &str, expect: Expect<'_>, hold: Duration) -> Result<(), String> {
     let address = SocketAddr::from((RELEASE_ADDRESS, port));
     let mut stream = TcpStream::connect(address).await.map_err(|_| "nothing listens".to_owned())?;
     let path = match expect {
         Expect::Tcp => {
             let mut byte = [0];
-            return match timeout(HOLD, stream.read(&mut byte)).await {
+            return match timeout(hold, stream.read(&mut byte)).await {
                 // Silence, or a greeting: somebody is there.
                 Err(_) | Ok(Ok(1)) => Ok(()),
                 Ok(_) => Err("the connection is closed at once".into()),
@@ -106,24 +106,48 @@ mod tests {
         port
     }
 
-    const SHORT: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// What one question comes to.
+    async fn asked(port: u16, expect: Expect<'_>) -> Result<(), String> {
+        ask(port, "a.localhost", expect, LONG).await
+    }
 
     #[tokio::test]
     async fn any_answer_is_one_and_a_path_wants_a_good_one() {
         let port = server(Some("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n")).await;
-        assert_eq!(wait(port, "a.localhost", Expect::Http, SHORT).await, Ok(()));
-        assert_eq!(wait(port, "a.localhost", Expect::Path("/up"), SHORT).await, Err("/up answers 500".into()));
+        assert_eq!(asked(port, Expect::Http).await, Ok(()));
+        assert_eq!(asked(port, Expect::Path("/up")).await, Err("/up answers 500".into()));
         let port = server(Some("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")).await;
-        assert_eq!(wait(port, "a.localhost", Expect::Path("/up"), SHORT).await, Ok(()));
+        assert_eq!(asked(port, Expect::Path("/up")).await, Ok(()));
     }
 
     #[tokio::test]
     async fn accepting_alone_proves_nothing() {
         let port = server(None).await;
-        assert!(wait(port, "a.localhost", Expect::Http, SHORT).await.is_err());
-        assert!(wait(port, "a.localhost", Expect::Tcp, SHORT).await.is_err());
+        assert!(asked(port, Expect::Http).await.is_err());
+        assert!(asked(port, Expect::Tcp).await.is_err());
         let port = server(Some("hello")).await;
-        assert!(wait(port, "a.localhost", Expect::Http, SHORT).await.is_err());
+        assert!(asked(port, Expect::Http).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn it_is_asked_until_it_answers_or_its_time_is_over() {
+        let port = server(None).await;
+        assert!(wait(port, "a.localhost", Expect::Http, Duration::from_millis(300)).await.is_err());
+        let listener = TcpListener::bind((RELEASE_ADDRESS, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // The first two are turned away.
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                drop(listener.accept().await);
+            }
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            }
+        });
+        assert_eq!(wait(port, "a.localhost", Expect::Http, LONG).await, Ok(()));
     }
 
     #[tokio::test]
@@ -131,7 +155,7 @@ mod tests {
         let listener = TcpListener::bind((RELEASE_ADDRESS, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let held = tokio::spawn(async move { listener.accept().await });
-        assert_eq!(wait(port, "a.localhost", Expect::Tcp, Duration::from_secs(5)).await, Ok(()));
+        assert_eq!(ask(port, "a.localhost", Expect::Tcp, Duration::from_millis(50)).await, Ok(()));
         held.abort();
     }
 }

@@ -5,24 +5,22 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
-use tokio::time::Instant;
 
 use super::Deploys;
 use crate::events::Event;
-use crate::journal::{Direction, Entry, Query, Select};
+use crate::journal::{Direction, Entry, JournalError, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem, chain};
-use crate::services::ServiceError;
-use crate::store::StoreError;
+use crate::services::{ServiceError, removal_mark};
+use crate::store::{State, StoreError};
 
 /// One line of it.
 pub type LogLine = Result<Entry, ServiceError>;
 
-/// How long the journal may be silent after the deployment has ended until its story is over.
-const SILENCE: Duration = Duration::from_millis(600);
-/// How long the last lines of a service that is removed may take.
-const FAREWELL: Duration = Duration::from_millis(600);
+/// A lost event delays the news that a deployment has ended by this much.
+const LOOK: Duration = Duration::from_secs(1);
 /// How many of a service's newest builds its log shows.
 const BUILDS: u32 = 50;
 
@@ -56,6 +54,8 @@ pub struct ServiceLog {
     name: ServiceName,
     /// The service's row: one that is made anew under the same name is another.
     id: i64,
+    /// What marks that the agent has removed it.
+    removed: String,
     /// What of the journal it is.
     pub query: Query,
 }
@@ -74,7 +74,8 @@ impl Deploys {
         };
         // What lies further back belongs to another service that had this name.
         let since = u64::try_from(service.created.as_microsecond()).ok();
-        Ok(ServiceLog { name: name.clone(), id: service.id, query: Query { since, ..Query::newest(select) } })
+        let removed = removal_mark(&service);
+        Ok(ServiceLog { name: name.clone(), id: service.id, removed, query: Query { since, ..Query::newest(select) } })
     }
 
     async fn newest_builds(&self, name: &ServiceName) -> Result<Vec<DeploymentId>, ServiceError> {
@@ -97,14 +98,15 @@ impl Deploys {
             *builds = self.newest_builds(name).await?;
         }
         log.query = self.parts().journal.begin(log.query).await?;
-        let lines = self.lines(log.query.clone());
-        let following = Following { deploys: self.clone(), log, lines, events, ends: None };
+        let lines = lines(self.parts().journal.follow(log.query.clone()));
+        let following = Following { deploys: self.clone(), log, lines, events, gone: false };
         Ok(futures_util::stream::unfold(Some(following), |following| async move {
             let mut following = following?;
             let line = following.next().await?;
             let goes_on = line.is_ok();
             Some((line, goes_on.then_some(following)))
-        }))
+        })
+        .fuse())
     }
 
     /// A part of a service's log, as it comes.
@@ -124,7 +126,8 @@ impl Deploys {
         }
     }
 
-    /// The deployment's lines from its beginning on, or a part of them. The stream ends with the deployment.
+    /// The deployment's lines from its beginning on, or a part of them. The stream ends with the last that the agent says
+    /// of it.
     pub async fn log(
         &self,
         id: DeploymentId,
@@ -136,16 +139,22 @@ impl Deploys {
         let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond() - 1_000_000).ok());
         let query = part.of(Query { since, ..Query::newest(Select::Deployment(id)) });
         let query = self.parts().journal.begin(query).await?;
-        let lines = self.lines(query);
-        let story = Story { deploys: self.clone(), id, lines, events, ended: deployment.state.is_final() };
+        let ended = deployment.state.is_final();
+        // Of what ended so long ago nothing more will come, be its last line there or not.
+        let patience =
+            SignedDuration::try_from(self.parts().config.get().limits.journal).unwrap_or(SignedDuration::MAX);
+        let long_ago = |(_, at): &(State, Timestamp)| Timestamp::now().duration_since(*at) > patience;
+        let lines = if ended && deployment.steps.last().is_some_and(long_ago) {
+            lines(self.parts().journal.read(query))
+        } else {
+            lines(self.parts().journal.follow(query))
+        };
+        let story = Story { deploys: self.clone(), id, lines, events, ended };
         Ok(futures_util::stream::unfold(story, |mut story| async move {
             let line = story.next().await?;
             Some((line, story))
-        }))
-    }
-
-    fn lines(&self, query: Query) -> Lines {
-        Box::pin(self.parts().journal.follow(query).map(|line| line.map_err(ServiceError::from)))
+        })
+        .fuse())
     }
 
     async fn has_ended(&self, id: DeploymentId) -> bool {
@@ -154,6 +163,10 @@ impl Deploys {
 }
 
 type Lines = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
+
+fn lines(read: impl Stream<Item = Result<Entry, JournalError>> + Send + 'static) -> Lines {
+    Box::pin(read.map(|line| line.map_err(ServiceError::from)))
+}
 
 /// A deployment's log.
 struct Story {
@@ -167,6 +180,8 @@ struct Story {
 impl Story {
     async fn next(&mut self) -> Option<LogLine> {
         loop {
+            // Behind the last that the agent says of it the lines end by themselves. An agent that was killed says nothing.
+            let pause = if self.ended { self.deploys.parts().config.get().limits.journal } else { LOOK };
             tokio::select! {
                 line = self.lines.next() => return line,
                 () = self.deploys.inner.stopping.cancelled() => return None,
@@ -175,7 +190,7 @@ impl Story {
                         self.ended = self.deploys.has_ended(self.id).await;
                     }
                 }
-                () = tokio::time::sleep(SILENCE) => {
+                () = tokio::time::sleep(pause) => {
                     if self.ended {
                         return None;
                     }
@@ -205,22 +220,18 @@ struct Following {
     log: ServiceLog,
     lines: Lines,
     events: broadcast::Receiver<Event>,
-    /// When it ends, once the service is gone.
-    ends: Option<Instant>,
+    /// The service is gone, and the lines are the last ones.
+    gone: bool,
 }
 
 impl Following {
     async fn next(&mut self) -> Option<LogLine> {
         loop {
-            let ends = self.ends;
             tokio::select! {
                 biased;
                 // Before the lines: those of a build that begins lie behind all that were read by now, and where there
                 // is always a line it would never be heard of.
-                event = self.events.recv() => self.hear(event).await,
-                () = tokio::time::sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
-                    return Some(Err(gone()));
-                }
+                event = self.events.recv(), if !self.gone => self.hear(event).await,
                 line = self.lines.next() => {
                     if let Some(Ok(entry)) = &line {
                         self.log.query.cursor = Some(entry.cursor.clone());
@@ -244,10 +255,17 @@ impl Following {
         }
     }
 
+    /// Where the service is gone, what it printed is read to its end: the agent has said since that it removed it.
     async fn look_whether_gone(&mut self) {
-        if self.ends.is_none() && self.deploys.has_gone(&self.log).await.unwrap_or(false) {
-            self.ends = Some(Instant::now() + FAREWELL);
+        if self.gone || !self.deploys.has_gone(&self.log).await.unwrap_or(false) {
+            return;
         }
+        // What this reader has and nobody took yet is read again.
+        self.lines = Box::pin(futures_util::stream::empty());
+        self.deploys.marked(self.log.removed.clone()).await;
+        let rest = self.deploys.parts().journal.read(self.log.query.clone());
+        self.lines = Box::pin(lines(rest).chain(futures_util::stream::iter([Err(gone())])));
+        self.gone = true;
     }
 
     /// Where a build has begun that the reader doesn't know of, another reader goes on at the same place.
@@ -260,7 +278,7 @@ impl Following {
             && newest.iter().any(|id| !builds.contains(id))
         {
             self.log.query.select = Select::Service(name.clone(), newest);
-            self.lines = self.deploys.lines(self.log.query.clone());
+            self.lines = lines(self.deploys.parts().journal.follow(self.log.query.clone()));
         }
     }
 }

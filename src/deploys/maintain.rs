@@ -1,5 +1,5 @@
 //! The regular look at everything: what a crash, an administrator or a lost event left undone is done here. It runs at
-//! the agent's start and once a minute, and it never starts a unit.
+//! the agent's start and once a minute (`services.look`), and it never starts a unit.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,9 +15,7 @@ use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
 use crate::store::{Desired, Service};
 
-/// How long between two looks.
-const PAUSE: Duration = Duration::from_secs(60);
-/// How long until the next where something could not be done; it doubles each time, up to the usual pause.
+/// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
 const SOON: Duration = Duration::from_secs(3);
 /// How long between two looks at the build cache.
 const CACHE: Duration = Duration::from_secs(3600);
@@ -44,7 +42,7 @@ impl Untidy {
 }
 
 impl Deploys {
-    /// Goes on with what was under way, then looks once a minute, until the agent stops.
+    /// Goes on with what was under way, then looks at all of it regularly, until the agent stops.
     pub async fn maintain(&self) {
         let stopping = self.inner.stopping.clone();
         // What is dropped here is what a crash cuts off, and is begun again.
@@ -55,22 +53,36 @@ impl Deploys {
                 loop {
                     let looked = self.look(&mut cache_due).await;
                     self.parts().events.publish(Event::Any);
-                    let pause = match looked {
+                    let most = match looked {
                         Ok(()) => {
                             soon = SOON;
-                            PAUSE
+                            Duration::MAX
                         }
                         Err(error) => {
                             tracing::warn!("can't look after the services: {}", chain(&error));
                             let pause = soon;
-                            soon = PAUSE.min(soon * 2);
+                            soon = soon.saturating_mul(2);
                             pause
                         }
                     };
-                    let _ = tokio::time::timeout(pause, self.inner.untidy.ring.notified()).await;
+                    self.pause(most).await;
                 }
             })
             .await;
+    }
+
+    /// Waits until the next look is due, `most` from now at the latest.
+    async fn pause(&self, most: Duration) {
+        let began = Instant::now();
+        loop {
+            let due = began + self.parts().config.get().services.look.min(most);
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => return,
+                () = self.inner.untidy.ring.notified() => return,
+                // It may be due at another time now.
+                () = self.inner.reconfigured.notified() => {}
+            }
+        }
     }
 
     async fn look(&self, cache_due: &mut Instant) -> Result<(), DeployError> {

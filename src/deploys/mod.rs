@@ -1,6 +1,7 @@
 //! Deployments: one slot a service, each step a row before the next begins, and everything that must not happen beside
 //! a deployment of the same service (stopping it, removing it, bringing it back to what is wanted) in that slot too.
 
+mod end;
 mod health;
 mod log;
 mod maintain;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -117,6 +118,8 @@ struct Inner {
     /// Held while a build begins, and while what killed builds left is removed.
     build_gate: Mutex<()>,
     untidy: maintain::Untidy,
+    /// Rings where there is another configuration.
+    reconfigured: Notify,
     stopping: CancellationToken,
     tasks: TaskTracker,
 }
@@ -135,6 +138,7 @@ impl Deploys {
                 places: places::Places::new(parallel),
                 build_gate: Mutex::default(),
                 untidy: maintain::Untidy::default(),
+                reconfigured: Notify::new(),
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
             }),
@@ -181,9 +185,6 @@ impl Deploys {
     }
 
     fn tell(&self, deployment: &Deployment) {
-        if deployment.state.is_final() {
-            self.inner.places.give_up(deployment.id);
-        }
         self.parts().events.publish(Event::Deployment(deployment.service.clone(), deployment.id));
     }
 }

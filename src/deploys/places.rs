@@ -77,8 +77,9 @@ impl Deploys {
         }
     }
 
-    /// Takes over what a new configuration says of how many builds run at once.
+    /// Takes over what a new configuration says of how many builds run at once, and of how often all is looked after.
     pub fn reconfigure(&self) {
+        self.inner.reconfigured.notify_one();
         self.inner.places.resize(self.parts().config.get().builds.parallel as usize);
     }
 }

@@ -36,8 +36,8 @@ impl Deploys {
     /// Tells what was queued, and lets it begin.
     fn announce(&self, deployment: &Deployment, superseded: Vec<DeploymentId>) {
         for id in superseded {
-            tracing::info!(deployment = %id, service = %deployment.service, "superseded by deployment {}", deployment.id);
-            self.parts().events.publish(Event::Deployment(deployment.service.clone(), id));
+            let said = format!("superseded by deployment {}", deployment.id);
+            self.ended(id, &deployment.service, State::Superseded, None, &said);
         }
         tracing::info!(
             deployment = %deployment.id,
@@ -201,7 +201,7 @@ impl Deploys {
 
     async fn end_slot(&self, service: &Service, cancelled: Vec<DeploymentId>) {
         for id in cancelled {
-            self.parts().events.publish(Event::Deployment(service.name.clone(), id));
+            self.ended(id, &service.name, State::Cancelled, None, "cancelled");
         }
         self.inner.slots.cancel(&service.name, None);
     }
@@ -213,9 +213,7 @@ impl Deploys {
             return Err(crate::store::StoreError::Ended(id.0).into());
         }
         if !self.inner.slots.cancel(&deployment.service, Some(id)) {
-            let ended = self.parts().store.finish(id, State::Cancelled, None, None).await?;
-            self.tell(&ended);
-            return Ok(ended);
+            return Ok(self.end(id, State::Cancelled, None, None, "cancelled".into()).await?);
         }
         self.wait(id, CANCEL).await
     }

@@ -92,13 +92,8 @@ impl Deploys {
             .await
             .unwrap_or_else(|_| Service { desired: Desired::Stopped, ..service.clone() });
         let routed = async {
-            let ended = self.parts().store.finish(id, State::Live, None, None).await?;
-            tracing::info!(
-                state = State::Live.as_str(),
-                "live at {}",
-                spec::url(&service.name, &self.parts().config.get())
-            );
-            self.tell(&ended);
+            let said = format!("live at {}", spec::url(&service.name, &self.parts().config.get()));
+            self.end(id, State::Live, None, None, said).await?;
             Ok::<(), ServiceError>(())
         };
         let switched = self.parts().reconcile(&service, true, routed).await;
@@ -108,7 +103,8 @@ impl Deploys {
                 return Err(error.into());
             }
             // It is live. What of the clearing up is left, the next look at all services does.
-            tracing::warn!("the old release is not cleared away yet: {}", chain(&error));
+            tracing::info_span!(parent: None, "clearing", service = %service.name)
+                .in_scope(|| tracing::warn!("the old release is not cleared away yet: {}", chain(&error)));
         }
         Ok(())
     }

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use tracing::{Instrument, Span};
+
 use super::{DeployError, Deploys};
 use crate::builds::BuildError;
 use crate::journal::{Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
-use crate::store::{Deployment, State};
+use crate::store::{Deployment, State, StoreError};
 
 /// How many of the last lines a failed deployment keeps.
 const TAIL: usize = 20;
@@ -25,9 +27,19 @@ impl Deploys {
             // The service is gone with all its rows.
             return;
         };
+        // Whoever ended its row, or ends it while it still waits, has said so: nothing more is told as its own.
+        let span = if deployment.state.is_final() || deployment.state == State::Queued {
+            tracing::info_span!(parent: None, "clearing", service = %deployment.service)
+        } else {
+            Span::current()
+        };
+        self.undo_all(&deployment, error).instrument(span).await;
+    }
+
+    async fn undo_all(&self, deployment: &Deployment, error: DeployError) {
         let cancelled = matches!(error, DeployError::Cancelled | DeployError::Ended);
-        let tail = if cancelled { None } else { self.tail(&deployment).await };
-        match self.give_back(&deployment).await {
+        let tail = if cancelled { None } else { self.tail(deployment).await };
+        match self.give_back(deployment).await {
             Ok(()) => {}
             // Its row stays as it is, and the next look at all services begins here again.
             Err(DeployError::Service(ServiceError::Store(error))) => {
@@ -35,13 +47,13 @@ impl Deploys {
             }
             Err(error) => tracing::warn!("the traffic is not given back yet: {}", chain(&error)),
         }
-        if let Err(error) = self.clear_away(&deployment).await {
+        if let Err(error) = self.clear_away(deployment).await {
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
             self.inner.untidy.set();
         }
-        let (state, problem) = if cancelled {
-            tracing::info!(state = State::Cancelled.as_str(), "cancelled");
-            (State::Cancelled, Problem::new(Code::Cancelled, "it was cancelled"))
+        let ended = if cancelled {
+            let problem = Problem::new(Code::Cancelled, "it was cancelled");
+            self.end(deployment.id, State::Cancelled, Some(problem), None, "cancelled".into()).await
         } else {
             let problem = match &error {
                 // Whatever ran out of space in the build or the start, its last lines say so.
@@ -58,17 +70,11 @@ impl Deploys {
             if causes != problem.detail && causes != problem.to_string() {
                 tracing::warn!("{causes}");
             }
-            tracing::error!(
-                state = State::Failed.as_str(),
-                problem = problem.code.as_str(),
-                "failed: {}{goes_on}",
-                problem.detail
-            );
-            (State::Failed, problem)
+            let said = format!("failed: {}{goes_on}", problem.detail);
+            self.end(deployment.id, State::Failed, Some(problem), tail, said).await
         };
-        match self.parts().store.finish(id, state, Some(problem), tail).await {
-            Ok(ended) => self.tell(&ended),
-            Err(crate::store::StoreError::Ended(_)) => {}
+        match ended {
+            Ok(_) | Err(StoreError::Ended(_)) => {}
             Err(error) => tracing::error!("can't write the deployment's end: {}", chain(&error)),
         }
     }
@@ -132,9 +138,14 @@ impl Deploys {
             _ => return None,
         };
         let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond()).ok());
-        let query = Query { since, lines: TAIL, ..Query::newest(select) };
-        // journald takes a moment to write what was just printed.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // What it printed was on its way to journald before these. A build's is read when its unit has ended. What Podman
+        // says of a unit goes another way than all else, and in turns with it: between the two marks it had its turn.
+        let said = format!("the last lines of deployment {} lie before this", deployment.id);
+        let mut end = self.mark(&said).await;
+        if matches!(select, Select::Unit(_)) && end.is_some() {
+            end = self.mark(&said).await;
+        }
+        let query = Query { since, cursor: end, lines: TAIL, ..Query::newest(select) };
         let page = self.parts().journal.query(query).await.ok()?;
         let lines: Vec<String> = page
             .entries

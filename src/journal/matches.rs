@@ -1,16 +1,21 @@
-//! What of the journal is read. Only what the trusted fields say is believed: any local program may claim a tag, but not our
-//! user id (systemd.journal-fields(7)).
+//! What of the journal is read. Any local program may claim a tag, but not our user id (systemd.journal-fields(7)), and
+//! what has that is ours alone: containers have ids of their own, and none the journal's sockets.
 
 use std::io::Result;
 
 use systemd::journal::Journal as Handle;
 
-use super::Select;
 use super::join::Output;
-use crate::names::{DeploymentId, ReleaseName};
+use super::{FINAL, Select};
+use crate::names::{DeploymentId, ReleaseName, ServiceName};
 
 /// The id of journald's message that it has dropped some: SD_MESSAGE_JOURNAL_DROPPED.
 const DROPPED: &str = "a596d6fe7bfa4994828e72309e95d61e";
+
+/// How the agent calls itself in the journal.
+pub(super) const AGENT: &str = "podkeeper";
+/// The field that tells how a deployment stands.
+pub(super) const STATE: &str = "PODKEEPER_STATE";
 
 /// What is read.
 #[derive(Clone)]
@@ -32,14 +37,14 @@ impl Source {
 }
 
 fn health(handle: &mut Handle) -> Result<()> {
-    handle.match_add("_UID", nix::unistd::getuid().to_string())?;
+    ours(handle)?;
     handle.match_add("PODMAN_EVENT", "health_status")?;
     Ok(())
 }
 
 /// Of one output of a container, everything.
 pub(super) fn output(handle: &mut Handle, (container, priority): &Output) -> Result<()> {
-    conmon(handle)?;
+    ours(handle)?;
     handle.match_add("CONTAINER_ID_FULL", container.as_deref().unwrap_or_default())?;
     handle.match_add("PRIORITY", priority.to_string())?;
     Ok(())
@@ -47,76 +52,100 @@ pub(super) fn output(handle: &mut Handle, (container, priority): &Output) -> Res
 
 /// Of `select` only what conmon marks as partial.
 pub(super) fn pieces(handle: &mut Handle, select: &Select) -> Result<()> {
-    conmon(handle)?;
-    handle.match_add("CONTAINER_PARTIAL_MESSAGE", "true")?;
     match select {
-        Select::Service(service, _) => {
-            handle.match_add("SYSLOG_IDENTIFIER", service.as_str())?;
-        }
-        Select::Release(release) | Select::Unit(release) => {
-            handle.match_add("SYSLOG_IDENTIFIER", release.service.as_str())?;
-            handle.match_add("_SYSTEMD_USER_UNIT", release.unit())?;
-        }
-        // Of a build conmon writes nothing.
-        Select::Deployment(id) | Select::Build(id) => {
-            handle.match_add("SYSLOG_IDENTIFIER", format!("build-{id}"))?;
-        }
+        Select::Service(service, _) => containers(handle, service)?,
+        Select::Release(release) | Select::Unit(release) => container(handle, release)?,
+        // Of a build, and of the agent, conmon writes nothing.
+        Select::Deployment(_) | Select::Build(_) | Select::Mark(_) => agents(handle)?,
+    }
+    handle.match_add("CONTAINER_PARTIAL_MESSAGE", "true")?;
+    Ok(())
+}
+
+/// What the agent says that a deployment has ended.
+pub(super) fn end(handle: &mut Handle, id: DeploymentId) -> Result<()> {
+    agents(handle)?;
+    handle.match_add("PODKEEPER_DEPLOYMENT", id.to_string())?;
+    for state in FINAL {
+        handle.match_add(STATE, state)?;
     }
     Ok(())
 }
 
-fn conmon(handle: &mut Handle) -> Result<()> {
+/// What our user's processes write. The kernel says whose a line is; of which unit and program journald says by looking
+/// at the process, which may have ended by then, so that nothing can be read by that.
+fn ours(handle: &mut Handle) -> Result<()> {
     handle.match_add("_UID", nix::unistd::getuid().to_string())?;
-    handle.match_add("_COMM", "conmon")?;
     Ok(())
+}
+
+/// What the agent itself says.
+fn agents(handle: &mut Handle) -> Result<()> {
+    ours(handle)?;
+    handle.match_add("SYSLOG_IDENTIFIER", AGENT)?;
+    Ok(())
+}
+
+/// What conmon reads from a service's containers. Only it writes the second tag: a service may be called as a program is.
+fn containers(handle: &mut Handle, service: &ServiceName) -> Result<()> {
+    ours(handle)?;
+    handle.match_add("SYSLOG_IDENTIFIER", service.as_str())?;
+    handle.match_add("CONTAINER_TAG", service.as_str())?;
+    Ok(())
+}
+
+fn container(handle: &mut Handle, release: &ReleaseName) -> Result<()> {
+    containers(handle, &release.service)?;
+    handle.match_add("CONTAINER_NAME", release.container())?;
+    Ok(())
+}
+
+/// What a unit prints that is called so. Not Podman's events, which come from there, too, and not what a service writes
+/// that is called like that.
+fn printed(handle: &mut Handle, identifier: String) -> Result<()> {
+    ours(handle)?;
+    handle.match_add("_TRANSPORT", "stdout")?;
+    handle.match_add("SYSLOG_IDENTIFIER", identifier)?;
+    Ok(())
+}
+
+fn build(handle: &mut Handle, id: DeploymentId) -> Result<()> {
+    printed(handle, format!("build-{id}"))
 }
 
 /// The lines that are selected.
 pub(super) fn lines(handle: &mut Handle, select: &Select) -> Result<()> {
-    let uid = nix::unistd::getuid().to_string();
-    let build = |handle: &mut Handle, id: &DeploymentId| -> Result<()> {
-        handle.match_add("_UID", uid.as_str())?;
-        handle.match_add("_SYSTEMD_USER_UNIT", format!("build-{id}.service"))?;
-        // Not Podman's events, which come from the same unit.
-        handle.match_add("SYSLOG_IDENTIFIER", format!("build-{id}"))?;
-        Ok(())
-    };
-    let release_lines = |handle: &mut Handle, release: &ReleaseName| -> Result<()> {
-        conmon(handle)?;
-        handle.match_add("SYSLOG_IDENTIFIER", release.service.as_str())?;
-        handle.match_add("_SYSTEMD_USER_UNIT", release.unit())?;
-        Ok(())
-    };
     match select {
         Select::Service(service, builds) => {
-            conmon(handle)?;
-            handle.match_add("SYSLOG_IDENTIFIER", service.as_str())?;
+            containers(handle, service)?;
             for id in builds {
                 handle.match_or()?;
-                build(handle, id)?;
+                build(handle, *id)?;
             }
         }
-        Select::Release(release) => release_lines(handle, release)?,
+        Select::Release(release) => container(handle, release)?,
         Select::Unit(release) => {
-            release_lines(handle, release)?;
+            container(handle, release)?;
             handle.match_or()?;
-            handle.match_add("_UID", uid.as_str())?;
-            handle.match_add("_SYSTEMD_USER_UNIT", release.unit())?;
-            handle.match_add("SYSLOG_IDENTIFIER", format!("{}@{}", release.service, release.number))?;
+            printed(handle, format!("{}@{}", release.service, release.number))?;
         }
         Select::Deployment(id) => {
-            handle.match_add("_UID", uid.as_str())?;
-            handle.match_add("SYSLOG_IDENTIFIER", "podkeeper")?;
+            agents(handle)?;
             handle.match_add("PODKEEPER_DEPLOYMENT", id.to_string())?;
             handle.match_or()?;
-            build(handle, id)?;
+            build(handle, *id)?;
         }
-        Select::Build(id) => build(handle, id)?,
+        Select::Build(id) => build(handle, *id)?,
+        Select::Mark(mark) => {
+            agents(handle)?;
+            handle.match_add("PODKEEPER_MARK", mark.as_str())?;
+            return Ok(());
+        }
     }
     // What journald drops it counts for all that a user's manager runs, so it may be anybody's.
     handle.match_or()?;
     handle.match_add("_TRANSPORT", "driver")?;
     handle.match_add("MESSAGE_ID", DROPPED)?;
-    handle.match_add("OBJECT_SYSTEMD_UNIT", format!("user@{uid}.service"))?;
+    handle.match_add("OBJECT_SYSTEMD_UNIT", format!("user@{}.service", nix::unistd::getuid()))?;
     Ok(())
 }

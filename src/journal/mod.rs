@@ -6,6 +6,7 @@
 mod files;
 mod join;
 mod matches;
+mod printed;
 mod reader;
 
 use std::path::{Path, PathBuf};
@@ -19,12 +20,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
+pub use printed::until_read;
+
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem};
 use reader::Reader;
 
 /// The longest line that is joined of pieces; what is longer comes in several.
 pub const MAX_LINE: usize = 1024 * 1024;
+
+/// The field `state` of the agent's last entry of a deployment is one of these: behind it its story is over.
+pub const FINAL: [&str; 4] = ["live", "failed", "cancelled", "superseded"];
 
 /// How many batches of lines wait for a slow listener; one may hold a single long line.
 const WINDOW: usize = 1;
@@ -34,7 +40,7 @@ const FOLLOWERS: usize = 128;
 const LOOKS: usize = 8;
 /// How long one waits until another has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How many health checks that have ended wait until it is looked what they said.
+/// How many health checks that were begun wait until it is looked what they said.
 const RINGS: usize = 64;
 /// A reader's stack.
 const STACK: usize = 512 * 1024;
@@ -85,6 +91,8 @@ pub enum Select {
     Deployment(DeploymentId),
     /// The build's lines alone.
     Build(DeploymentId),
+    /// The one entry of the agent's whose field `mark` is this.
+    Mark(String),
 }
 
 /// Which way a page goes.
@@ -243,10 +251,19 @@ impl Journal {
     }
 
     /// The lines from where the query begins on, forward, as they come, until the stream is dropped. With a cursor the
-    /// first line is the one behind it, without a gap.
+    /// first line is the one behind it, without a gap. A deployment's end with the agent's last entry of it, wanted or not.
     pub fn follow(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
+        self.lines(query, true)
+    }
+
+    /// Those of them that are there already.
+    pub fn read(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
+        self.lines(query, false)
+    }
+
+    fn lines(&self, query: Query, more: bool) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
         let this = self.clone();
-        let batches = futures_util::stream::once(async move { this.batches(query).await }).flatten();
+        let batches = futures_util::stream::once(async move { this.batches(query, more).await }).flatten();
         batches.flat_map(|batch| {
             let (lines, error) = match batch {
                 Ok(lines) => (lines, None),
@@ -256,7 +273,8 @@ impl Journal {
         })
     }
 
-    async fn batches(self, query: Query) -> ReceiverStream<Result<Vec<Entry>, JournalError>> {
+    /// `more`: those that come, too.
+    async fn batches(self, query: Query, more: bool) -> ReceiverStream<Result<Vec<Entry>, JournalError>> {
         let place = match place(&self.followers).await {
             Ok(place) => place,
             Err(error) => {
@@ -272,7 +290,7 @@ impl Journal {
             Reader::open(folder.as_deref(), &query)?.follow(
                 &query,
                 |batch| lines.blocking_send(Ok(batch)).is_ok(),
-                || !lines.is_closed(),
+                || more && !lines.is_closed(),
             )
         })
     }
@@ -292,7 +310,7 @@ impl Journal {
 /// Whose health check may have said something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
-    /// That of the container with this id: it has ended.
+    /// That of the container with this id: it was begun.
     Container(String),
     /// Anybody's.
     Any,

@@ -14,16 +14,17 @@ use systemd::journal::Journal as Handle;
 use super::files::{Files, read};
 use super::join::{Backward, Forward, Output, Piece, goes_on};
 use super::matches::{self, Source};
-use super::{Checked, Direction, Entry, HealthSaid, JournalError, Page, Query};
+use super::{Checked, Direction, Entry, FINAL, HealthSaid, JournalError, Page, Query, Select};
 
 /// How long a page may search. A pattern that is never found must not read the whole journal in one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How far back health checks are heard, in microseconds.
 const HEALTH_SPAN: u64 = 3_600_000_000;
-/// When it is looked again what a check said, each after the one before, until it is found: journald may have it later
-/// than it is heard that one was run.
+/// When it is looked what a check said: that one was begun is heard at once, and the check itself takes some time.
+const HEALTH_SOON: Duration = Duration::from_millis(400);
+/// And when again, each after the one before, until it is found.
 const HEALTH_LATE: [Duration; 3] =
-    [Duration::from_millis(100), Duration::from_millis(400), Duration::from_millis(1500)];
+    [Duration::from_millis(400), Duration::from_millis(1000), Duration::from_millis(3000)];
 /// How many checks are waited for. One more is found with them, or a minute later.
 const AWAITED: usize = 256;
 /// How often it is looked where no bell rings: one may be run by hand.
@@ -148,8 +149,8 @@ impl Reader {
             }
             match rung.recv_timeout(*pause.unwrap_or(&HEALTH_UNRUNG)) {
                 Ok(checked) => {
-                    // What rings together is looked for once.
-                    std::thread::sleep(LOOK);
+                    // What rings meanwhile is looked for with it.
+                    std::thread::sleep(HEALTH_SOON);
                     for checked in std::iter::once(checked).chain(rung.try_iter()) {
                         if !awaited.contains(&checked) && awaited.len() < AWAITED {
                             awaited.push(checked);
@@ -327,8 +328,8 @@ impl Reader {
         Ok(newest)
     }
 
-    /// Hands the lines to `sink`, those together that are there together, until it says no; while there are none
-    /// `listening` is asked.
+    /// Hands the lines to `sink`, those together that are there together, until it says no; where there are no more
+    /// `listening` is asked. A deployment's last entry ends it.
     pub(super) fn follow(
         &mut self,
         query: &Query,
@@ -337,12 +338,16 @@ impl Reader {
     ) -> Result<(), JournalError> {
         let mut batch = Batch::default();
         let mut place = Place::forward(query);
+        if self.is_behind_end(query, &place)? {
+            return Ok(());
+        }
         let mut joined = self.start(&place)?;
         loop {
             let others = self.files.changed();
             while self.advance()? {
                 let piece = self.piece()?;
                 place = Place::Behind(piece.entry.cursor.clone());
+                let over = self.is_end(query, &piece.entry)?;
                 if let Some(entry) = joined.push(piece)
                     && self.wanted(query, &entry)
                     && batch.push(entry)
@@ -350,20 +355,44 @@ impl Reader {
                 {
                     return Ok(());
                 }
+                if over {
+                    sink(batch.take());
+                    return Ok(());
+                }
             }
             if !batch.lines.is_empty() && !sink(batch.take()) {
                 return Ok(());
             }
+            if others {
+                self.renew(&place)?;
+                continue;
+            }
             if !listening() {
                 return Ok(());
             }
-            if others {
-                self.renew(&place)?;
-            } else {
-                std::thread::sleep(LOOK);
-                self.settle(&place)?;
-            }
+            std::thread::sleep(LOOK);
+            self.settle(&place)?;
         }
+    }
+
+    /// Whether the entry that it stands on is the last of the deployment that is asked for.
+    fn is_end(&mut self, query: &Query, entry: &Entry) -> Result<bool, JournalError> {
+        let is_agents = entry.identifier.as_deref() == Some(matches::AGENT) && is_since(query, entry);
+        if !is_agents || !matches!(query.select, Select::Deployment(_)) {
+            return Ok(false);
+        }
+        Ok(self.text(matches::STATE)?.is_some_and(|state| FINAL.contains(&state.as_str())))
+    }
+
+    /// Whether the last entry of the deployment that is asked for lies before `place`, where nothing more follows.
+    fn is_behind_end(&mut self, query: &Query, place: &Place) -> Result<bool, JournalError> {
+        let (Select::Deployment(id), Place::At(cursor) | Place::Behind(cursor)) = (&query.select, place) else {
+            return Ok(false);
+        };
+        self.narrow(cursor, |handle| matches::end(handle, *id))?;
+        let end = self.before(place)?;
+        self.narrow(cursor, |handle| matches::lines(handle, &query.select))?;
+        Ok(end.is_some_and(|piece| is_since(query, &piece.entry)))
     }
 
     /// Goes to where reading begins. Lines that have begun before that and end behind it will be whole.
@@ -473,7 +502,7 @@ impl Reader {
     }
 
     fn wanted(&self, query: &Query, entry: &Entry) -> bool {
-        query.since.is_none_or(|since| entry.time >= since)
+        is_since(query, entry)
             && query.until.is_none_or(|until| entry.time <= until)
             && query.priority.is_none_or(|most| entry.priority <= most)
             && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(&entry.message))
@@ -522,8 +551,13 @@ impl Reader {
         if piece.container.is_some() && entry.message.last() == Some(&b'\n') {
             entry.message.pop();
         }
-        entry.unit = self.text("_SYSTEMD_USER_UNIT")?;
         entry.identifier = self.text("SYSLOG_IDENTIFIER")?;
+        entry.unit = self.text("_SYSTEMD_USER_UNIT")?;
+        if entry.unit.is_none() {
+            // journald came too late to see the process.
+            let container = self.text("CONTAINER_NAME")?;
+            entry.unit = unit(container.as_deref(), entry.identifier.as_deref());
+        }
         entry.pid = self.text("_PID")?.and_then(|text| text.parse().ok());
         Ok(())
     }
@@ -538,6 +572,18 @@ impl Place {
             (None, None) => Self::Head,
         }
     }
+}
+
+/// The unit of a release's container, or of a build.
+fn unit(container: Option<&str>, identifier: Option<&str>) -> Option<String> {
+    match container.and_then(|name| name.rsplit_once('-')) {
+        Some((service, number)) => Some(format!("{service}@{number}.service")),
+        None => identifier.filter(|name| name.starts_with("build-")).map(|name| format!("{name}.service")),
+    }
+}
+
+fn is_since(query: &Query, entry: &Entry) -> bool {
+    query.since.is_none_or(|since| entry.time >= since)
 }
 
 /// Microseconds since 1970.
@@ -555,4 +601,20 @@ fn full<T>(found: &BTreeMap<usize, T>, most: usize, weight: impl Fn(&T) -> usize
         fits
     });
     fits.count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{DeploymentId, ReleaseName, ReleaseNumber};
+
+    #[test]
+    fn a_lines_unit_is_known_by_what_the_line_itself_says() {
+        let release = ReleaseName::new(&"my-blog".parse().unwrap(), ReleaseNumber(7));
+        assert_eq!(unit(Some(&release.container()), Some("my-blog")), Some(release.unit()));
+        let build = format!("build-{}", DeploymentId(12));
+        assert_eq!(unit(None, Some(&build)).as_deref(), Some("build-12.service"));
+        assert_eq!(unit(None, Some("podkeeper")), None);
+        assert_eq!(unit(None, None), None);
+    }
 }

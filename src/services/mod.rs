@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub use create::{Availability, NewSource, new_hook_key};
 pub use reconcile::HostView;
-pub use remove::Removed;
+pub use remove::{Removed, removal_mark};
 
 use crate::config::LiveConfig;
 use crate::events::Events;

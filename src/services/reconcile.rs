@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::plan::{Observed, Seen, Step, Wanted, plan};
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
@@ -12,9 +14,6 @@ use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
 use crate::podman::PodmanError;
 use crate::store::{Desired, Release, Service, Source};
 use crate::units::{self, JobResult};
-
-/// How long the proxy may take to see a new route; it looks the folder up at each request.
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -120,22 +119,26 @@ impl Adapters {
     ) -> Result<(), ServiceError> {
         let view = HostView::look(self).await?;
         let steps = self.pending(service, &view, start).await?;
-        let mut routed = Some(routed);
-        for step in steps {
-            // What follows these only clears up.
-            if matches!(step, Step::Drain | Step::Stop(_) | Step::ResetFailed(_) | Step::Discard(_))
-                && let Some(routed) = routed.take()
-            {
-                routed.await?;
+        // What follows these only clears up.
+        let clears =
+            |step: &Step| matches!(step, Step::Drain | Step::Stop(_) | Step::ResetFailed(_) | Step::Discard(_));
+        let (switching, clearing) = steps.split_at(steps.iter().position(clears).unwrap_or(steps.len()));
+        for step in switching {
+            self.take(service, step).await?;
+        }
+        routed.await?;
+        // Where a deployment has brought us here, it is over, and what is said from now on is not told as its own.
+        let span = tracing::info_span!(parent: None, "clearing", service = %service.name);
+        async {
+            for step in clearing {
+                self.take(service, step).await?;
             }
-            self.take(service, &step).await?;
+            self.discard_unused_secrets(service).await?;
+            self.events.publish(Event::Service(service.name.clone()));
+            Ok(())
         }
-        if let Some(routed) = routed {
-            routed.await?;
-        }
-        self.discard_unused_secrets(service).await?;
-        self.events.publish(Event::Service(service.name.clone()));
-        Ok(())
+        .instrument(span)
+        .await
     }
 
     pub(super) async fn take(&self, service: &Service, step: &Step) -> Result<(), ServiceError> {
@@ -158,7 +161,8 @@ impl Adapters {
                     self.routes.add(&host, *port).await?;
                 }
             }
-            Step::Settle => tokio::time::sleep(SETTLE).await,
+            // The proxy looks the folder up at each request.
+            Step::Settle => tokio::time::sleep(self.config.get().services.settle).await,
             Step::Unroute(port) => {
                 for host in spec::hosts(service, &self.config.get()) {
                     self.routes.remove(&host, *port).await?;

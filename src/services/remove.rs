@@ -23,6 +23,12 @@ fn number_after(name: &str, service: &Service, separator: char) -> Option<Releas
     (owner == service.name.as_str()).then(|| number.parse().ok()).flatten()
 }
 
+/// What marks the agent's last word of a service: whoever reads it has read what the service printed.
+#[must_use]
+pub fn removal_mark(service: &Service) -> String {
+    format!("removed {} {}", service.id, service.created.as_microsecond())
+}
+
 impl Adapters {
     /// Removes `service`, whose row says that it shall be. Nothing of it may be under way.
     pub async fn remove(&self, service: &Service, volumes: bool) -> Result<Removed, ServiceError> {
@@ -71,7 +77,7 @@ impl Adapters {
             }
         }
         self.store.forget_service(service.id).await?;
-        tracing::info!(service = %service.name, "service removed");
+        tracing::info!(service = %service.name, mark = removal_mark(service), "service removed");
         self.events.publish(Event::Removed(service.name.clone()));
         // The tokens of this service went with it.
         self.events.publish(Event::Credentials);

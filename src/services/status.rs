@@ -26,7 +26,7 @@ const HEALTH_PAUSE: Duration = Duration::from_secs(10);
 /// How often it is looked, at most, whether there is a health check now.
 const HEALTH_LOOK: Duration = Duration::from_secs(1);
 
-/// How many health checks that have ended wait to be told.
+/// How many health checks that were begun wait to be told.
 const CHECKS: usize = 64;
 
 /// What a service does at the moment.
@@ -149,9 +149,7 @@ impl Adapters {
                     self.events.publish(Event::Service(release.service));
                     // It may have waited for its check, which the agent runs during a deployment.
                     self.live.tell(Checked::Any);
-                } else if let Some(container) = units::checked_container(&unit)
-                    && change.has_ended()
-                {
+                } else if let Some(container) = units::checked_container(&unit) {
                     self.live.tell(Checked::Container(container.to_owned()));
                 }
             }

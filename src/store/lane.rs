@@ -135,6 +135,8 @@ mod tests {
         let open = || Connection::open(folder.path().join("store.db")).unwrap();
         let connection = open();
         connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE word (text TEXT UNIQUE)").unwrap();
+        // However long this machine takes for what is done meanwhile.
+        connection.busy_timeout(std::time::Duration::from_secs(600)).unwrap();
         let writer = Writer::start(connection);
         let other = open();
         (folder, writer, other)
@@ -165,7 +167,8 @@ mod tests {
             let writer = writer.clone();
             tokio::spawn(async move { put(&writer, text).await })
         });
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        // Each of them runs until it waits for its answer; those that the writer hasn't taken yet wait together.
+        tokio::task::yield_now().await;
         other.execute_batch("COMMIT").unwrap();
         let mut done = Vec::new();
         for each in all {

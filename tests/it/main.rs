@@ -12,4 +12,5 @@ mod parsers;
 mod passkeys;
 mod routes;
 mod sockets;
+mod stories;
 mod support;

@@ -1,0 +1,83 @@
+//! How a deployment ends: by its row, then by a line that is the last of its story. Whoever reads that waits for it.
+
+use std::pin::pin;
+
+use futures_util::StreamExt;
+use tokio::time::timeout;
+
+use super::Deploys;
+use crate::events::Event;
+use crate::journal::{Direction, Query, Select};
+use crate::names::{DeploymentId, ServiceName};
+use crate::problem::Problem;
+use crate::store::{Deployment, State, StoreError};
+
+impl Deploys {
+    /// Ends a deployment: writes it down, then says so.
+    pub(super) async fn end(
+        &self,
+        id: DeploymentId,
+        state: State,
+        problem: Option<Problem>,
+        tail: Option<String>,
+        said: String,
+    ) -> Result<Deployment, StoreError> {
+        let this = self.clone();
+        // A task of its own, which an agent that stops waits for: only a crash comes between the two.
+        let ending = self.inner.tasks.spawn(async move {
+            let ended = this.parts().store.finish(id, state, problem, tail).await?;
+            this.ended(id, &ended.service, state, ended.problem.as_ref(), &said);
+            Ok(ended)
+        });
+        // It is never cancelled: that fails only as the whole agent ends.
+        ending.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Says that a deployment has ended, whose row tells so. Nothing is logged as its own after that.
+    pub(super) fn ended(
+        &self,
+        id: DeploymentId,
+        service: &ServiceName,
+        state: State,
+        problem: Option<&Problem>,
+        said: &str,
+    ) {
+        let problem = problem.map(|problem| problem.code.as_str());
+        let word = state.as_str();
+        if state == State::Failed {
+            tracing::error!(deployment = %id, service = %service, state = word, problem, "{said}");
+        } else {
+            tracing::info!(deployment = %id, service = %service, state = word, problem, "{said}");
+        }
+        self.inner.places.give_up(id);
+        self.parts().events.publish(Event::Deployment(service.clone(), id));
+    }
+
+    /// Writes a line of our own, and returns where it lies once the journal holds it, and with it all datagrams that were
+    /// sent before. None: it was waited for in vain.
+    pub(super) async fn mark(&self, said: &str) -> Option<String> {
+        let mark = format!("{:016x}", rand::random::<u64>());
+        // It is nobody's story.
+        tracing::info_span!(parent: None, "mark").in_scope(|| tracing::info!(mark, "{said}"));
+        self.marked(mark).await
+    }
+
+    /// Where the line with this mark lies, once the journal holds it.
+    pub(super) async fn marked(&self, mark: String) -> Option<String> {
+        let query = Query { direction: Direction::Forward, ..Query::newest(Select::Mark(mark)) };
+        let mut found = pin!(self.parts().journal.follow(query));
+        let found = timeout(self.parts().config.get().limits.journal, found.next()).await.ok()??;
+        Some(found.ok()?.cursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journals_readers_know_how_a_deployment_ends() {
+        let last: Vec<_> = State::ALL.iter().filter(|state| state.is_final()).map(|state| state.as_str()).collect();
+        assert_eq!(last, crate::journal::FINAL);
+    }
+}
