@@ -30,9 +30,6 @@ use crate::templates::Templates;
 use crate::terminal::Terminals;
 use crate::units::{Quadlets, UserManager};
 
-/// How long transfers and requests under way may go on after SIGTERM; systemd is promised 5 s for all.
-const GRACE: Duration = Duration::from_millis(4_500);
-
 /// Why the agent can't run.
 #[derive(Debug, Error)]
 pub enum AgentError {
@@ -133,9 +130,9 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
     let bridge = Bridge::new(http::app(state), http::body_limit);
     let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals.clone(), auth.clone(), stopping.clone());
-    let server = Server::new(service, config.get().limits.clone(), stopping.clone());
+    let server = Server::new(service, config.clone(), stopping.clone());
 
-    let serving = tokio::spawn(server.run(listeners, GRACE));
+    let serving = tokio::spawn(server.run(listeners));
     let watching = tokio::spawn({
         let adapters = adapters.clone();
         async move { tokio::join!(adapters.watch_units(), adapters.watch_health()) }

@@ -242,9 +242,15 @@ pub struct Services {
     /// How long a new release may take until it is healthy.
     #[serde(deserialize_with = "duration")]
     pub health_timeout: Duration,
+    /// How long the proxy may take to see a new route, until the old release loses its own.
+    #[serde(deserialize_with = "duration")]
+    pub settle: Duration,
     /// How long an old release goes on after traffic has moved.
     #[serde(deserialize_with = "duration")]
     pub drain: Duration,
+    /// How long between two looks at everything, for what a crash, an administrator or a lost event left undone.
+    #[serde(deserialize_with = "duration")]
+    pub look: Duration,
     /// How many services the host takes.
     pub max: u32,
 }
@@ -256,7 +262,9 @@ impl Default for Services {
             last_port: 29999,
             keep: 5,
             health_timeout: Duration::from_secs(30),
+            settle: Duration::from_millis(200),
             drain: Duration::from_secs(10),
+            look: Duration::from_secs(60),
             max: 500,
         }
     }
@@ -303,6 +311,9 @@ pub struct Shell {
     /// How long a session goes on that is watched and silent, without input and output.
     #[serde(deserialize_with = "duration")]
     pub idle: Duration,
+    /// How long a program waits for a viewer that takes nothing.
+    #[serde(deserialize_with = "duration")]
+    pub patience: Duration,
 }
 
 impl Default for Shell {
@@ -316,6 +327,7 @@ impl Default for Shell {
             sessions: 8,
             detached: Duration::from_secs(15 * 60),
             idle: Duration::from_secs(8 * 3600),
+            patience: Duration::from_millis(250),
         }
     }
 }
@@ -332,6 +344,15 @@ pub struct Limits {
     /// How long a client may send nothing in the middle of a body.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
+    /// How long a client may take nothing of what it is sent.
+    #[serde(deserialize_with = "duration")]
+    pub unread: Duration,
+    /// How long requests and transfers go on when the agent stops.
+    #[serde(deserialize_with = "duration")]
+    pub grace: Duration,
+    /// How long journald may take to write the last line of what has ended.
+    #[serde(deserialize_with = "duration")]
+    pub journal: Duration,
     /// How many connections at once, on each listening socket.
     pub connections: u32,
     /// How many wrong keys or passwords from one address, or at one password, a minute.
@@ -346,6 +367,9 @@ impl Default for Limits {
             body_kib: 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            unread: Duration::from_secs(15),
+            grace: Duration::from_millis(4500),
+            journal: Duration::from_secs(10),
             connections: 1024,
             guesses: NonZeroU32::MIN.saturating_add(19),
             audit_rows: 100_000,
@@ -481,6 +505,7 @@ impl Config {
         if !self.listen.service_url.contains("{name}") {
             return Err(("listen.service_url", "must hold `{name}`"));
         }
+        self.check_times()?;
         let longest = Duration::from_secs(366 * 24 * 3600);
         for (key, length) in
             [("auth.session_idle", self.auth.session_idle), ("auth.session_max", self.auth.session_max)]
@@ -505,7 +530,30 @@ impl Config {
         }
         Ok(())
     }
+
+    /// The times that everything waits for, which may not be so long that it stands still.
+    fn check_times(&self) -> Result<(), (&'static str, &'static str)> {
+        let (tenth, second) = (Duration::from_millis(100), Duration::from_secs(1));
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+        let Self { services, limits, shell, .. } = self;
+        for (key, time, range, why) in [
+            ("services.settle", services.settle, Duration::ZERO..=minute, "must be at most a minute"),
+            ("services.look", services.look, second..=hour, "must be from a second to an hour"),
+            ("limits.unread", limits.unread, second..=hour, "must be from a second to an hour"),
+            ("limits.grace", limits.grace, Duration::ZERO..=LONGEST_GRACE, "must be at most 9 seconds"),
+            ("limits.journal", limits.journal, tenth..=minute * 10, "must be from 100ms to 10 minutes"),
+            ("shell.patience", shell.patience, Duration::ZERO..=minute, "must be at most a minute"),
+        ] {
+            if !range.contains(&time) {
+                return Err((key, why));
+            }
+        }
+        Ok(())
+    }
 }
+
+/// How long the agent may let requests go on at its end. Its unit's `TimeoutStopSec` is longer.
+const LONGEST_GRACE: Duration = Duration::from_secs(9);
 
 /// Whether `text` is a network, as `192.168.1.0/24` is one.
 fn is_network(text: &str) -> bool {
@@ -572,6 +620,13 @@ mod tests {
     }
 
     #[test]
+    fn the_agents_unit_waits_for_the_longest_grace() {
+        let unit = include_str!("../systemd/podkeeper.service");
+        let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.parse().ok());
+        assert!(LONGEST_GRACE < Duration::from_secs(stop.expect("its time limit, in seconds")));
+    }
+
+    #[test]
     fn impossible_values_are_refused() {
         for text in [
             "[services]\nfirst_port = 80",
@@ -586,6 +641,12 @@ mod tests {
             "[listen]\npublic_url = \"localhost\"",
             "[listen]\norigins = [\"pods.example.com\"]",
             "[auth]\nsession_idle = \"0s\"",
+            "[services]\nsettle = \"61s\"",
+            "[services]\nlook = \"0s\"",
+            "[limits]\nunread = \"0s\"",
+            "[limits]\ngrace = \"10s\"",
+            "[limits]\njournal = \"11m\"",
+            "[shell]\npatience = \"2m\"",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota};
+use governor::middleware::NoOpMiddleware;
+use governor::state::keyed::DefaultKeyedStateStore;
+use governor::{Quota, RateLimiter};
 
 use super::{Auth, Peer, Presented};
 use crate::problem::{Code, Problem};
@@ -16,27 +18,30 @@ const OPEN_CALLS: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 const BUCKETS: u64 = 8192;
 
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(super) struct Limits<C: Clock = DefaultClock> {
     chance: RandomState,
-    guesses: Buckets,
-    open_calls: Buckets,
+    clock: C,
+    guesses: Buckets<C>,
+    open_calls: Buckets<C>,
 }
 
-type Buckets = DefaultKeyedRateLimiter<u64>;
+type Buckets<C> = RateLimiter<u64, DefaultKeyedStateStore<u64>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-impl Limits {
-    pub(super) fn new(guesses_a_minute: NonZeroU32) -> Self {
+impl<C: Clock + Clone> Limits<C> {
+    pub(super) fn new(guesses_a_minute: NonZeroU32, clock: C) -> Self {
+        let buckets = |quota| Buckets::new(quota, DefaultKeyedStateStore::default(), clock.clone());
         Self {
             chance: RandomState::new(),
-            guesses: Buckets::keyed(Quota::per_minute(guesses_a_minute)),
-            open_calls: Buckets::keyed(Quota::per_second(OPEN_CALLS)),
+            guesses: buckets(Quota::per_minute(guesses_a_minute)),
+            open_calls: buckets(Quota::per_second(OPEN_CALLS)),
+            clock,
         }
     }
 
-    fn count(&self, buckets: &Buckets, key: impl Hash, what: &'static str) -> Result<(), Problem> {
+    fn count(&self, buckets: &Buckets<C>, key: impl Hash, what: &'static str) -> Result<(), Problem> {
         let bucket = self.chance.hash_one(key) % BUCKETS;
         buckets.check_key(&bucket).map_err(|until| {
-            let wait = until.wait_time_from(DefaultClock::default().now());
+            let wait = until.wait_time_from(self.clock.now());
             let mut problem = Problem::new(Code::RateLimited, what);
             problem.retry_after = Some(wait.as_secs() + 1);
             problem
@@ -117,6 +122,10 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use governor::clock::FakeRelativeClock;
+
     use super::*;
 
     #[test]
@@ -145,21 +154,32 @@ mod tests {
 
     #[test]
     fn a_limit_is_an_addresss_own_and_says_when_it_ends() {
-        let limits = Limits::new(NonZeroU32::new(3).unwrap());
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::new(NonZeroU32::new(3).unwrap(), clock.clone());
         let wrong = |text: &str| limits.count(&limits.guesses, network(text.parse().unwrap()), "too many");
         for _ in 0..3 {
             wrong("2001:db8::1").unwrap();
         }
         // The same network; then another one.
         let problem = wrong("2001:db8::2").unwrap_err();
-        assert!((1..=21).contains(&problem.retry_after.unwrap()), "{problem:?}");
+        assert_eq!((problem.code, problem.retry_after), (Code::RateLimited, Some(21)));
         wrong("192.0.2.1").unwrap();
-        assert_eq!(problem.code, Code::RateLimited);
+        // Each twenty seconds give one back.
+        clock.advance(Duration::from_millis(19_999));
+        assert_eq!(wrong("2001:db8::1").unwrap_err().retry_after, Some(1));
+        clock.advance(Duration::from_millis(1));
+        wrong("2001:db8::1").unwrap();
+        wrong("2001:db8::1").unwrap_err();
+        clock.advance(Duration::from_secs(60));
+        for _ in 0..3 {
+            wrong("2001:db8::1").unwrap();
+        }
+        wrong("2001:db8::1").unwrap_err();
     }
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory() {
-        let limits = Limits::new(NonZeroU32::new(3).unwrap());
+        let limits = Limits::new(NonZeroU32::new(3).unwrap(), FakeRelativeClock::default());
         for number in 0..50_000_u32 {
             let _ = limits.count(&limits.guesses, IpAddr::from(number.to_be_bytes()), "too many");
         }

@@ -21,11 +21,9 @@ use tokio_util::task::TaskTracker;
 use super::Listeners;
 use super::line::Line;
 use crate::auth::{Peer, Presented};
-use crate::config::Limits;
+use crate::config::LiveConfig;
 use crate::connection::Connection;
 
-/// A client that takes nothing for so long is gone, whatever is queued for it.
-const USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many bytes the kernel takes for a client that can't be sent any more yet. It would take megabytes, and all that
 /// waits there is old when it is read.
 const UNSENT: u32 = 16 * 1024;
@@ -38,7 +36,7 @@ const BREATH: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Server<S> {
     service: S,
-    limits: Limits,
+    config: LiveConfig,
     stopping: CancellationToken,
     connections: TaskTracker,
 }
@@ -53,12 +51,12 @@ where
 {
     /// A server of `service`. It ends when `stopping` is cancelled.
     #[must_use]
-    pub fn new(service: S, limits: Limits, stopping: CancellationToken) -> Self {
-        Self { service, limits, stopping, connections: TaskTracker::new() }
+    pub fn new(service: S, config: LiveConfig, stopping: CancellationToken) -> Self {
+        Self { service, config, stopping, connections: TaskTracker::new() }
     }
 
-    /// Serves until the agent stops, then waits at most `grace` for what is under way.
-    pub async fn run(self, listeners: Listeners, grace: Duration) {
+    /// Serves until the agent stops, then waits at most `limits.grace` for what is under way.
+    pub async fn run(self, listeners: Listeners) {
         // A push that is still taken ends with git's hook, which asks over the unix socket: that goes last.
         let last = CancellationToken::new();
         let local = Self { stopping: last.clone(), connections: TaskTracker::new(), ..self.clone() };
@@ -72,7 +70,7 @@ where
         accepting.close();
         accepting_local.close();
         self.stopping.cancelled().await;
-        let end = tokio::time::Instant::now() + grace;
+        let end = tokio::time::Instant::now() + self.config.get().limits.grace;
         accepting.wait().await;
         self.connections.close();
         let ended = tokio::time::timeout_at(end, self.connections.wait()).await;
@@ -91,7 +89,8 @@ where
                 Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
                     let socket = SockRef::from(&stream);
-                    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
+                    // A client that takes nothing for so long is gone, whatever is queued for it.
+                    let _ = socket.set_tcp_user_timeout(Some(self.config.get().limits.unread));
                     let _ = socket.set_tcp_notsent_lowat(UNSENT);
                     self.serve(stream, Peer::Network(peer.ip().to_canonical()), place);
                 }
@@ -115,7 +114,7 @@ where
 
     /// What one listener's connections take: a full web port never shuts out the command line and git's hooks.
     fn places(&self) -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(self.limits.connections as usize))
+        Arc::new(Semaphore::new(self.config.get().limits.connections as usize))
     }
 
     /// The next connection, once there is a place for it. Until then it waits in the backlog, and when the agent stops
@@ -160,7 +159,7 @@ where
             }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.head_timeout);
+        builder.timer(TokioTimer::new()).header_read_timeout(self.config.get().limits.head_timeout);
         let stopping = self.stopping.clone();
         self.connections.spawn(async move {
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

@@ -212,7 +212,8 @@ impl Terminals {
 
     /// Enters a session into the table, where there is room for it.
     fn admit(&self, wanted: &Wanted) -> Result<Arc<Session>, TerminalError> {
-        let most = self.inner.config.get().shell.sessions;
+        let config = self.inner.config.get();
+        let most = config.shell.sessions;
         let mut table = self.table();
         if self.inner.tasks.is_closed() {
             return Err(TerminalError::Stopping);
@@ -231,8 +232,8 @@ impl Terminals {
                 break id;
             }
         };
-        let session = Session::new(id.clone(), wanted.name.clone(), wanted.service.clone(), wanted.size);
-        let session = Arc::new(session);
+        let (name, service) = (wanted.name.clone(), wanted.service.clone());
+        let session = Arc::new(Session::new(id.clone(), name, service, wanted.size, config.shell.patience));
         table.insert(id, session.clone());
         Ok(session)
     }
