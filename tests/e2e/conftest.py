@@ -7,7 +7,17 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from host import Host, enter_network
+from containers import Gate
+from host import SLACK, Host, enter_network
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"a wait could take {SLACK} times what a quiet machine needs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files with the most in them first, so that no worker has a long one left when the others are done."""
+    items.sort(key=lambda item: -item.path.stat().st_size)
 
 
 def debs() -> pathlib.Path:
@@ -16,9 +26,11 @@ def debs() -> pathlib.Path:
 
 def install(host: Host) -> None:
     host.install(debs())
-    # So that a test doesn't wait ten seconds for each release that goes, and the shell's image is here.
+    # So that a test doesn't wait ten seconds for each release that goes, none fails because this machine is slow, and the
+    # shell's image is here.
+    services = '[services]\ndrain = "1s"\nhealth_timeout = "5m"\n'
     shell = '[shell]\nimage = "docker.io/library/busybox:stable"\n'
-    host.write("/etc/podkeeper/podkeeper.toml", f'[services]\ndrain = "1s"\n{shell}')
+    host.write("/etc/podkeeper/podkeeper.toml", services + shell)
     host.run("systemctl", "reload", "podkeeper")
 
 
@@ -61,6 +73,14 @@ def fresh(suffix: str) -> Iterator[Host]:
         finally:
             host.stop()
             enter_network(before.fileno())
+
+
+@pytest.fixture
+def gate(host: Host) -> Iterator[Gate]:
+    """Where something in a container waits until the test lets it through."""
+    gate = Gate(host)
+    yield gate
+    gate.end()
 
 
 @pytest.fixture
