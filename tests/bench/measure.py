@@ -37,6 +37,9 @@ class Row:
             return self.ratio() is None or self.ratio() > self.ratio_at_most * MARGIN
         return self.at_most is not None and self.ours > self.at_most * MARGIN
 
+    def line(self) -> str:
+        return line(self.cells())
+
     def cells(self) -> list[str]:
         def number(value: float | None, unit: str = "") -> str:
             return "" if value is None else f"{value:.3g} {unit}".strip() if value < 100 else f"{value:.0f} {unit}".strip()
@@ -52,11 +55,16 @@ class Row:
         return [self.measure, number(self.ours, self.unit), reference, ratio, bar, "" if not bar else "yes" if met else "NO"]
 
 
-def table(rows: list[Row]) -> str:
-    lines = [["measure", "ours", "reference", "ratio", "bar", "met"], *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([text[0], "-|-".join("-" * width for width in widths), *text[1:]])
+# Of the columns of the table, which is printed as it grows.
+WIDTHS = (68, 11, 38, 7, 10, 3)
+
+
+def line(cells: list[str]) -> str:
+    return " | ".join(cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=True)).rstrip()
+
+
+def heading() -> str:
+    return line(["measure", "ours", "reference", "ratio", "bar", "met"]) + "\n" + "-|-".join("-" * width for width in WIDTHS)
 
 
 def say(text: str) -> None:
