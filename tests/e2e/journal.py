@@ -13,7 +13,7 @@ my $journal = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => "/run/systemd/jo
 while (<STDIN>) {
     my ($container, $priority, $text, $bytes, $marked) = split;
     $text .= "." x ($bytes - length $text);
-    my $entry = "MESSAGE=$text\nPRIORITY=$priority\nSYSLOG_IDENTIFIER=$name\nCONTAINER_ID_FULL=$container\n";
+    my $entry = "MESSAGE=$text\nPRIORITY=$priority\nSYSLOG_IDENTIFIER=$name\nCONTAINER_TAG=$name\nCONTAINER_ID_FULL=$container\n";
     $entry .= "CONTAINER_PARTIAL_MESSAGE=true\n" if $marked;
     $journal->send($entry) or die;
 }

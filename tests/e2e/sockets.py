@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import contextlib
 import pathlib
-import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+import engineio
+import requests
 import socketio
-from host import Host
+from host import Host, wait_for
 
 URL = "http://127.0.0.1:7070"
+# In seconds, for the library, which gives up after five: nothing that a test is about.
+PATIENCE = 300
 
 # What is posted to it goes out of its first process, as if that had printed it.
 WRITER = {
@@ -40,22 +44,54 @@ class Writer:
         clone.commit(WRITER)
         assert "Live:" in clone.push()
 
+    def settle(self) -> None:
+        """Waits until it answers and the agent has shown all that it printed before."""
+        wait_for(self._answers, 30, "the service answers")
+        mark = f"settled {time.time_ns()}"
+        self.print(f"{mark}\n".encode())
+        wait_for(lambda: mark in self.shown(), 10, "what it printed is in its log")
+
+    def shown(self) -> list[str]:
+        """Its newest lines."""
+        entries = self.host.call("GET", f"/services/{self.name}/logs", 200, params={"lines": 20}).json()["entries"]
+        return [entry["message"] for entry in entries]
+
     def print(self, data: bytes, output: int = 1) -> None:
         self._ask(f"/cgi-bin/print?{output}", method="POST", data=data)
 
     def count(self, lines: int) -> None:
         self._ask(f"/cgi-bin/count?{lines}", method="GET", data=None)
 
+    def _answers(self) -> bool:
+        with contextlib.suppress(requests.RequestException):
+            return self.host.serve(self.name, timeout=60).status_code == 200
+        return False
+
     def _ask(self, path: str, method: str, data: bytes | None) -> None:
-        answer = self.host.send(self.name, path, method, data=data, timeout=60)
+        answer = self.host.send(self.name, path, method, data=data, timeout=PATIENCE)
         assert answer.status_code == 200, answer.text
 
 
-class Client:
-    """A Socket.IO client that remembers all events, and acknowledges lines unless it is told not to.
+class InTurn(engineio.Client):
+    """Gives messages on in the order in which they come. The library gives each a thread of its own, so that one may
+    overtake another, and what is binary be taken for another event's."""
 
-    The library gives each message to a thread of its own, so that they come in any order; a channel's numbers tell theirs.
-    """
+    def _trigger_event(self, event: str, *arguments: Any, run_async: bool = False, **options: Any) -> Any:
+        return super()._trigger_event(event, *arguments, run_async=run_async and event != "message", **options)
+
+
+class Connection(socketio.Client):
+    """The library's client, on that."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(reconnection=False, request_timeout=PATIENCE, **options)
+
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return InTurn
+
+
+class Client:
+    """A Socket.IO client that remembers all events, and acknowledges lines unless it is told not to."""
 
     def __init__(self, token: str, *namespaces: str, headers: dict[str, str] | None = None, **options: Any) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -66,54 +102,52 @@ class Client:
         # Without keeping, each line only goes through `on_line`.
         self.keeping = True
         self.on_line: Callable[[dict[str, Any]], None] | None = None
-        self.lock = threading.Lock()
-        # Of each channel: the last message's number, and what came before its turn.
+        # Of each channel: the last message's number.
         self.last: dict[int, int] = {}
-        self.early: dict[int, dict[int, dict[str, Any]]] = {}
+        # Messages that came twice, or before their turn.
+        self.wrong: list[str] = []
         # Or it sends its own beside ours.
-        self.io = socketio.Client(reconnection=False, websocket_extra_options={"suppress_origin": True})
+        self.io = Connection(websocket_extra_options={"suppress_origin": True})
         for namespace in namespaces:
             self.io.on("*", self._keeper(namespace), namespace=namespace)
             self.io.on("disconnect", lambda reason: self.reasons.append(reason), namespace=namespace)
         headers = {"Authorization": f"Bearer {token}"} if headers is None else headers
-        self.io.connect(URL, headers=headers, namespaces=list(namespaces), wait_timeout=30, **options)
+        self.io.connect(URL, headers=headers, namespaces=list(namespaces), wait_timeout=PATIENCE, **options)
 
     def _keeper(self, namespace: str):
         def keep(event: str, data: Any = None) -> None:
             if self.keeping:
                 self.events.append((event, data))
             if namespace == "/log" and event == "data":
-                with self.lock:
-                    self._take(data)
+                self._take(data)
             if namespace == "/log" and event == "closed":
                 self.closed[data["channel"]] = data
 
         return keep
 
     def _take(self, data: dict[str, Any]) -> None:
-        channel = data["channel"]
-        last, early = self.last.setdefault(channel, 0), self.early.setdefault(channel, {})
-        assert data["seq"] > last and data["seq"] not in early, f"message {data['seq']} of channel {channel} came twice"
-        early[data["seq"]] = data
-        while (following := early.pop(self.last[channel] + 1, None)) is not None:
-            self.last[channel] += 1
-            if self.keeping:
-                self.lines.setdefault(channel, []).extend(following["entries"])
-            for line in following["entries"] if self.on_line else ():
-                self.on_line(line)
-        if self.acknowledging and self.last[channel] > last:
+        channel, number, last = data["channel"], data["seq"], self.last.get(data["channel"], 0)
+        if number != last + 1:
+            self.wrong.append(f"message {number} of channel {channel} behind {last}")
+        self.last[channel] = number
+        if self.keeping:
+            self.lines.setdefault(channel, []).extend(data["entries"])
+        for line in data["entries"] if self.on_line else ():
+            self.on_line(line)
+        if self.acknowledging:
             # The connection may be closed already.
             with contextlib.suppress(socketio.exceptions.SocketIOError):
-                self.io.emit("ack", {"channel": channel, "seq": self.last[channel]}, namespace="/log")
+                self.io.emit("ack", {"channel": channel, "seq": number}, namespace="/log")
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         self.io.disconnect()
+        assert kind or not self.wrong, self.wrong
 
     def ask(self, namespace: str, event: str, **data: Any) -> dict[str, Any]:
-        return self.io.call(event, data, namespace=namespace, timeout=30)
+        return self.io.call(event, data, namespace=namespace, timeout=PATIENCE)
 
     def open(self, **what: Any) -> int:
         answer = self.ask("/log", "open", **what)

@@ -6,9 +6,8 @@ import threading
 import time
 from typing import Any
 
-import engineio
-import socketio
-from host import Host, wait_for
+from host import SLACK, Host, wait_for
+from sockets import PATIENCE, URL, Connection
 
 TERM = "/term"
 
@@ -25,21 +24,6 @@ class NotFound(Refused):
     """There is no such session."""
 
 
-class InTurn(engineio.Client):
-    """Gives messages on in the order in which they come. The library gives each a thread of its own, so that what is
-    binary may be taken for another event's."""
-
-    def _trigger_event(self, event: str, *arguments: Any, run_async: bool = False, **options: Any) -> Any:
-        return super()._trigger_event(event, *arguments, run_async=run_async and event != "message", **options)
-
-
-class Client(socketio.Client):
-    """The library's client, on that."""
-
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return InTurn
-
-
 class Terminals:
     """A connection."""
 
@@ -53,15 +37,16 @@ class Terminals:
         self.exits: dict[str, dict[str, Any]] = {}
         self.sizes: list[dict[str, Any]] = []
         self.news = threading.Condition()
-        self.client = Client(reconnection=False)
+        self.client = Connection()
         self.client.on("output", self.on_output, namespace=TERM)
         self.client.on("exit", self.on_exit, namespace=TERM)
         self.client.on("resized", lambda size: self.sizes.append(size), namespace=TERM)
         self.client.connect(
-            "http://127.0.0.1:7070",
+            URL,
             headers={"Authorization": f"Bearer {token or host.token}"},
             namespaces=[TERM],
             transports=list(transports),
+            wait_timeout=PATIENCE,
         )
 
     def __enter__(self) -> Terminals:
@@ -84,7 +69,7 @@ class Terminals:
             self.news.notify_all()
 
     def ask(self, event: str, data: dict[str, Any]) -> dict[str, Any]:
-        answer = self.client.call(event, data, namespace=TERM, timeout=90)
+        answer = self.client.call(event, data, namespace=TERM, timeout=PATIENCE)
         if "problem" in answer:
             raise (NotFound if answer["problem"] == "not-found" else Refused)(answer)
         return answer
@@ -118,9 +103,10 @@ class Session:
         self.terminals.ask("input", {"session": self.id, "data": data})
 
     def wait(self, wanted: str | bytes, seconds: float = 60, after: int = 0) -> bytes:
-        """Waits until the output from `after` on holds `wanted`, and gives all of it from there on."""
+        """Waits until the output from `after` on holds `wanted`, and gives all of it from there on. `seconds` as for
+        `wait_for`."""
         wanted = wanted.encode() if isinstance(wanted, str) else wanted
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * SLACK
         looked = after
         with self.terminals.news:
             while True:

@@ -1,32 +1,18 @@
 """The agent as a unit: who it runs as, how it starts, reloads and ends, and that its end cuts nothing off."""
 
 import base64
+import contextlib
+import json
 import pathlib
 import re
 import socket
 import subprocess
 import threading
-import time
+from collections.abc import Iterator
 
-import pytest
 import requests
-from host import SLACK, Clone, Clients, Host, wait_for
-
-STATIC = 'COPY site /site\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
-
-
-def building(seconds: int) -> str:
-    return f"FROM docker.io/library/busybox:stable\nRUN sleep {seconds}\n{STATIC}"
-
-
-def push_in_background(clone: Clone) -> subprocess.Popen:
-    return subprocess.Popen(
-        ["git", "push", "origin", "HEAD:main"],
-        cwd=clone.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+from containers import Gate, Push, built_behind
+from host import Clone, Clients, Host, wait_for
 
 
 def under_way(host: Host, name: str) -> dict:
@@ -43,23 +29,28 @@ def properties(host: Host, unit: str, *names: str) -> list[str]:
     return [host.run("systemctl", "show", "-P", name, unit).strip() for name in names]
 
 
-@pytest.fixture
-def config(host: Host):
-    """The configuration's text; the file and the agent are put back afterwards."""
-    before = host.run("cat", "/etc/podkeeper/podkeeper.toml")
-    yield before
-    host.write("/etc/podkeeper/podkeeper.toml", before)
-    host.run("systemctl", "reload", "podkeeper")
+@contextlib.contextmanager
+def unit_with(host: Host, text: str) -> Iterator[None]:
+    """The agent's unit has this in its section `[Service]`."""
+    folder = "/run/systemd/system/podkeeper.service.d"
+    host.run("mkdir", "-p", folder)
+    host.write(f"{folder}/test.conf", f"[Service]\n{text}\n")
+    host.run("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        host.run("rm", "-r", folder)
+        host.run("systemctl", "daemon-reload")
 
 
-def test_no_process_is_root(host: Host, name: str, tmp_path):
+def test_no_process_is_root(host: Host, name: str, gate: Gate, tmp_path):
     host.create(name)
     host.start(name)
     clone = host.clone(name, tmp_path / "clone")
-    clone.commit({"Containerfile": building(6)})
-    push = push_in_background(clone)
-    under_way(host, name)
-    programs = ("podkeeper agent", "http-backend", "podkeeper post-receive", "podman build", "sleep 6", "httpd", "caddy")
+    clone.commit({"Containerfile": built_behind(gate)})
+    push = Push(clone)
+    step = f"sleep {gate.seconds}"
+    programs = ("podkeeper agent", "http-backend", "podkeeper post-receive", "podman build", step, "httpd", "caddy")
     uid = host.uid()
 
     def ours() -> list[tuple[int, str]] | None:
@@ -72,9 +63,10 @@ def test_no_process_is_root(host: Host, name: str, tmp_path):
         return found if all(any(program in line[1] for line in found) for program in programs) else None
 
     # The agent, git's backend and hook, a build with its RUN step, a running service, the proxy.
-    found = wait_for(ours, 30, f"all of {programs} run")
+    found = wait_for(ours, 60, f"all of {programs} run")
     assert not [line for line in found if line[0] == 0]
-    push.wait(60)
+    gate.open()
+    push.end()
     # Nor may one become it.
     status = host.run("cat", f"/proc/{host.agent_pid()}/status")
     assert "NoNewPrivs:\t1" in status and "CapPrm:\t0000000000000000" in status and "CapBnd:\t0000000000000000" in status
@@ -83,25 +75,19 @@ def test_no_process_is_root(host: Host, name: str, tmp_path):
 def test_the_watchdog_ends_an_agent_that_hangs(host: Host):
     kind, user, watchdog = properties(host, "podkeeper.service", "Type", "User", "WatchdogUSec")
     assert (kind, user) == ("notify", "podkeeper") and watchdog not in ("0", "infinity")
-    host.run("mkdir", "-p", "/run/systemd/system/podkeeper.service.d")
-    host.write("/run/systemd/system/podkeeper.service.d/quick.conf", "[Service]\nWatchdogSec=3\n")
-    host.run("systemctl", "daemon-reload")
-    try:
+    ended = lambda: len(host.journal("-u", "podkeeper", "--grep", "Watchdog timeout"))
+    with unit_with(host, "WatchdogSec=10"):
         host.run("systemctl", "restart", "podkeeper")
-        agent = host.agent_pid()
-        (restarts,) = properties(host, "podkeeper.service", "NRestarts")
+        agent, before = host.agent_pid(), ended()
         host.run("kill", "-STOP", str(agent))
-        wait_for(
-            lambda: properties(host, "podkeeper.service", "NRestarts", "ActiveState") == [str(int(restarts) + 1), "active"],
-            30 * SLACK,
-            "systemd has started another one",
-        )
-        assert host.agent_pid() != agent
-        assert "Watchdog timeout" in host.run("journalctl", "-q", "-u", "podkeeper", "-n", "50", "-o", "cat")
-    finally:
-        host.run("rm", "-r", "/run/systemd/system/podkeeper.service.d")
-        host.run("systemctl", "daemon-reload")
-        host.run("systemctl", "restart", "podkeeper")
+
+        def another() -> bool:
+            pid, state = properties(host, "podkeeper.service", "MainPID", "ActiveState")
+            return pid not in ("0", str(agent)) and state == "active"
+
+        wait_for(another, 30, "systemd has started another one")
+        assert ended() > before
+    host.run("systemctl", "restart", "podkeeper")
     host.wait_ready()
 
 
@@ -115,7 +101,8 @@ def test_code_that_only_the_start_ran_takes_no_memory(host: Host):
 
     host.run("systemctl", "restart", "podkeeper")
     host.wait_ready()
-    wait_for(lambda: part() < 0.6, 10 * SLACK, "the rest is given back")
+    # That is done soon after the start, and then each minute.
+    wait_for(lambda: part() < 0.6, 70, "the rest is given back")
     host.wait_ready()
 
 
@@ -124,9 +111,8 @@ def test_a_restart_refuses_no_connection(host: Host):
     with Clients("http://127.0.0.1:7070/healthz") as clients:
         # More often in a short time than systemd's default limit would take.
         for _ in range(7):
-            answered = clients.answers
             host.run("systemctl", "restart", "podkeeper")
-            wait_for(lambda: clients.answers > answered + 5, 30, "the next one answers")
+            clients.go_on(6)
             agents.add(host.agent_pid())
     assert len(agents) == 8
     assert not clients.failures
@@ -134,35 +120,38 @@ def test_a_restart_refuses_no_connection(host: Host):
         killed = host.agent_pid()
         host.run("systemctl", "kill", "-s", "KILL", "podkeeper")
         wait_for(lambda: host.agent_pid() not in (0, killed), 30, "systemd has started the next one")
-        answered = clients.answers
-        wait_for(lambda: clients.answers > answered + 5, 30, "the next one answers")
+        clients.go_on(6)
     # What the killed one was answering is cut off; nobody is refused.
     assert not [failure for failure in clients.failures if "refused" in failure]
 
 
-def test_a_reload_reads_the_configuration_again_and_a_bad_one_changes_nothing(host: Host, config: str):
+def test_a_reload_reads_the_configuration_again_and_a_bad_one_changes_nothing(host: Host):
     agent = host.agent_pid()
     body = {"name": "x" * 3000}
 
     def too_large() -> bool:
         return host.call("PUT", "/services/reload", json=body).status_code == 413
 
-    assert not too_large()
-    host.write("/etc/podkeeper/podkeeper.toml", config + "[limits]\nbody_kib = 2\n")
-    host.run("systemctl", "reload", "podkeeper")
-    wait_for(too_large, 10, "the new limit holds")
-    assert host.agent_pid() == agent
+    def refusals() -> list[str]:
+        return host.journal("-u", "podkeeper", "--grep", "the configuration is kept as it was")
 
-    # systemctl tells that it is bad, and what is bad.
-    host.write("/etc/podkeeper/podkeeper.toml", "[limits]\nbody_kib = 4096\nbodykib = 1\n")
-    assert host.code("systemctl", "reload", "podkeeper") != 0
-    # Also where a signal comes from elsewhere.
-    host.run("systemctl", "kill", "-s", "HUP", "podkeeper")
-    journal = ("journalctl", "-q", "-u", "podkeeper", "-n", "20", "-o", "cat")
-    wait_for(lambda: "the configuration is kept as it was" in host.run(*journal), 10, "it tells that it is bad")
-    assert "line 3" in host.run(*journal) and "bodykib" in host.run(*journal)
-    assert too_large()
-    assert host.agent_pid() == agent and host.run("systemctl", "is-active", "podkeeper") == "active\n"
+    assert not too_large()
+    with host.configured("[limits]\nbody_kib = 2\n"):
+        assert too_large()
+        assert host.agent_pid() == agent
+        before = len(refusals())
+
+        # systemctl tells that it is bad, and what is bad.
+        host.write("/etc/podkeeper/podkeeper.toml", "[limits]\nbody_kib = 4096\nbodykib = 1\n")
+        assert host.code("systemctl", "reload", "podkeeper") != 0
+        # Also where a signal comes from elsewhere.
+        host.run("systemctl", "kill", "-s", "HUP", "podkeeper")
+        wait_for(lambda: len(refusals()) > before, 10, "it tells that it is bad")
+        told = "\n".join(refusals()[before:])
+        assert "line 3" in told and "bodykib" in told, told
+        assert too_large()
+        assert host.agent_pid() == agent and host.run("systemctl", "is-active", "podkeeper") == "active\n"
+    assert not too_large()
 
 
 def test_config_check_names_the_line_of_what_is_wrong(host: Host):
@@ -180,11 +169,11 @@ def test_config_check_names_the_line_of_what_is_wrong(host: Host):
 
 
 class SlowPush:
-    """A push by hand, of which the first half is sent."""
+    """A push by hand, of which all is sent but the end."""
 
     def __init__(self, host: Host, name: str, clone: Clone) -> None:
         old = clone.git("rev-parse", "HEAD").strip()
-        clone.commit({"large.bin": pathlib.Path("/dev/urandom").open("rb").read(4_000_000)})
+        clone.commit({"large.bin": pathlib.Path("/dev/urandom").open("rb").read(400_000)})
         self.old, self.new = old, clone.git("rev-parse", "HEAD").strip()
         pack = subprocess.run(
             ["git", "pack-objects", "--stdout", "--revs", "-q"],
@@ -200,9 +189,11 @@ class SlowPush:
             f"POST /git/{name}.git/git-receive-pack HTTP/1.1\r\nHost: localhost:7070\r\nAuthorization: Basic {password}\r\n"
             f"Content-Type: application/x-git-receive-pack-request\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        self.stream = socket.create_connection(("127.0.0.1", 7070), timeout=60)
-        self.stream.sendall(head.encode() + body[: len(body) // 2])
-        self.rest = body[len(body) // 2 :]
+        self.stream = socket.create_connection(("127.0.0.1", 7070), timeout=600)
+        self.stream.sendall(head.encode() + body[:-1000])
+        self.rest = body[-1000:]
+        taken = f"ls -d /var/lib/podkeeper/git/{name}.git/objects/tmp_objdir-incoming-*"
+        wait_for(lambda: host.code("sh", "-c", taken) == 0, 30, "git takes in what is sent")
 
     def finish(self) -> str:
         """Sends the rest; the whole answer."""
@@ -217,58 +208,79 @@ def branch(host: Host, name: str) -> str:
     return host.user("git", "-C", f"/var/lib/podkeeper/git/{name}.git", "rev-parse", "refs/heads/main").strip()
 
 
-def test_sigterm_ends_it_in_time_and_cuts_off_nothing_that_matters(host: Host, name: str, tmp_path):
+# systemd's own time limit is not what is looked at here.
+PATIENT = "TimeoutStopSec=15min"
+
+
+def test_sigterm_ends_it_in_time_and_cuts_off_nothing_that_matters(host: Host, name: str, gate: Gate, tmp_path):
     host.create(name)
     other = f"{name[:30]}-other"
     host.create(other)
     try:
         clone = host.clone(name, tmp_path / "clone")
-        clone.commit({"Containerfile": building(10), "site/index.html": "built over a restart"})
-        push = push_in_background(clone)
+        clone.commit({"Containerfile": built_behind(gate), "site/index.html": "built over a restart"})
+        push = Push(clone)
         deployment = under_way(host, name)
-        unfinished = SlowPush(host, other, host.clone(other, tmp_path / "other"))
-        assert branch(host, other) == unfinished.old
+        gate.wait_reached()
 
         events: list[str] = []
         url = f"http://127.0.0.1:7070/deployments/{deployment['id']}/log"
         headers = {"Authorization": f"Bearer {host.token}", "Accept": "text/event-stream"}
-        stream = requests.get(url, headers=headers, stream=True, timeout=60)
-        reader = threading.Thread(target=lambda: events.extend(stream.iter_lines(decode_unicode=True)))
+        stream = requests.get(url, headers=headers, stream=True, timeout=600)
+        reader = threading.Thread(target=lambda: events.extend(stream.iter_lines(decode_unicode=True)), daemon=True)
         reader.start()
         wait_for(lambda: events, 30, "the stream tells something")
 
-        began = time.monotonic()
-        host.run("systemctl", "stop", "podkeeper.service")
-        assert time.monotonic() - began < 5 * SLACK
-        assert properties(host, "podkeeper.service", "Result", "ExecMainStatus") == ["success", "0"]
+        # Whoever is listening is told.
+        with host.configured('[limits]\ngrace = "9s"\n'), unit_with(host, PATIENT):
+            end(host)
+        reader.join(600)
+        event, data = [line for line in events if line][-2:]
+        assert event == "event: closed"
+        assert json.loads(data.removeprefix("data: ")) == {"detail": "the agent is stopping", "problem": "restarting"}
+        assert "[restarting]" in push.end()
+        goes_on(host, deployment, gate)
 
-        reader.join(30)
-        closed = 'data: {"detail":"the agent is stopping","problem":"restarting"}'
-        assert [line for line in events if line][-2:] == ["event: closed", closed]
-        said, _ = push.communicate(timeout=30)
-        assert "[restarting]" in said and push.returncode == 0, said
-        # The build goes on without the agent, and half of a push changes nothing.
-        build = f"build-{deployment['id']}.service"
-        assert host.user("systemctl", "--user", "show", "-P", "SubState", build) == "running\n"
+        # Who does not end is not waited for, and half of a push changes nothing.
+        host.start_agent()
+        unfinished = SlowPush(host, other, host.clone(other, tmp_path / "other"))
+        with host.configured('[limits]\ngrace = "1s"\n'), unit_with(host, PATIENT):
+            end(host)
         assert branch(host, other) == unfinished.old
+        goes_on(host, deployment, gate)
 
         host.start_agent()
+        gate.open()
         host.wait_deployment(deployment["id"])
         assert host.serve(name).text == "built over a restart"
         assert host.call("GET", f"/services/{other}/deployments", 200).json()["deployments"] == []
     finally:
+        host.start_agent()
         host.delete(other)
+
+
+def end(host: Host) -> None:
+    """The agent is told to end, and ends by itself."""
+    host.run("systemctl", "stop", "podkeeper.service", timeout=1200)
+    assert properties(host, "podkeeper.service", "Result", "ExecMainStatus") == ["success", "0"]
+
+
+def goes_on(host: Host, deployment: dict, gate: Gate) -> None:
+    """The build goes on without the agent."""
+    build = f"build-{deployment['id']}.service"
+    assert host.user("systemctl", "--user", "show", "-P", "SubState", build) == "running\n" and gate.reached()
 
 
 def test_a_push_that_ends_soon_after_sigterm_is_taken(host: Host, name: str, tmp_path):
     host.create(name)
     push = SlowPush(host, name, host.clone(name, tmp_path / "clone"))
-    host.run("systemctl", "stop", "--no-block", "podkeeper.service")
-    wait_for(lambda: properties(host, "podkeeper.service", "ActiveState") == ["deactivating"], 10, "it stops")
-    answer = push.finish()
-    assert "ok refs/heads/main" in answer, answer
-    assert branch(host, name) == push.new
-    host.start_agent()
+    with host.configured('[limits]\ngrace = "9s"\n'), unit_with(host, PATIENT):
+        host.run("systemctl", "stop", "--no-block", "podkeeper.service")
+        wait_for(lambda: properties(host, "podkeeper.service", "ActiveState") == ["deactivating"], 10, "it stops")
+        answer = push.finish()
+        assert "ok refs/heads/main" in answer, answer
+        assert branch(host, name) == push.new
+        host.start_agent()
 
     def deployed() -> list:
         return host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]

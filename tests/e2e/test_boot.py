@@ -2,10 +2,9 @@
 
 import pathlib
 import subprocess
-import time
 
 import requests
-from host import HOST, MACHINE, SLACK, Host, enter_network, wait_for
+from host import HOST, Host, leave_network, wait_for
 
 
 def serves(host: Host, name: str) -> bool:
@@ -26,14 +25,12 @@ def test_a_running_service_comes_back_and_a_stopped_one_stays_stopped(own: Host)
 
     file = pathlib.Path(f"/run/podkeeper-test/{own.name}/pid")
     before = file.read_text()
-    enter_network(MACHINE)
-    began = time.monotonic()
+    leave_network()
     reboot = subprocess.Popen([HOST, "reboot", own.name], stdout=subprocess.DEVNULL)
     wait_for(lambda: file.exists() and file.read_text() not in ("", before), 60, "it boots")
     own.join_network()
-    wait_for(lambda: serves(own, "running"), 30 * SLACK, "the service answers")
-    print(f"\n{time.monotonic() - began:.1f} s from power on to the first answer, without the agent")
-    assert reboot.wait(120) == 0
+    wait_for(lambda: serves(own, "running"), 60, "the service answers without the agent")
+    assert reboot.wait(600) == 0
 
     assert own.run("systemctl", "is-system-running") == "running\n"
     for unit in ("podkeeper.service", "podkeeper.socket", "caddy.service"):
@@ -48,7 +45,7 @@ def test_a_running_service_comes_back_and_a_stopped_one_stays_stopped(own: Host)
     def states() -> dict[str, str]:
         return {name: facts["state"] for name, facts in own.call("GET", "/services/status", 200).json().items()}
 
-    wait_for(lambda: states() == {"running": "running", "stopped": "stopped"}, 10 * SLACK, "the agent sees them so")
+    wait_for(lambda: states() == {"running": "running", "stopped": "stopped"}, 20, "the agent sees them so")
     assert own.user("systemctl", "--user", "is-active", "stopped@1.service", check=False) == "inactive\n"
     assert serves(own, "running")
     own.start("stopped")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from host import Host
+from host import Host, wait_for
 
 # Answers with its own environment, as bytes.
 APP = """
@@ -124,9 +124,14 @@ def test_null_removes_replace_replaces_and_restart_may_wait(host: Host, running:
     update(host, running, 200, env={}, replace=True)
     host.start(running)
     releases = host.run("sh", "-c", f"cat /var/lib/podkeeper/.config/containers/systemd/{running}@*.container")
-    secrets = host.user("podman", "secret", "ls", "--format", "{{.Name}}").split()
-    assert all(secret in releases for secret in secrets if f"-{running}-" in secret)
-    assert not any(secret.startswith(f"podkeeper-{running}-F-") for secret in secrets)
+
+    def unnamed() -> list[str]:
+        secrets = host.user("podman", "secret", "ls", "--format", "{{.Name}}").split()
+        return [secret for secret in secrets if f"-{running}-" in secret and secret not in releases]
+
+    # They go behind the release that is live by now.
+    wait_for(lambda: not unnamed(), 10, lambda: f"no release names {unnamed()}, and they are gone")
+    assert f"podkeeper-{running}-F-" not in releases
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,27 @@
 """Services whose code lies elsewhere: a real git server on the host, over http, ssh and git's own protocol."""
 
 import base64
+import contextlib
 import json
+import socket
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from containers import BASE, SERVE
 from host import Host, wait_for
 from test_hooks import github, payload
 
 PASSWORD = "p@ss/wörd%41"
-CONTAINERFILE = (
-    "FROM docker.io/library/busybox:stable\nCOPY site /site\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\n"
-    'CMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
-)
 HTTP = "127.0.0.1:8085/cgi-bin/git"
 UNITS = ("forge-http", "forge-ssh", "forge-git")
+PORTS = (8085, 22, 2222, 9418)
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
+        return True
+    return False
 
 
 class Forge:
@@ -23,7 +29,7 @@ class Forge:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.stop()
+        self.stop(host)
         host.run("sh", "-c", "id forge 2>/dev/null || useradd --create-home --shell /bin/sh forge")
         host.run("chpasswd", input=f"forge:{PASSWORD}\n")
         host.run("mkdir", "-p", "/srv/forge/git", "/srv/forge/www/cgi-bin", "/run/sshd")
@@ -55,14 +61,23 @@ class Forge:
         host.run(*start, "--unit=forge-http", *httpd)
         host.run(*start, "--unit=forge-ssh", "/usr/sbin/sshd", "-D", "-e", "-f", "/srv/forge/sshd_config")
         host.run(*start, "--unit=forge-git", "--uid=forge", "git", "daemon", "--export-all", "--base-path=/srv/forge/git")
-        wait_for(lambda: all(host.code("systemctl", "is-active", unit) == 0 for unit in UNITS), 10, "the forge runs")
+        wait_for(lambda: all(map(listens, PORTS)), 10, "the forge listens")
 
-    def stop(self) -> None:
-        self.host.run("systemctl", "stop", *(f"{unit}.service" for unit in UNITS), check=False)
-        self.host.run("rm", "-rf", "/srv/forge")
+    @staticmethod
+    def stop(host: Host) -> None:
+        host.run("systemctl", "stop", *(f"{unit}.service" for unit in UNITS), check=False)
+        host.run("rm", "-rf", "/srv/forge")
 
     def new_host_key(self) -> None:
         self.host.run("sh", "-c", "rm -f /srv/forge/host_key*; ssh-keygen -q -t ed25519 -N '' -f /srv/forge/host_key")
+
+    def show_new_host_key(self) -> None:
+        """From here on sshd is another one."""
+        self.new_host_key()
+        self.host.run("systemctl", "kill", "-s", "HUP", "forge-ssh.service")
+        key = self.host.run("cat", "/srv/forge/host_key.pub").split()[1]
+        shown = lambda: self.host.run("ssh-keyscan", "-t", "ed25519", "127.0.0.1", check=False)
+        wait_for(lambda: key in shown(), 10, "sshd shows the new key")
 
     def own(self) -> None:
         self.host.run("chown", "-R", "forge:", "/srv/forge/git", "/srv/forge/authorized_keys", "/srv/forge/access.log")
@@ -79,7 +94,7 @@ class Forge:
             'rm -rf "$work" "$work.index"\n'
         )
         command = ["env", "HOME=/root", "sh", "-c", script, "sh", repository, page, branch]
-        commit = self.host.run(*command, input=CONTAINERFILE).strip()
+        commit = self.host.run(*command, input=BASE + SERVE).strip()
         self.own()
         return commit
 
@@ -89,10 +104,11 @@ class Forge:
 
 @pytest.fixture(scope="module")
 def forge(host: Host):
-    forge = Forge(host)
-    with host.configured('[git]\nallow_private = true\nfetch_timeout = "20s"\n'):
-        yield forge
-    forge.stop()
+    try:
+        with host.configured("[git]\nallow_private = true\n"):
+            yield Forge(host)
+    finally:
+        Forge.stop(host)
 
 
 def failed(host: Host, name: str, uri: str, **fields: str) -> dict[str, Any]:
@@ -126,7 +142,7 @@ def test_over_http_with_a_password(host: Host, forge: Forge, name: str):
     # It is nowhere but in Podman's secret store.
     encoded = base64.b64encode(PASSWORD.encode()).decode().rstrip("=")
     files = host.run(
-        "grep", "-rlaF", "-e", PASSWORD, "-e", quote(PASSWORD, safe=""), "-e", encoded, "/var/lib/podkeeper", check=False
+        "grep", "-srlaF", "-e", PASSWORD, "-e", quote(PASSWORD, safe=""), "-e", encoded, "/var/lib/podkeeper", check=False
     )
     assert not any(host.journal_holds(text) for text in (PASSWORD, quote(PASSWORD, safe=""), encoded))
     assert set(files.split()) <= {"/var/lib/podkeeper/.local/share/containers/storage/secrets/filedriver/secretsdata.json"}
@@ -141,7 +157,8 @@ def test_a_wrong_password_is_told_and_not_shown(host: Host, forge: Forge, name: 
     assert deployment["problem"]["code"] == "fetch-failed" and "password" in deployment["problem"]["hint"]
     assert "hunter2" not in json.dumps(deployment)
     # None at all is no hang either.
-    assert failed(host, name, f"http://{HTTP}/private.git")["problem"]["code"] == "fetch-failed"
+    without = failed(host, name, f"http://{HTTP}/private.git")["problem"]
+    assert without["code"] == "fetch-failed" and "git could not fetch" in without["detail"], without
 
 
 def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, name: str):
@@ -159,8 +176,7 @@ def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, na
     assert private == "600 podkeeper"
 
     # Whoever answers there from now on must have the key of the first time.
-    forge.new_host_key()
-    host.run("systemctl", "kill", "-s", "HUP", "forge-ssh.service")
+    forge.show_new_host_key()
     changed = host.start(name, "failed")
     assert changed["problem"]["code"] == "fetch-failed" and "verification failed" in changed["problem"]["detail"]
     assert host.serve(name).text == "by key"

@@ -3,15 +3,12 @@
 import base64
 import os
 import pathlib
-import subprocess
-import time
 
 import requests
-from host import Host, git
+from containers import BASE, SERVE, Gate, Push
+from host import Host, git, wait_for
 
 GIT = "http://127.0.0.1:7070/git"
-RUN = "FROM docker.io/library/busybox:stable\nCOPY site /site\nEXPOSE 8080\nSTOPSIGNAL SIGKILL\n"
-SERVE = 'CMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
 MIB = 1024 * 1024
 
 
@@ -27,40 +24,40 @@ def test_a_token_is_the_password(host: Host, name: str):
     host.create(name)
     refs = f"{GIT}/{name}.git/info/refs?service=git-upload-pack"
     for headers in ({}, basic("pk_wrong"), {"Authorization": f"Bearer {host.token}"}, {"Authorization": "Basic ?"}):
-        answer = requests.get(refs, headers=headers, timeout=10)
+        answer = requests.get(refs, headers=headers, timeout=300)
         assert answer.status_code == 401, headers
         assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
         # Git shows a text and nothing else.
         assert answer.headers["Content-Type"].startswith("text/plain") and "token" in answer.text
     # Whether a repository is there is nobody's business who has no key.
-    assert requests.get(f"{GIT}/nothing.git/info/refs?service=git-upload-pack", timeout=10).status_code == 401
+    assert requests.get(f"{GIT}/nothing.git/info/refs?service=git-upload-pack", timeout=300).status_code == 401
     for user in ("any", "", "ünï"):
-        assert requests.get(refs, headers=basic(host.token, user), timeout=10).status_code == 200
+        assert requests.get(refs, headers=basic(host.token, user), timeout=300).status_code == 200
 
 
 def test_only_smart_requests_to_repositories_of_this_host(host: Host, name: str, tmp_path):
     host.create(name)
     for path in ("HEAD", "config", "info/refs", "objects/info/packs", "info/refs?service=git-upload-archive", "../../store.db"):
-        assert requests.get(f"{GIT}/{name}.git/{path}", headers=basic(host.token), timeout=10).status_code == 404, path
+        assert requests.get(f"{GIT}/{name}.git/{path}", headers=basic(host.token), timeout=300).status_code == 404, path
     for repository in ("nothing.git", f"{name}", "..git", "%2e%2e%2fkeys.git"):
         url = f"{GIT}/{repository}/info/refs?service=git-upload-pack"
-        assert requests.get(url, headers=basic(host.token), timeout=10).status_code == 404, repository
+        assert requests.get(url, headers=basic(host.token), timeout=300).status_code == 404, repository
     said = git("clone", f"http://any:{host.token}@127.0.0.1:7070/git/nothing.git", cwd=tmp_path, check=False)
     assert "not found" in said
-    put = requests.put(f"{GIT}/{name}.git/git-receive-pack", headers=basic(host.token), timeout=10)
+    put = requests.put(f"{GIT}/{name}.git/git-receive-pack", headers=basic(host.token), timeout=300)
     assert put.status_code == 405 and "POST" in put.headers["Allow"]
     host.delete(name)
     host.create(name, external="https://example.org/x.git")
     url = f"{GIT}/{name}.git/info/refs?service=git-receive-pack"
-    assert requests.get(url, headers=basic(host.token), timeout=10).status_code == 404
+    assert requests.get(url, headers=basic(host.token), timeout=300).status_code == 404
 
 
 def test_protocol_v2_shallow_and_partial_clones(host: Host, name: str, tmp_path):
     host.create(name)
     refs = f"{GIT}/{name}.git/info/refs?service=git-upload-pack"
-    answer = requests.get(refs, headers={**basic(host.token), "Git-Protocol": "version=2"}, timeout=10)
+    answer = requests.get(refs, headers={**basic(host.token), "Git-Protocol": "version=2"}, timeout=300)
     assert b"version 2" in answer.content and b"fetch=shallow" in answer.content
-    assert b"version 2" not in requests.get(refs, headers=basic(host.token), timeout=10).content
+    assert b"version 2" not in requests.get(refs, headers=basic(host.token), timeout=300).content
 
     whole = host.clone(name, tmp_path / "whole")
     for number in range(3):
@@ -139,7 +136,7 @@ def test_a_push_that_is_too_large_is_refused(host: Host, name: str, tmp_path):
         # One that says before that it is larger by far is not read at all.
         headers = {**basic(host.token), "Content-Type": "application/x-git-receive-pack-request"}
         url = f"{GIT}/{name}.git/git-receive-pack"
-        assert requests.post(url, b"x" * (18 * MIB), headers=headers, timeout=30).status_code == 413
+        assert requests.post(url, b"x" * (18 * MIB), headers=headers, timeout=300).status_code == 413
         assert clone.git("ls-remote", "origin") == before
     assert deployments(host, name) == []
     clone.git("push", "-q", "origin", "HEAD:refs/heads/side")
@@ -168,27 +165,21 @@ def test_a_push_to_another_branch_is_kept_and_says_so(host: Host, name: str, tmp
     assert host.serve(name).text == "amended"
 
 
-def test_the_pusher_reads_the_build_as_it_runs(host: Host, name: str, tmp_path):
+def test_the_pusher_reads_the_build_as_it_runs(host: Host, name: str, gate: Gate, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
-    clone.commit({"Containerfile": RUN + "RUN echo it has begun && sleep 4 && echo it is over\n" + SERVE})
-    push = subprocess.Popen(
-        ["git", "push", "origin", "HEAD:main"], cwd=clone.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    arrived: dict[str, float] = {}
-    said = []
-    for line in push.stderr:
-        text = line.decode().rstrip()
-        said.append(text)
-        for word in ("it has begun", "it is over", "Live:"):
-            if text.startswith("remote: ") and text.removeprefix("remote:").strip().startswith(word):
-                arrived[word] = time.monotonic()
-                if word == "it has begun":
-                    assert deployments(host, name)[0]["state"] == "building"
-    assert push.wait(60) == 0
-    assert arrived["it is over"] - arrived["it has begun"] > 3, said
-    assert arrived["Live:"] > arrived["it is over"]
-    assert f"http://{name}.localhost:8080" in "".join(said[-6:])
+    clone.commit({"Containerfile": f"{BASE}RUN echo it has begun; {gate.waits}; echo it is over\n{SERVE}"})
+    push = Push(clone)
+    wait_for(lambda: "it has begun" in push.lines, 60, lambda: f"the pusher reads it: {push.lines}")
+    # The build stands still: what was read did not wait for more.
+    assert "it is over" not in push.lines and deployments(host, name)[0]["state"] == "building"
+    gate.wait_reached()
+    gate.open()
+    push.end()
+    begun, over = push.lines.index("it has begun"), push.lines.index("it is over")
+    (live,) = [number for number, line in enumerate(push.lines) if line.startswith("Live:")]
+    assert begun < over < live, push.lines
+    assert f"http://{name}.localhost:8080" in push.lines[live]
     # Nothing moved: nothing is deployed.
     assert "up-to-date" in clone.push()
     assert len(deployments(host, name)) == 1

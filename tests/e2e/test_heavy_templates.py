@@ -31,9 +31,9 @@ def test_a_template_is_built_and_served(host: Host, name: str, template: str, tm
 def outside(host: Host) -> Iterator[None]:
     """What Podman builds for the agent, in the host's network, reaches Debian's archive."""
     with archive() as proxy:
-        host.user("systemctl", "--user", "set-environment", f"http_proxy={proxy}")
-        host.user("systemctl", "--user", "restart", "podman.service")
         try:
+            host.user("systemctl", "--user", "set-environment", f"http_proxy={proxy}")
+            host.user("systemctl", "--user", "restart", "podman.service")
             yield
         finally:
             host.user("systemctl", "--user", "unset-environment", "http_proxy")
@@ -42,9 +42,8 @@ def outside(host: Host) -> Iterator[None]:
 
 def test_the_packages_own_recipe_makes_the_shell(host: Host):
     before = host.run("cat", "/etc/podkeeper/podkeeper.toml")
-    host.write("/etc/podkeeper/podkeeper.toml", before.replace("image =", "# image ="))
-    host.run("systemctl", "reload", "podkeeper")
     try:
+        host.reconfigure(before.replace("image =", "# image ="))
         with outside(host), Terminals(host) as terminals:
             shell = terminals.open()
             assert b"the shell's image is built, this once" in shell.wait("# ", 600)
@@ -57,5 +56,4 @@ def test_the_packages_own_recipe_makes_the_shell(host: Host):
     finally:
         for image in host.user("podman", "images", "--quiet", "localhost/podkeeper-shell").split():
             host.user("podman", "rmi", "--force", image)
-        host.write("/etc/podkeeper/podkeeper.toml", before)
-        host.run("systemctl", "reload", "podkeeper")
+        host.reconfigure(before)

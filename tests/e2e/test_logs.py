@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 
 import pytest
 import requests
-from host import Host, wait_for
+from host import SLACK, Host, wait_for
 from journal import pretend
-from sockets import Writer
+from sockets import PATIENCE, Writer
 
 # Prints what it is told to; each line goes out at once.
 APP = r"""
@@ -42,8 +42,14 @@ Line = dict[str, Any]
 
 def say(host: Host, name: str, text: str | bytes, path: str = "/out") -> None:
     data = text.encode() if isinstance(text, str) else text
-    answer = requests.post(f"http://127.0.0.1:8080{path}", data, headers={"Host": f"{name}.localhost:8080"}, timeout=30)
+    answer = requests.post(f"http://127.0.0.1:8080{path}", data, headers={"Host": f"{name}.localhost:8080"}, timeout=PATIENCE)
     assert answer.status_code == 204
+
+
+def said(host: Host, name: str, text: str) -> None:
+    """Has it say a line, and waits until that is the newest one."""
+    say(host, name, f"{text}\n")
+    wait_for(lambda: [entry["message"] for entry in page(host, name, lines=1)["entries"]] == [text], 10, "it is there")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +105,7 @@ def matches(host: Host, name: str, builds: bool = True) -> list[str]:
 
 def reference(host: Host, name: str) -> list[Line]:
     """The service's lines by journalctl, the pieces of long ones joined."""
+    host.run("journalctl", "--sync")
     created = host.call("GET", f"/services/{name}", 200).json()["created"]
     since = datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
     output = host.run("journalctl", "-q", "-o", "json", "--all", f"--since={since}", *matches(host, name))
@@ -238,6 +245,7 @@ def test_plain_text_is_what_journalctl_prints(host: Host, service: str):
     text = host.call("GET", f"/services/{service}/logs", 200, params=query, headers={"Accept": "text/plain"})
     assert text.headers["Content-Type"] == "text/plain; charset=utf-8"
     since = f"--since={host.call('GET', f'/services/{service}', 200).json()['created'][:19].replace('T', ' ')} UTC"
+    host.run("journalctl", "--sync")
     wanted = host.run(
         "journalctl", "-q", "-o", "short-iso", "--utc", since, "--grep=^(line|second|STEP|a complaint|ünï)",
         "--case-sensitive=true", *matches(host, service),
@@ -267,7 +275,11 @@ def test_what_journald_drops_is_told(host: Host, name: str, tmp_path):
         set_limit(before)
         follower.close()
     assert followed == told()[0] and followed["release"] is None and followed["build"] is None
-    assert shown(page(host, name, lines=10_000)["entries"])[-20:] == plain(reference(host, name))[-20:]
+    # Nothing is dropped any more, and nothing of before is under way.
+    wait_for(lambda: writer.print(b"all of it\n") or "all of it" in writer.shown(), 30, "it prints again")
+    writer.settle()
+    agree = lambda: shown(page(host, name, lines=10_000)["entries"])[-20:] == plain(reference(host, name))[-20:]
+    wait_for(agree, 10, "its newest lines are those of the journal")
 
 
 class Follower:
@@ -275,7 +287,7 @@ class Follower:
 
     def __init__(self, host: Host, name: str, headers: dict[str, str] | None = None, **query: Any) -> None:
         headers = {"Authorization": f"Bearer {host.token}", "Accept": "text/event-stream", **(headers or {})}
-        connection = http.client.HTTPConnection("127.0.0.1", 7070, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", 7070, timeout=PATIENCE)
         path = f"/services/{name}/logs?{urlencode({'follow': 'true', **query})}"
         connection.request("GET", path, headers=headers)
         self.answer = connection.getresponse()
@@ -297,7 +309,7 @@ class Follower:
     def event(self) -> dict[str, str]:
         fields: dict[str, str] = {}
         while True:
-            line = self.lines.get(timeout=15)
+            line = self.lines.get(timeout=15 * SLACK)
             if line:
                 key, value = line.split(": ", 1)
                 fields[key] = value
@@ -329,12 +341,13 @@ def test_following_goes_on_where_it_was_lost(host: Host, service: str):
     assert [entry["message"] for entry in again.take(2)] == ["four", "five"]
     again.close()
     only = Follower(host, service, lines=1, grep="^six", priority=3)
-    say(host, service, "six, and no error\n")
+    # The two outputs are read by turns, so one waits for the other.
+    said(host, service, "six, and no error")
     say(host, service, "six\n", "/err")
     assert [entry["message"] for entry in only.take(1)] == ["six"]
     only.close()
     text = Follower(host, service, {"Accept": "text/plain"}, lines=1)
-    line = text.lines.get(timeout=15)
+    line = text.lines.get(timeout=15 * SLACK)
     assert re.fullmatch(rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 throwaway {service}\[\d+\]: six", line), line
     text.close()
 
@@ -378,9 +391,10 @@ def test_the_last_words_of_a_program_are_shown(host: Host, name: str, tmp_path):
     (deployment,) = host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"]
     failed = host.wait_deployment(deployment["id"], "failed")
     assert {"hello", "out at last", "fatal: no DB_URL"} <= set(failed["tail"].splitlines())
+    wanted = plain(reference(host, name))
     entries = page(host, name, lines=10_000)["entries"]
     assert [entry["message"] for entry in entries if entry["priority"] == 3 and entry["release"]] .count("fatal: no DB_URL") >= 1
-    assert shown(page(host, name, lines=10_000, direction="forward")["entries"]) == shown(entries) == plain(reference(host, name))
+    assert shown(page(host, name, lines=10_000, direction="forward")["entries"]) == shown(entries) == wanted
     assert "fatal: no DB_URL" in host.run("podkeeper", "logs", name)
 
 
@@ -398,7 +412,7 @@ def test_last_words_come_to_who_follows(host: Host, service: str):
         again = Follower(host, service, {"Last-Event-ID": have["cursor"]})
         assert shown(again.take(len(rest))) == shown(rest)
         again.close()
-    wait_for(lambda: host.serve(service).status_code == 501, 30, "it answers again")
+    wait_for(lambda: host.serve(service, timeout=PATIENCE).status_code == 501, 30, "it answers again")
 
 
 @pytest.mark.parametrize(
@@ -433,6 +447,7 @@ def test_a_service_has_only_its_own_lines(host: Host, service: str, name: str):
     host.run("logger", "-t", name, "a lie of root's")
     host.user("logger", "-t", name, "a lie of the user's")
     host.start(name)
+    host.run("journalctl", "--sync")
     entries = page(host, name)["entries"]
     assert entries and not any("lie" in entry["message"] for entry in entries)
     host.delete(name)

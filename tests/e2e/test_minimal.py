@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import debs, fresh
-from host import MACHINE, ROOT, Host, enter_network
+from host import ROOT, Host, leave_network, wait_for
 
 # What apt asks the archive by.
 PASSED = ("If-Modified-Since", "Range", "If-Range")
@@ -25,7 +25,7 @@ class Archive(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         headers = {name: self.headers[name] for name in PASSED if name in self.headers}
         try:
-            answer = urllib.request.urlopen(urllib.request.Request(self.path, headers=headers), timeout=60)
+            answer = urllib.request.urlopen(urllib.request.Request(self.path, headers=headers), timeout=600)
         except urllib.error.HTTPError as error:
             answer = error
         except OSError as error:
@@ -51,7 +51,7 @@ def archive() -> Iterator[str]:
 
     def serve() -> None:
         # The threads that it starts are in this one's network.
-        enter_network(MACHINE)
+        leave_network()
         server.serve_forever()
 
     thread = threading.Thread(target=serve)
@@ -74,7 +74,7 @@ def minimal(monkeypatch) -> Iterator[Host]:
 def test_up_fetches_what_it_depends_on(minimal: Host):
     assert minimal.code("sh", "-c", "command -v podman || command -v caddy || command -v git || command -v curl") != 0
     minimal.run("mkdir", "/root/packaging")
-    for file in ("common", "up"):
+    for file in ("apt", "common", "up"):
         minimal.put(ROOT / "packaging" / file, f"/root/packaging/{file}")
     given = []
     for package in ("podkeeper-host", "podkeeper"):
@@ -84,17 +84,18 @@ def test_up_fetches_what_it_depends_on(minimal: Host):
     refused = minimal.run("bash", "/root/packaging/up", *given, check=False)
     assert "apt finds none: it takes Debian 13, and its archive in reach" in refused
     with archive() as proxy:
-        minimal.write("/etc/apt/apt.conf.d/proxy", f'Acquire::http::Proxy "{proxy}";\nAcquire::Retries "3";\n')
-        updated = minimal.run("apt-get", "update", check=False)
+        minimal.write("/etc/apt/apt.conf.d/proxy", f'Acquire::http {{ Proxy "{proxy}"; Timeout "600"; }};\nAcquire::Retries "3";\n')
+        updated = minimal.run("apt-get", "update", check=False, timeout=3600)
         if "Err:" in updated:
             pytest.skip(f"Debian's archive can't be reached: {updated.splitlines()[-1]}")
         minimal.run("sh", "-c", "rm -r /var/lib/apt/lists/*")
-        said = minimal.run("bash", "/root/packaging/up", *given, check=False, timeout=900)
+        said = minimal.run("bash", "/root/packaging/up", *given, check=False, timeout=3600)
     assert re.search(r"^Setting up podman \(", said, re.MULTILINE) and "Setting up caddy (" in said
     assert "Podkeeper runs" in said, said[-3000:]
     minimal.wait_ready()
     for unit in ("podkeeper.service", "podkeeper-proxy.service"):
         assert minimal.run("systemctl", "is-active", unit) == "active\n"
     assert minimal.user("systemctl", "--user", "is-active", "podman.socket") == "active\n"
-    assert minimal.run("systemctl", "is-system-running") == "running\n"
+    state = lambda: minimal.run("systemctl", "is-system-running", check=False)
+    wait_for(lambda: state() == "running\n", 30, lambda: f"the host is well: {state()}")
     minimal.run("podkeeper", "doctor")

@@ -4,7 +4,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 import requests
@@ -94,8 +93,9 @@ def test_installing_leaves_a_running_agent_and_what_it_stands_on(plain: Host):
     assert plain.user("systemctl", "--user", "is-active", "podman.socket") == "active\n"
     assert plain.run("systemctl", "is-active", "caddy.service", check=False) == "inactive\n"
     assert plain.run("systemctl", "is-enabled", "caddy.service", check=False) == "disabled\n"
-    assert plain.run("systemctl", "is-system-running") == "running\n"
-    assert plain.user("systemctl", "--user", "is-system-running") == "running\n"
+    for manager in ((), ("--user", "-M", "podkeeper@")):
+        state = lambda manager=manager: plain.run("systemctl", *manager, "is-system-running", check=False)
+        wait_for(lambda: state() == "running\n", 30, lambda: f"nothing has failed: {manager} is {state()}")
     # `apt purge podkeeper` and `autoremove` must not take the host's part away.
     assert set(plain.run("apt-mark", "showmanual").split()) >= {"podkeeper", "podkeeper-host"}
     assert "is good" in plain.run("podkeeper", "config", "check")
@@ -140,12 +140,15 @@ def test_an_upgrade_of_the_agent_refuses_no_connection(own: Host, tmp_path):
         Clients("http://127.0.0.1:7070/healthz") as agents,
         Clients("http://127.0.0.1:8080/", headers=blog) as visitors,
     ):
+        for clients in (agents, visitors):
+            clients.go_on(5)
         own.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "/root/newer.deb")
         own.wait_ready()
+        for clients in (agents, visitors):
+            clients.go_on(5)
     assert own.agent_pid() != agent
     assert own.run("dpkg-query", "-W", "-f", "${Version}", "podkeeper") == "99.0"
-    assert agents.answers > 10 and not agents.failures
-    assert visitors.answers > 10 and not visitors.failures
+    assert not agents.failures and not visitors.failures
     assert own.user("systemctl", "--user", "show", "-P", "MainPID,InvocationID", "blog@1.service") == unit
     assert own.run("systemctl", "show", "-P", "MainPID", "podkeeper-proxy") == proxy
 
@@ -159,17 +162,16 @@ def test_purging_leaves_what_it_says_and_the_services_go_on(plain: Host):
     plain.start("blog")
     uid = plain.uid()
     with Clients("http://127.0.0.1:8080/", headers={"Host": "blog.localhost:8080"}) as visitors:
+        visitors.go_on(5)
         said = plain.run("apt-get", "purge", "-y", "podkeeper", check=False)
         plain.run("apt-get", "autoremove", "-y")
-        time.sleep(1)
-    assert visitors.answers > 10 and not visitors.failures
+        visitors.go_on(5)
+    assert not visitors.failures
     assert "the services go on" in said and "/var/lib/podkeeper" in said
     assert plain.code("systemctl", "cat", "podkeeper.service") != 0
 
-    began = time.monotonic()
     plain.reboot()
     wait_for(lambda: serves(plain, "blog"), 90, "the service answers after the reboot")
-    print(f"without the agent: {time.monotonic() - began:.1f} s from power on to the first answer")
     packaged = [path for path in plain.run("dpkg", "-L", "podkeeper-host").splitlines() if path not in before]
     kept = [*packaged, *(place.replace("UID", uid) for place in KEPT)]
     left = {path for path in files(plain) - before if not OTHERS.match(path) and not stays(path, kept)}
@@ -179,7 +181,8 @@ def test_purging_leaves_what_it_says_and_the_services_go_on(plain: Host):
     said = plain.run("apt-get", "purge", "-y", "podkeeper-host", check=False)
     assert "stay in /var/lib/podkeeper" in said
     assert plain.code("systemctl", "is-active", f"user@{uid}.service") != 0
-    assert not plain.run("pgrep", "-u", "podkeeper", check=False)
+    of_user = lambda: plain.run("pgrep", "-a", "-u", "podkeeper", check=False)
+    wait_for(lambda: not of_user(), 10, lambda: f"its processes are gone: {of_user()}")
     data = ("/var/lib/podkeeper", "/var/lib/podkeeper/")
     left = {path for path in files(plain) - before if not OTHERS.match(path) and not path.startswith(data)}
     assert not left
@@ -211,7 +214,7 @@ def assert_they_are_back(host: Host, folder: pathlib.Path, starts: int) -> None:
     assert host.serve("blog").text == "kept\n" * starts
     states = lambda: {name: facts["state"] for name, facts in host.call("GET", "/services/status", 200).json().items()}
     wait_for(lambda: states() == {"blog": "running", "idle": "stopped"}, 30, "each is as it was")
-    at_domain = {"headers": {"Host": "blog.example.org"}, "timeout": 10}
+    at_domain = {"headers": {"Host": "blog.example.org"}, "timeout": 60}
     routed = lambda: requests.get("http://127.0.0.1:8080/", **at_domain).status_code == 200
     wait_for(routed, 30, "its domain leads to it")
     assert host.call("GET", "/services/blog/env", 200).json()["env"] == {"WORD": "kept"}
@@ -223,7 +226,8 @@ def assert_they_are_back(host: Host, folder: pathlib.Path, starts: int) -> None:
     host.start("idle")
     assert serves(host, "idle")
     host.call("POST", "/services/idle/stop", 200)
-    host.run("podkeeper", "doctor")
+    found = lambda: host.run("podkeeper", "doctor", check=False)
+    wait_for(lambda: host.code("podkeeper", "doctor") == 0, 30, lambda: f"nothing is wrong: {found()}")
     host.run("podkeeper", "audit", "verify")
 
 

@@ -1,7 +1,9 @@
 """Private images: a real registry on the host that asks for a password, and the logins that builds fetch them with."""
 
+import contextlib
 import json
 import pathlib
+import urllib.parse
 from collections.abc import Iterator
 
 import pytest
@@ -28,12 +30,21 @@ def registry(host: Host) -> Iterator[None]:
         f'http: {{ addr: "{REGISTRY}" }}\nauth: {{ htpasswd: {{ realm: private, path: /srv/private/htpasswd }} }}\n',
     )
     drop_in = "/etc/containers/registries.conf.d/private.conf"
-    host.write(drop_in, f'[[registry]]\nlocation = "{REGISTRY}"\ninsecure = true\n')
-    host.run("systemd-run", "--quiet", "--collect", "--unit=private", "docker-registry", "serve", "/srv/private/config.yml")
-    wait_for(lambda: host.code("curl", "-s", "-o", "/dev/null", f"http://{REGISTRY}/v2/") == 0, 30, "the registry answers")
-    yield
-    host.run("systemctl", "stop", "private.service")
-    host.run("rm", "-f", drop_in, AUTH_FILE)
+    serve = ("docker-registry", "serve", "/srv/private/config.yml")
+    with contextlib.ExitStack() as stack:
+        stack.callback(host.run, "rm", "-f", drop_in, AUTH_FILE)
+        host.write(drop_in, f'[[registry]]\nlocation = "{REGISTRY}"\ninsecure = true\n')
+        stack.callback(host.run, "systemctl", "stop", "private.service")
+        host.run("systemd-run", "--quiet", "--collect", "--unit=private", *serve)
+        answers = lambda: host.code("curl", "-s", "-o", "/dev/null", f"http://{REGISTRY}/v2/") == 0
+        wait_for(answers, 30, "the registry answers")
+        yield
+
+
+def logins(host: Host, registry: str = REGISTRY) -> list[dict[str, str]]:
+    """Those at this registry."""
+    known = host.call("GET", "/registries", 200).json()["registries"]
+    return [login for login in known if login["registry"] == registry]
 
 
 def test_an_image_of_a_private_registry_is_built_on(host: Host, registry: None, name: str, tmp_path: pathlib.Path):
@@ -44,25 +55,26 @@ def test_an_image_of_a_private_registry_is_built_on(host: Host, registry: None, 
 
     wrong = host.call("PUT", f"/registries/{REGISTRY}", 422, json={"username": "ann", "password": "wrong"}).json()
     assert wrong["type"] == "urn:podkeeper:problem:login-failed" and REGISTRY in wrong["detail"]
-    assert host.call("GET", "/registries", 200).json() == {"registries": []}
-    assert host.code("test", "-e", AUTH_FILE) != 0
+    assert not logins(host)
+    assert host.code("grep", "-qF", REGISTRY, AUTH_FILE) != 0
 
     login = ["podkeeper", "registry", "login", REGISTRY, "--username", "ann"]
     assert host.run(*login, input=f"{PASSWORD}\n") == f"ann is logged in at {REGISTRY}\n"
     host.kill_agent()
     host.start_agent()
-    assert host.call("GET", "/registries", 200).json() == {"registries": [{"registry": REGISTRY, "username": "ann"}]}
-    assert host.run("podkeeper", "registry", "list").split() == ["REGISTRY", "USER", REGISTRY, "ann"]
+    assert logins(host) == [{"registry": REGISTRY, "username": "ann"}]
+    listed = [line.split() for line in host.run("podkeeper", "registry", "list").splitlines()]
+    assert listed[0] == ["REGISTRY", "USER"] and [REGISTRY, "ann"] in listed
     assert host.run("stat", "-c", "%a %U", AUTH_FILE).split() == ["600", "podkeeper"]
     host.start(name)
     assert host.serve(name).text == "private\n"
 
-    audit = host.call("GET", "/audit", 200).json()
+    audit = host.call("GET", "/audit?limit=200", 200).json()
     assert any(row["action"] == "PUT /registries/:registry" and row["detail"] == "ann" for row in audit["rows"])
     assert PASSWORD not in json.dumps(audit, ensure_ascii=False) and not host.journal_holds(PASSWORD)
 
     host.run("podkeeper", "registry", "logout", REGISTRY)
-    assert host.call("GET", "/registries", 200).json() == {"registries": []}
+    assert not logins(host)
     gone = host.call("DELETE", f"/registries/{REGISTRY}", 404).json()
     assert gone["type"] == "urn:podkeeper:problem:not-found"
 
@@ -81,4 +93,4 @@ def test_an_image_of_a_private_registry_is_built_on(host: Host, registry: None, 
 def test_what_can_be_no_login_is_refused(host: Host, registry: str, body: dict[str, str], code: str):
     answer = host.call("PUT", f"/registries/{registry}", json=body)
     assert answer.status_code in (400, 422) and answer.json()["type"] == f"urn:podkeeper:problem:{code}", answer.text
-    assert host.call("GET", "/registries", 200).json() == {"registries": []}
+    assert not logins(host, urllib.parse.unquote(registry))

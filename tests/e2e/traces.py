@@ -28,26 +28,37 @@ find .config/containers/systemd -mindepth 1 -type f -printf '%P\n' | said quadle
 def traces(host: Host, name: str, deployment: int) -> dict[str, str]:
     """What of a deployment is on the host."""
     images = host.user("podman", "images", "-q", f"localhost/podkeeper/{name}").strip()
+    cgroups = f"*/build-{deployment}.slice/*/cgroup.procs"
     return {
-        "units": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"build-{deployment}*").strip(),
+        "units": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"build-{deployment}.*").strip(),
         "releases": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"{name}@*").strip(),
         "images": images,
         "containers": host.user("podman", "ps", "-a", "--external", "-q", "--filter", f"name={name}").strip(),
         "working": host.user(
             "podman", "ps", "-a", "--external", "--format", "{{.Names}}", "--filter", "status=unknown"
         ).strip(),
-        "files": host.run("sh", "-c", f"ls -d /var/lib/podkeeper/builds/{deployment}* 2>/dev/null || true").strip(),
+        "files": host.run(
+            "sh", "-c", f"cd /var/lib/podkeeper/builds; ls -d {deployment} {deployment}.* 2>/dev/null || true"
+        ).strip(),
         "quadlets": host.run(
             "sh", "-c", f"ls -d /var/lib/podkeeper/.config/containers/systemd/{name}@* 2>/dev/null || true"
         ).strip(),
-        "processes": host.run("pgrep", "-f", "[s]leep 120", check=False).strip(),
+        # Of the build and of its RUN steps.
+        "processes": host.run("sh", "-c", f"cat $(find /sys/fs/cgroup -path '{cgroups}') 2>/dev/null </dev/null; true").strip(),
     }
+
+
+def assert_no_trace(host: Host, name: str, deployment: int) -> None:
+    """Nothing of a deployment is left; a unit that has ended is listed until systemd has forgotten it."""
+    left = lambda: {what: there for what, there in traces(host, name, deployment).items() if there}
+    wait_for(lambda: not left(), 10, lambda: f"nothing of it is left, but {left()}")
 
 
 def look(host: Host) -> dict[str, list[str]]:
     """Everything that the agent ever makes on the host."""
     text = host.user("sh", "-c", LOOK)
-    text += host.run("find", "/var/lib/podkeeper-proxy/routes", "-type", "f", "-printf", "route\t%P\n")
+    # What goes meanwhile is not there.
+    text += host.run("sh", "-c", r"find /var/lib/podkeeper-proxy/routes -type f -printf 'route\t%P\n' 2>/dev/null || true")
     listening = re.findall(r"127\.0\.0\.2:(2\d{4})\s", host.run("ss", "-Hltn"))
     text += "".join(f"port\t{port}\n" for port in listening)
     seen: dict[str, list[str]] = {}
@@ -71,8 +82,8 @@ def expected(host: Host, services: dict[str, dict]) -> dict[str, list[str]]:
         add("image", *(f"localhost/podkeeper/{name}:{number}" for number in releases))
         add("secret", *service.get("secrets", []))
         if live:
-            unit = host.run("cat", f"/var/lib/podkeeper/.config/containers/systemd/{name}@{live}.container")
-            port = unit.split("PublishPort=127.0.0.2:")[1].split(":")[0]
+            unit = host.run("cat", f"/var/lib/podkeeper/.config/containers/systemd/{name}@{live}.container", check=False)
+            (port,) = re.findall(r"PublishPort=127\.0\.0\.2:(\d+):", unit) or ["no port"]
             add("quadlet", f"{name}@{live}.container.d/live.conf")
             add("unit", f"{name}@{live}.service active")
             add("container", f"{name}-{live}")
@@ -98,14 +109,5 @@ def assert_nothing_leaks(host: Host, before: dict[str, list[str]], services: dic
                 found[kind] = [f"there: {now}", f"wanted: {wanted.get(kind, [])}"]
         return found
 
-    found: dict[str, list[str]] = {}
-
-    def clean() -> bool:
-        found.clear()
-        found.update(difference())
-        return not found
-
-    try:
-        wait_for(clean, seconds, "nothing is left over and nothing lacks")
-    except AssertionError:
-        raise AssertionError(json.dumps(found, indent=1)) from None
+    what = lambda: f"nothing is left over and nothing lacks: {json.dumps(difference(), indent=1)}"
+    wait_for(lambda: not difference(), seconds, what)

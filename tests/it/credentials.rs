@@ -6,7 +6,7 @@ use podkeeper::names::Scope;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::support::{Answer, MEMORY, TestAgent, request};
+use super::support::{Answer, TestAgent, request};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -86,7 +86,6 @@ async fn a_token_ends_at_its_end_and_with_its_service() {
 
 #[tokio::test]
 async fn the_git_password_opens_git_and_nothing_else() {
-    let _memory = MEMORY.lock().await;
     let agent = TestAgent::start().await;
     agent.service("some").await;
     let admin = agent.token("admin", Scope::Admin, None).await;
@@ -133,14 +132,20 @@ async fn wrong_keys_are_limited_by_the_clients_address() {
         async move { agent.ask(&request).await }
     };
     // What the client itself writes on the left changes nothing.
-    let mut answers = Vec::new();
-    for number in 0..8 {
-        answers.push(guess(&format!("192.0.2.{number}, 198.51.100.7"), "Bearer pk_guess").await);
-    }
-    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429, 429]);
-    let wait: u64 = answers[7].header("retry-after").unwrap().parse().unwrap();
-    assert!((1..=13).contains(&wait) && answers[7].code() == "rate-limited", "{:?}", answers[7]);
+    let mut looked_at = 0;
+    let refused = loop {
+        let answer = guess(&format!("192.0.2.{looked_at}, 198.51.100.7"), "Bearer pk_guess").await;
+        if answer.status != 401 {
+            break answer;
+        }
+        looked_at += 1;
+        // Each twelve seconds give one back, which a slow machine may take for five guesses.
+        assert!(looked_at < 100);
+    };
+    assert!(looked_at >= 5, "{looked_at}");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate-limited"));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=13).contains(&wait), "{refused:?}");
     assert_eq!(guess("198.51.100.8", "Bearer pk_guess").await.status, 401);
     let good = format!("Bearer {}", token.expose_secret());
     assert_eq!(guess("198.51.100.7", &good).await.status, 404);

@@ -16,7 +16,7 @@ use podkeeper::names::{
 use podkeeper::store::Store;
 use proptest::prelude::*;
 
-use super::support::{MEMORY, TestAgent, request};
+use super::support::{TestAgent, request};
 
 /// Texts near to names: what an attacker tries, and anything.
 fn texts() -> impl Strategy<Value = String> {
@@ -167,7 +167,6 @@ fn bodies() -> impl Strategy<Value = String> {
 
 #[test]
 fn bodies_and_queries() {
-    let _memory = MEMORY.blocking_lock();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let agent = runtime.block_on(TestAgent::start());
     let token = runtime.block_on(agent.token("any", Scope::Admin, None));

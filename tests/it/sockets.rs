@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +17,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 
-use super::support::{Answer, TestAgent, request};
+use super::support::{Answer, PATIENCE, TestAgent, request};
 
 /// A client on a plain WebSocket that speaks the frames by hand.
 struct Client {
@@ -45,7 +44,7 @@ impl Client {
     /// The next frame; none at the end. Pings are answered.
     async fn text(&mut self) -> Option<String> {
         loop {
-            match tokio::time::timeout(Duration::from_secs(30), self.stream.next()).await.expect("a frame") {
+            match tokio::time::timeout(PATIENCE, self.stream.next()).await.expect("a frame") {
                 Some(Ok(Message::Text(text))) if text.as_str() == "2" => self.send("3").await,
                 Some(Ok(Message::Text(text))) => return Some(text.as_str().to_owned()),
                 Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return None,
@@ -145,7 +144,7 @@ async fn who_is_let_in_is_listened_to_at_once() {
         });
     }
     // One that is never answered still is asked whether it lives.
-    tokio::time::timeout(Duration::from_secs(60), clients.join_all()).await.expect("all are answered");
+    tokio::time::timeout(PATIENCE, clients.join_all()).await.expect("all are answered");
 }
 
 #[tokio::test]
@@ -319,25 +318,27 @@ async fn an_acknowledgement_does_not_wait_for_its_turn() {
     let agent = TestAgent::start().await;
     let mut client = signed_in(&agent).await;
     client.join("/log", json!({})).await.unwrap();
-    // More than may wait.
+    // More than may wait, unless the agent was quicker than we are: then once more.
     let many = 300;
-    for id in 0..many {
-        let open = format!("42/log,{id}{}", json!(["open", { "service": "nobody" }]));
-        client.stream.feed(Message::text(open)).await.unwrap();
+    let mut limited = 0;
+    while limited == 0 {
+        for id in 0..many {
+            let open = format!("42/log,{id}{}", json!(["open", { "service": "nobody" }]));
+            client.stream.feed(Message::text(open)).await.unwrap();
+        }
+        for event in [json!(["ack", { "channel": 1, "seq": 1 }]), json!(["close", { "channel": 1 }])] {
+            client.stream.feed(Message::text(format!("42/log,{many}{event}"))).await.unwrap();
+        }
+        client.stream.flush().await.unwrap();
+        let mut own = 0;
+        for _ in 0..many + 2 {
+            let text = client.text().await.expect("an answer");
+            let (id, answer) = text.strip_prefix("43/log,").unwrap().split_once('[').unwrap();
+            own += usize::from(id == many.to_string() && answer.contains("not-found"));
+            limited += usize::from(answer.contains("rate-limited"));
+        }
+        assert_eq!(own, 2);
     }
-    for event in [json!(["ack", { "channel": 1, "seq": 1 }]), json!(["close", { "channel": 1 }])] {
-        client.stream.feed(Message::text(format!("42/log,{many}{event}"))).await.unwrap();
-    }
-    client.stream.flush().await.unwrap();
-    let (mut own, mut limited) = (0, 0);
-    for _ in 0..many + 2 {
-        let text = client.text().await.expect("an answer");
-        let (id, answer) = text.strip_prefix("43/log,").unwrap().split_once('[').unwrap();
-        own += usize::from(id == many.to_string() && answer.contains("not-found"));
-        limited += usize::from(answer.contains("rate-limited"));
-    }
-    assert!(limited > 0, "all of them could wait");
-    assert_eq!(own, 2);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use podkeeper::auth::Auth;
 use podkeeper::builds::Builds;
-use podkeeper::config::{Config, Limits, LiveConfig};
+use podkeeper::config::{Config, LiveConfig};
 use podkeeper::deploys::Deploys;
 use podkeeper::events::Events;
 use podkeeper::git::Repositories;
@@ -32,8 +32,22 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::sync::DropGuard;
 
-/// Held by whoever measures this process's memory, and by whoever takes much of it: the tests share one process.
-pub static MEMORY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// How long something may take that is going to happen: only what never does takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Whether this process has only the test `name` to run. Where it has others, too, one is started that has not, and must
+/// end well: what a whole process takes is measured there.
+pub fn is_alone(name: &str) -> bool {
+    const ALONE: &str = "PODKEEPER_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", "--nocapture", name]).env(ALONE, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
 
 /// Something that is served; it ends when this is dropped.
 pub struct Served {
@@ -43,7 +57,7 @@ pub struct Served {
     _stop: DropGuard,
 }
 
-pub async fn serve<S, B>(service: S, limits: Limits, stopping: CancellationToken) -> Served
+pub async fn serve<S, B>(service: S, config: LiveConfig, stopping: CancellationToken) -> Served
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
@@ -56,7 +70,7 @@ where
     let address = web.local_addr().unwrap();
     let local = folder.path().join("agent.sock");
     let listeners = Listeners { web: vec![web], local: vec![tokio::net::UnixListener::bind(&local).unwrap()] };
-    tokio::spawn(Server::new(service, limits, stopping.clone()).run(listeners, Duration::from_secs(1)));
+    tokio::spawn(Server::new(service, config, stopping.clone()).run(listeners));
     Served { address, local, _folder: folder, _stop: stopping.drop_guard() }
 }
 
@@ -66,6 +80,7 @@ pub struct TestAgent {
     pub auth: Auth,
     pub sockets: Sockets,
     pub stopping: CancellationToken,
+    pub config: LiveConfig,
     pub store: Store,
     pub folder: tempfile::TempDir,
 }
@@ -87,7 +102,6 @@ impl TestAgent {
         config.host.bus_socket = Some(folder.path().join("bus"));
         config.limits.guesses = NonZeroU32::MAX;
         change(&mut config);
-        let limits = config.limits.clone();
         let config = LiveConfig::new(config);
         let now = config.get();
         let podman = Podman::new(now.host.podman_socket(), now.paths.logins());
@@ -116,14 +130,21 @@ impl TestAgent {
         let bridge = Bridge::new(http::app(state), http::body_limit);
         let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals, auth.clone(), stopping.clone());
         tokio::spawn(sockets.clone().run());
-        let served = serve(service, limits, stopping.clone()).await;
-        Self { served, auth, sockets, stopping, store, folder }
+        let served = serve(service, config.clone(), stopping.clone()).await;
+        Self { served, auth, sockets, stopping, config, store, folder }
+    }
+
+    /// Changes the configuration, as a reload does.
+    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) {
+        let mut config = Config::clone(&self.config.get());
+        change(&mut config);
+        assert!(self.config.replace(config));
     }
 
     /// The store's file, for what only time or another hand can do to it.
     pub fn database(&self) -> rusqlite::Connection {
         let database = rusqlite::Connection::open(self.folder.path().join("agent/store.db")).unwrap();
-        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        database.busy_timeout(PATIENCE).unwrap();
         database
     }
 
@@ -191,7 +212,7 @@ pub async fn raw(address: SocketAddr, request: &str) -> Answer {
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
-    let answered = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut text)).await;
+    let answered = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await;
     answered
         .unwrap_or_else(|_| panic!("no end of the answer to {request}\nbut {}", String::from_utf8_lossy(&text)))
         .unwrap();
@@ -210,7 +231,7 @@ pub async fn head(address: SocketAddr, request: &str) -> Answer {
             }
         }
     };
-    let answered = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    let answered = tokio::time::timeout(PATIENCE, reading).await;
     assert!(answered.is_ok(), "no answer to {request}");
     Answer::parse(&String::from_utf8_lossy(&text))
 }

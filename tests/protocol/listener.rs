@@ -21,7 +21,7 @@ use engineioxide::handler::EngineIoHandler;
 use engineioxide::service::EngineIoService;
 use engineioxide::socket::{DisconnectReason, Socket};
 use engineioxide::{Str, service::NotFoundService};
-use podkeeper::config::Limits;
+use podkeeper::config::{Config, LiveConfig};
 use podkeeper::http::{Listeners, Server};
 use podkeeper::socketio::protocol;
 use serde::de::{SeqAccess, Visitor};
@@ -163,7 +163,8 @@ async fn main() -> io::Result<()> {
 
     let stopping = CancellationToken::new();
     let listeners = Listeners { web: vec![TcpListener::bind(ADDRESS).await?], local: vec![] };
-    let serving = tokio::spawn(Server::new(service, Limits::default(), stopping.clone()).run(listeners, JOIN));
+    let config = LiveConfig::new(Config::default());
+    let serving = tokio::spawn(Server::new(service, config, stopping.clone()).run(listeners));
     println!("listening at {ADDRESS}: /engine.io/ and /socket.io/");
     tokio::time::sleep(LIFE).await;
     stopping.cancel();

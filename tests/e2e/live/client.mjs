@@ -43,7 +43,7 @@ await log.emitWithAck('close', { channel })
 seen.closed = await closed
 seen.bad = (await log.emitWithAck('open', { service: 'no-such-service' })).problem
 // An upgrade is under way at first.
-for (let tries = 0; tries < 100 && log.io.engine.transport.name !== options.transports.at(-1); tries++) {
+while (log.io.engine.transport.name !== options.transports.at(-1)) {
   await new Promise((resolve) => setTimeout(resolve, 50))
 }
 seen.transport = log.io.engine.transport.name
