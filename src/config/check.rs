@@ -1,0 +1,140 @@
+//! Which values make sense.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Config;
+
+impl Config {
+    /// What of it can't be, and why.
+    pub(super) fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if self.services.first_port < 1024 || self.services.first_port > self.services.last_port {
+            return Err(("services.first_port", "must be at least 1024 and at most `services.last_port`"));
+        }
+        if !(1..=16).contains(&self.builds.parallel) {
+            return Err(("builds.parallel", "must be from 1 to 16"));
+        }
+        if !(1..=1000).contains(&self.services.max) {
+            return Err(("services.max", "must be from 1 to 1000"));
+        }
+        if !(1..=100).contains(&self.services.keep) {
+            return Err(("services.keep", "must be from 1 to 100"));
+        }
+        if !(1000..=10_000_000).contains(&self.limits.audit_rows) {
+            return Err(("limits.audit_rows", "must be from 1000 to 10000000"));
+        }
+        if !(1..=64).contains(&self.shell.sessions) {
+            return Err(("shell.sessions", "must be from 1 to 64"));
+        }
+        if !(16..=65_536).contains(&self.shell.memory_mib) {
+            return Err(("shell.memory_mib", "must be from 16 to 65536"));
+        }
+        if !(1..=6_400).contains(&self.shell.cpu_percent) || !(8..=32_768).contains(&self.shell.tasks) {
+            return Err(("shell.cpu_percent", "must be from 1 to 6400, and `shell.tasks` from 8 to 32768"));
+        }
+        if self.shell.allow.len() > 64 || !self.shell.allow.iter().all(|network| is_network(network)) {
+            return Err(("shell.allow", "must be at most 64 networks, like 192.168.1.0/24 or fd12:3456::/48"));
+        }
+        if !self.listen.service_url.contains("{name}") {
+            return Err(("listen.service_url", "must hold `{name}`"));
+        }
+        self.check_times()?;
+        let longest = Duration::from_secs(366 * 24 * 3600);
+        for (key, length) in
+            [("auth.session_idle", self.auth.session_idle), ("auth.session_max", self.auth.session_max)]
+        {
+            if length.is_zero() || length > longest {
+                return Err((key, "must be more than nothing and at most a year"));
+            }
+        }
+        if self.listen.origins.len() > 16 {
+            return Err(("listen.origins", "takes at most 16 addresses"));
+        }
+        let origins = self.listen.origins.iter().map(|url| ("listen.origins", url));
+        for (key, url) in
+            [("listen.public_url", &self.listen.public_url), ("listen.service_url", &self.listen.service_url)]
+                .into_iter()
+                .chain(origins)
+        {
+            let http = url.starts_with("http://") || url.starts_with("https://");
+            if !http || url.ends_with('/') {
+                return Err((key, "must be an http or https address without a slash at its end"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The times that everything waits for, which may not be so long that it stands still.
+    fn check_times(&self) -> Result<(), (&'static str, &'static str)> {
+        let (tenth, second) = (Duration::from_millis(100), Duration::from_secs(1));
+        let (minute, hour) = (Duration::from_secs(60), Duration::from_secs(3600));
+        let Self { services, limits, shell, .. } = self;
+        for (key, time, range, why) in [
+            ("services.settle", services.settle, Duration::ZERO..=minute, "must be at most a minute"),
+            ("services.look", services.look, second..=hour, "must be from a second to an hour"),
+            ("limits.unread", limits.unread, second..=hour, "must be from a second to an hour"),
+            ("limits.grace", limits.grace, Duration::ZERO..=LONGEST_GRACE, "must be at most 9 seconds"),
+            ("limits.journal", limits.journal, tenth..=minute * 10, "must be from 100ms to 10 minutes"),
+            ("shell.patience", shell.patience, Duration::ZERO..=minute, "must be at most a minute"),
+        ] {
+            if !range.contains(&time) {
+                return Err((key, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How long the agent may let requests go on at its end. Its unit's `TimeoutStopSec` is longer.
+const LONGEST_GRACE: Duration = Duration::from_secs(9);
+
+/// Whether `text` is a network, as `192.168.1.0/24` is one.
+fn is_network(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let longest = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    length.parse().is_ok_and(|length: u8| length <= longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_agents_unit_waits_for_the_longest_grace() {
+        let unit = include_str!("../../systemd/podkeeper.service");
+        let stop = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")?.parse().ok());
+        assert!(LONGEST_GRACE < Duration::from_secs(stop.expect("its time limit, in seconds")));
+    }
+
+    #[test]
+    fn impossible_values_are_refused() {
+        for text in [
+            "[services]\nfirst_port = 80",
+            "[builds]\nparallel = 0",
+            "[builds]\ntimeout = \"soon\"",
+            "[builds]\ntimeout = 5",
+            "[shell]\nsessions = 0",
+            "[shell]\nmemory_mib = 1",
+            "[shell]\nallow = [\"192.168.1.1\"]",
+            "[shell]\nallow = [\"fd00::/129\"]",
+            "[listen]\nservice_url = \"http://x\"",
+            "[listen]\npublic_url = \"localhost\"",
+            "[listen]\norigins = [\"pods.example.com\"]",
+            "[auth]\nsession_idle = \"0s\"",
+            "[services]\nsettle = \"61s\"",
+            "[services]\nlook = \"0s\"",
+            "[limits]\nunread = \"0s\"",
+            "[limits]\ngrace = \"10s\"",
+            "[limits]\njournal = \"11m\"",
+            "[shell]\npatience = \"2m\"",
+        ] {
+            assert!(Config::parse(text, Path::new("podkeeper.toml")).is_err(), "{text}");
+        }
+    }
+}
