@@ -4,6 +4,7 @@
 //! instead of filling the memory. When nobody listens there is no reader.
 
 mod files;
+mod health;
 mod join;
 mod matches;
 mod printed;

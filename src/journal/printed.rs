@@ -22,6 +22,8 @@ use tokio::process::Command;
 const LOOK: Duration = Duration::from_millis(5);
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
+/// How much a pipe holds at most (pipe(7), pipe-max-size).
+const PIPE: u64 = 1024 * 1024;
 
 /// Runs a program to its end, prints what it prints, and returns when that is read, after `patience` at the latest. The
 /// answer is what a shell calls the program's status.
@@ -55,8 +57,8 @@ async fn relay(program: &[OsString], out: &mut impl Write) -> io::Result<u8> {
             },
         }
     };
-    // What it left running may hold the pipe for ever. What it printed is there.
-    let mut rest = File::from(reader.into_nonblocking_fd()?);
+    // What it left running may hold the pipe for ever, and fill it for ever. What it printed is there.
+    let mut rest = File::from(reader.into_nonblocking_fd()?).take(PIPE);
     while let Ok(length @ 1..) = rest.read(&mut piece) {
         let _ = out.write_all(&piece[..length]);
     }

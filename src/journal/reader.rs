@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use regex::bytes::{Regex, RegexBuilder};
@@ -14,21 +13,11 @@ use systemd::journal::Journal as Handle;
 use super::files::{Files, read};
 use super::join::{Backward, Forward, Output, Piece, goes_on};
 use super::matches::{self, Source};
-use super::{Checked, Direction, Entry, FINAL, HealthSaid, JournalError, Page, Query, Select};
+use super::{Direction, Entry, FINAL, JournalError, Page, Query, Select};
+use crate::names::ReleaseName;
 
 /// How long a page may search. A pattern that is never found must not read the whole journal in one request.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How far back health checks are heard, in microseconds.
-const HEALTH_SPAN: u64 = 3_600_000_000;
-/// When it is looked what a check said: that one was begun is heard at once, and the check itself takes some time.
-const HEALTH_SOON: Duration = Duration::from_millis(400);
-/// And when again, each after the one before, until it is found.
-const HEALTH_LATE: [Duration; 3] =
-    [Duration::from_millis(400), Duration::from_millis(1000), Duration::from_millis(3000)];
-/// How many checks are waited for. One more is found with them, or a minute later.
-const AWAITED: usize = 256;
-/// How often it is looked where no bell rings: one may be run by hand.
-const HEALTH_UNRUNG: Duration = Duration::from_secs(60);
 /// What makes a page full, however few its lines are: so many bytes of what they are told with.
 const PAGE: usize = 8 * 1024 * 1024;
 /// How long a follower waits before it looks again; a look costs microseconds.
@@ -42,10 +31,10 @@ const PIECES: usize = 256;
 const QUIET: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader {
-    handle: Handle,
+    pub(super) handle: Handle,
     pattern: Option<Regex>,
     source: Source,
-    files: Files,
+    pub(super) files: Files,
     /// It stands on an entry that was not read yet.
     unread: bool,
     /// When it read an entry, where it has not sought its place since.
@@ -54,7 +43,7 @@ pub(super) struct Reader {
 
 /// Where reading goes on.
 #[derive(Clone)]
-enum Place {
+pub(super) enum Place {
     Head,
     Since(u64),
     At(String),
@@ -112,69 +101,16 @@ impl Reader {
         Ok(Self { handle, pattern, source, files, unread: false, advanced: None })
     }
 
-    /// Hands each finding to `sink` until that says no, or until nobody can ring any more.
-    pub(super) fn follow_health(
-        &mut self,
-        mut sink: impl FnMut(HealthSaid) -> bool,
-        rung: &Receiver<Checked>,
-    ) -> Result<(), JournalError> {
-        let mut place = Place::Since(now().saturating_sub(HEALTH_SPAN));
-        let mut awaited = vec![Checked::Any];
-        let mut pauses = HEALTH_LATE.iter();
-        self.seek(&place)?;
-        loop {
-            let others = self.files.changed();
-            while self.advance()? {
-                place = Place::Behind(self.handle.cursor().map_err(read)?);
-                if let Some(id) = self.text("PODMAN_ID")?.map(Checked::Container) {
-                    awaited.retain(|checked| *checked != id);
-                }
-                let healthy = match self.text("PODMAN_HEALTH_STATUS")?.as_deref() {
-                    Some("healthy") => true,
-                    Some("unhealthy") => false,
-                    _ => continue,
-                };
-                let Some(container) = self.text("PODMAN_NAME")? else { continue };
-                if !sink(HealthSaid { container, healthy }) {
-                    return Ok(());
-                }
-            }
-            if others {
-                self.renew(&place)?;
-                continue;
-            }
-            let pause = if awaited.is_empty() { None } else { pauses.next() };
-            if pause.is_none() {
-                awaited.clear();
-            }
-            match rung.recv_timeout(*pause.unwrap_or(&HEALTH_UNRUNG)) {
-                Ok(checked) => {
-                    // What rings meanwhile is looked for with it.
-                    std::thread::sleep(HEALTH_SOON);
-                    for checked in std::iter::once(checked).chain(rung.try_iter()) {
-                        if !awaited.contains(&checked) && awaited.len() < AWAITED {
-                            awaited.push(checked);
-                        }
-                    }
-                    pauses = HEALTH_LATE.iter();
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            }
-            self.settle(&place)?;
-        }
-    }
-
     /// Opens the files anew where others have come or gone before those that are open were read to their end: nothing
     /// more will be in these, and what was vacuumed was read.
-    fn renew(&mut self, place: &Place) -> Result<(), JournalError> {
+    pub(super) fn renew(&mut self, place: &Place) -> Result<(), JournalError> {
         self.handle = self.files.open(&self.source)?;
         self.seek(place).map(drop)
     }
 
     /// An entry that is counted before all of its fields are linked is passed over by libsystemd until there is another
     /// one. Whoever seeks finds it.
-    fn settle(&mut self, place: &Place) -> Result<(), JournalError> {
+    pub(super) fn settle(&mut self, place: &Place) -> Result<(), JournalError> {
         if self.advanced.is_some_and(|at| at.elapsed() > QUIET) {
             self.seek(place)?;
         }
@@ -182,7 +118,7 @@ impl Reader {
     }
 
     /// Goes to the next entry; false where there is none yet.
-    fn advance(&mut self) -> Result<bool, JournalError> {
+    pub(super) fn advance(&mut self) -> Result<bool, JournalError> {
         let more = std::mem::take(&mut self.unread) || self.handle.next().map_err(read)? > 0;
         if more {
             self.advanced = Some(Instant::now());
@@ -469,7 +405,7 @@ impl Reader {
     }
 
     /// Goes to a place; whether it is an entry's that is there is returned.
-    fn seek(&mut self, place: &Place) -> Result<bool, JournalError> {
+    pub(super) fn seek(&mut self, place: &Place) -> Result<bool, JournalError> {
         self.unread = false;
         self.advanced = None;
         match place {
@@ -516,7 +452,7 @@ impl Reader {
         }
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, JournalError> {
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, JournalError> {
         Ok(self.field(name)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -576,8 +512,8 @@ impl Place {
 
 /// The unit of a release's container, or of a build.
 fn unit(container: Option<&str>, identifier: Option<&str>) -> Option<String> {
-    match container.and_then(|name| name.rsplit_once('-')) {
-        Some((service, number)) => Some(format!("{service}@{number}.service")),
+    match container {
+        Some(name) => ReleaseName::of_container(name).map(|release| release.unit()),
         None => identifier.filter(|name| name.starts_with("build-")).map(|name| format!("{name}.service")),
     }
 }
@@ -587,7 +523,7 @@ fn is_since(query: &Query, entry: &Entry) -> bool {
 }
 
 /// Microseconds since 1970.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_micros()).unwrap_or_default()
 }
@@ -606,7 +542,7 @@ fn full<T>(found: &BTreeMap<usize, T>, most: usize, weight: impl Fn(&T) -> usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{DeploymentId, ReleaseName, ReleaseNumber};
+    use crate::names::{DeploymentId, ReleaseNumber};
 
     #[test]
     fn a_lines_unit_is_known_by_what_the_line_itself_says() {

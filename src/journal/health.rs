@@ -1,0 +1,74 @@
+//! What health checks say, heard as they are run: Podman writes it into the journal.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::files::read;
+use super::reader::{Place, Reader, now};
+use super::{Checked, HealthSaid, JournalError};
+
+/// How far back health checks are heard, in microseconds.
+const SPAN: u64 = 3_600_000_000;
+/// When it is looked what a check said: that one was begun is heard at once, and the check itself takes some time.
+const SOON: Duration = Duration::from_millis(400);
+/// And when again, each after the one before, until it is found.
+const LATE: [Duration; 3] = [Duration::from_millis(400), Duration::from_millis(1000), Duration::from_millis(3000)];
+/// How many checks are waited for. One more is found with them, or a minute later.
+const AWAITED: usize = 256;
+/// How often it is looked where no bell rings: one may be run by hand.
+const UNRUNG: Duration = Duration::from_secs(60);
+
+impl Reader {
+    /// Hands each finding to `sink` until that says no, or until nobody can ring any more.
+    pub(super) fn follow_health(
+        &mut self,
+        mut sink: impl FnMut(HealthSaid) -> bool,
+        rung: &Receiver<Checked>,
+    ) -> Result<(), JournalError> {
+        let mut place = Place::Since(now().saturating_sub(SPAN));
+        let mut awaited = vec![Checked::Any];
+        let mut pauses = LATE.iter();
+        self.seek(&place)?;
+        loop {
+            let others = self.files.changed();
+            while self.advance()? {
+                place = Place::Behind(self.handle.cursor().map_err(read)?);
+                if let Some(id) = self.text("PODMAN_ID")?.map(Checked::Container) {
+                    awaited.retain(|checked| *checked != id);
+                }
+                let healthy = match self.text("PODMAN_HEALTH_STATUS")?.as_deref() {
+                    Some("healthy") => true,
+                    Some("unhealthy") => false,
+                    _ => continue,
+                };
+                let Some(container) = self.text("PODMAN_NAME")? else { continue };
+                if !sink(HealthSaid { container, healthy }) {
+                    return Ok(());
+                }
+            }
+            if others {
+                self.renew(&place)?;
+                continue;
+            }
+            let pause = if awaited.is_empty() { None } else { pauses.next() };
+            if pause.is_none() {
+                awaited.clear();
+            }
+            match rung.recv_timeout(*pause.unwrap_or(&UNRUNG)) {
+                Ok(checked) => {
+                    // What rings meanwhile is looked for with it.
+                    std::thread::sleep(SOON);
+                    for checked in std::iter::once(checked).chain(rung.try_iter()) {
+                        if !awaited.contains(&checked) && awaited.len() < AWAITED {
+                            awaited.push(checked);
+                        }
+                    }
+                    pauses = LATE.iter();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            self.settle(&place)?;
+        }
+    }
+}
