@@ -35,7 +35,7 @@ def flapping(host: Host, names: list[str]) -> Iterator[None]:
     for unit in units:
         host.write(f"{folder}/{unit}.d/flap.conf", FLAPPING)
     host.user("systemctl", "--user", "daemon-reload")
-    host.user("systemctl", "--user", "restart", "--no-block", *units)
+    restart(host, units)
     try:
         yield
     finally:

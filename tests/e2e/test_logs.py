@@ -95,10 +95,10 @@ def make(host: Host, name: str, folder: pathlib.Path) -> None:
 def matches(host: Host, name: str, builds: bool = True) -> list[str]:
     """What journalctl is asked for: the lines of all releases, and those of the builds."""
     uid = host.uid()
-    wanted = [f"_UID={uid}", "_COMM=conmon", f"SYSLOG_IDENTIFIER={name}"]
+    wanted = [f"_UID={uid}", f"SYSLOG_IDENTIFIER={name}", f"CONTAINER_TAG={name}"]
     for deployment in host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"] if builds else []:
         build = f"build-{deployment['id']}"
-        wanted += ["+", f"_UID={uid}", f"_SYSTEMD_USER_UNIT={build}.service", f"SYSLOG_IDENTIFIER={build}"]
+        wanted += ["+", f"_UID={uid}", "_TRANSPORT=stdout", f"SYSLOG_IDENTIFIER={build}"]
     # What journald dropped, of whichever service.
     return [*wanted, "+", "_TRANSPORT=driver", "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e", f"OBJECT_SYSTEMD_UNIT=user@{uid}.service"]
 
@@ -124,14 +124,14 @@ def reference(host: Host, name: str) -> list[Line]:
         if goes_on:
             pieces[key] = content
             continue
-        unit = entry.get("_SYSTEMD_USER_UNIT", "").removesuffix(".service")
+        release, build = entry.get("CONTAINER_NAME", ""), entry.get("SYSLOG_IDENTIFIER", "").removeprefix("build-")
         lines.append(
             {
                 "cursor": entry["__CURSOR"],
                 "time": int(entry["__REALTIME_TIMESTAMP"]),
                 "priority": int(entry["PRIORITY"]),
-                "release": int(unit.split("@")[1]) if "@" in unit else None,
-                "build": int(unit.removeprefix("build-")) if unit.startswith("build-") else None,
+                "release": int(release.rsplit("-", 1)[1]) if release else None,
+                "build": int(build) if entry["_TRANSPORT"] == "stdout" else None,
                 "message": content.decode(errors="replace"),
                 "content": content,
             }
