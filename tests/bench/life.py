@@ -34,9 +34,9 @@ def hang(host: Host, clone: Clone) -> float:
     gate = Gate(host)
     with host.configured(f'[builds]\ntimeout = "{TIMEOUT}s"\n'):
         identity = building(host, clone, gate)
-        began = seconds(lambda: host.wait_deployment(identity, "failed"))
+        taken = seconds(lambda: host.wait_deployment(identity, "failed"))
     assert not gate.reached(), "its RUN step has ended"
-    return began
+    return taken
 
 
 def stop(host: Host, clone: Clone) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from host import Host, wait_for
+from host import ROOT, Host, wait_for
 
 # How far above its bar a measure may be until the run fails: the machines are shared, and slow at times.
 MARGIN = 1.25
@@ -91,7 +90,6 @@ def install(programs: dict[str, str]) -> None:
     missing = [package for program, package in programs.items() if not shutil.which(program, path="/usr/sbin:/usr/local/bin:/usr/bin")]
     if missing:
         say(f"installing {' '.join(missing)}")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         # Nothing of it shall run by itself.
         policy = pathlib.Path("/usr/sbin/policy-rc.d")
         ours = not policy.exists()
@@ -100,7 +98,8 @@ def install(programs: dict[str, str]) -> None:
             policy.chmod(0o755)
         try:
             for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
-                subprocess.run(["apt-get", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
+                script = '. "$0" && apt_get "$@"'
+                subprocess.run(["bash", "-c", script, ROOT / "packaging/apt", *command], check=True)
         finally:
             if ours:
                 policy.unlink()
