@@ -28,26 +28,21 @@ impl Reader {
         let mut place = Place::Since(now().saturating_sub(SPAN));
         let mut awaited = vec![Checked::Any];
         let mut pauses = LATE.iter();
+        let mut torn = 0;
         self.seek(&place)?;
         loop {
             let others = self.files.changed();
-            while self.advance()? {
-                place = Place::Behind(self.handle.cursor().map_err(read)?);
-                if let Some(id) = self.text("PODMAN_ID")?.map(Checked::Container) {
-                    awaited.retain(|checked| *checked != id);
-                }
-                let healthy = match self.text("PODMAN_HEALTH_STATUS")?.as_deref() {
-                    Some("healthy") => true,
-                    Some("unhealthy") => false,
-                    _ => continue,
-                };
-                let Some(container) = self.text("PODMAN_NAME")? else { continue };
-                if !sink(HealthSaid { container, healthy }) {
-                    return Ok(());
+            match self.read_health(&mut place, &mut awaited, &mut sink) {
+                Ok(true) => torn = 0,
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.mend(error, &mut torn)?;
+                    self.untorn(|reader| reader.seek(&place))?;
+                    continue;
                 }
             }
             if others {
-                self.renew(&place)?;
+                self.untorn(|reader| reader.renew(&place))?;
                 continue;
             }
             let pause = if awaited.is_empty() { None } else { pauses.next() };
@@ -68,7 +63,35 @@ impl Reader {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            self.settle(&place)?;
+            self.untorn(|reader| reader.settle(&place))?;
         }
+    }
+
+    /// Hands on what there is behind `place`, and moves that along; false where nothing more is wanted.
+    fn read_health(
+        &mut self,
+        place: &mut Place,
+        awaited: &mut Vec<Checked>,
+        sink: &mut impl FnMut(HealthSaid) -> bool,
+    ) -> Result<bool, JournalError> {
+        while self.advance()? {
+            let id = self.text("PODMAN_ID")?;
+            let healthy = match self.text("PODMAN_HEALTH_STATUS")?.as_deref() {
+                Some("healthy") => Some(true),
+                Some("unhealthy") => Some(false),
+                _ => None,
+            };
+            let container = self.text("PODMAN_NAME")?;
+            *place = Place::Behind(self.handle.cursor().map_err(read)?);
+            if let Some(id) = id.map(Checked::Container) {
+                awaited.retain(|checked| *checked != id);
+            }
+            if let (Some(healthy), Some(container)) = (healthy, container)
+                && !sink(HealthSaid { container, healthy })
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -67,6 +67,12 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether the file that was read was just being changed: journald writes, cuts and renames its files under whoever
+    /// reads them, and what is half written reads as damaged. Opened anew, it is there whole.
+    fn is_torn(&self) -> bool {
+        matches!(self, Self::Read(error) if error.raw_os_error() == Some(nix::libc::EBADMSG))
+    }
+
     /// The problem that a client sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -248,7 +254,7 @@ impl Journal {
         if query.direction == Direction::Forward && query.cursor.is_none() && query.grep.is_none() {
             return Ok(query);
         }
-        self.look(move |folder| Reader::open(folder, &query)?.begin(query)).await
+        self.look(move |folder| Reader::open(folder, &query)?.begin(&query)).await
     }
 
     /// The lines from where the query begins on, forward, as they come, until the stream is dropped. With a cursor the

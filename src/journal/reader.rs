@@ -27,6 +27,8 @@ const BATCH: usize = 32 * 1024;
 /// In how many pieces before a place it is looked for the outputs that are in the middle of a line there, and how many
 /// of such a line are taken.
 const PIECES: usize = 256;
+/// How often the files are opened anew, a look apart, where one of them reads as damaged.
+const TEARS: u32 = 100;
 /// How long it must be quiet until a follower seeks its place anew.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -126,11 +128,34 @@ impl Reader {
         Ok(more)
     }
 
-    pub(super) fn page(&mut self, query: &Query) -> Result<Page, JournalError> {
-        match query.direction {
-            Direction::Forward => self.page_forward(query),
-            Direction::Backward => self.page_backward(query),
+    /// Does `work`, and again where a file was torn meanwhile.
+    pub(super) fn untorn<T>(&mut self, work: impl Fn(&mut Self) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        let mut torn = 0;
+        loop {
+            match work(self) {
+                Err(error) => self.mend(error, &mut torn)?,
+                done => return done,
+            }
         }
+    }
+
+    /// Opens the files anew where `error` says that one was torn and it was so fewer than TEARS times.
+    pub(super) fn mend(&mut self, error: JournalError, torn: &mut u32) -> Result<(), JournalError> {
+        *torn += 1;
+        if !error.is_torn() || *torn > TEARS {
+            return Err(error);
+        }
+        std::thread::sleep(LOOK);
+        self.unread = false;
+        self.handle = self.files.open(&self.source)?;
+        Ok(())
+    }
+
+    pub(super) fn page(&mut self, query: &Query) -> Result<Page, JournalError> {
+        self.untorn(|reader| match query.direction {
+            Direction::Forward => reader.page_forward(query),
+            Direction::Backward => reader.page_backward(query),
+        })
     }
 
     fn page_forward(&mut self, query: &Query) -> Result<Page, JournalError> {
@@ -228,7 +253,11 @@ impl Reader {
     }
 
     /// The same query, forward from the oldest of the newest lines that it wants. Nothing of them is kept meanwhile.
-    pub(super) fn begin(&mut self, query: Query) -> Result<Query, JournalError> {
+    pub(super) fn begin(&mut self, query: &Query) -> Result<Query, JournalError> {
+        self.untorn(|reader| reader.begin_once(query.clone()))
+    }
+
+    fn begin_once(&mut self, query: Query) -> Result<Query, JournalError> {
         if let Some(cursor) = &query.cursor {
             self.seek(&Place::Behind(cursor.clone()))?;
         }
@@ -272,43 +301,76 @@ impl Reader {
         mut sink: impl FnMut(Vec<Entry>) -> bool,
         listening: impl Fn() -> bool,
     ) -> Result<(), JournalError> {
-        let mut batch = Batch::default();
         let mut place = Place::forward(query);
-        if self.is_behind_end(query, &place)? {
+        if self.untorn(|reader| reader.is_behind_end(query, &place))? {
             return Ok(());
         }
-        let mut joined = self.start(&place)?;
+        let mut joined = self.untorn(|reader| reader.start(&place))?;
+        let mut torn = 0;
         loop {
             let others = self.files.changed();
-            while self.advance()? {
-                let piece = self.piece()?;
-                place = Place::Behind(piece.entry.cursor.clone());
-                let over = self.is_end(query, &piece.entry)?;
-                if let Some(entry) = joined.push(piece)
-                    && self.wanted(query, &entry)
-                    && batch.push(entry)
-                    && !sink(batch.take())
-                {
-                    return Ok(());
+            match self.read_on(query, &mut place, &mut joined, &mut sink) {
+                Ok(true) => torn = 0,
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.mend(error, &mut torn)?;
+                    self.untorn(|reader| reader.seek(&place))?;
+                    continue;
                 }
-                if over {
-                    sink(batch.take());
-                    return Ok(());
-                }
-            }
-            if !batch.lines.is_empty() && !sink(batch.take()) {
-                return Ok(());
             }
             if others {
-                self.renew(&place)?;
+                self.untorn(|reader| reader.renew(&place))?;
                 continue;
             }
             if !listening() {
                 return Ok(());
             }
             std::thread::sleep(LOOK);
-            self.settle(&place)?;
+            self.untorn(|reader| reader.settle(&place))?;
         }
+    }
+
+    /// Hands on what there is behind `place`, and moves that along; false where nothing more is wanted.
+    fn read_on(
+        &mut self,
+        query: &Query,
+        place: &mut Place,
+        joined: &mut Forward,
+        sink: &mut impl FnMut(Vec<Entry>) -> bool,
+    ) -> Result<bool, JournalError> {
+        let mut batch = Batch::default();
+        loop {
+            let (piece, over) = match self.next_piece(query) {
+                Ok(Some(found)) => found,
+                end => {
+                    // What was read is handed on, however reading ended.
+                    let goes_on = batch.lines.is_empty() || sink(batch.take());
+                    return end.map(|_| goes_on);
+                }
+            };
+            *place = Place::Behind(piece.entry.cursor.clone());
+            if let Some(entry) = joined.push(piece)
+                && self.wanted(query, &entry)
+                && batch.push(entry)
+                && !sink(batch.take())
+            {
+                return Ok(false);
+            }
+            if over {
+                sink(batch.take());
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The next piece, and whether it is the last that there will be.
+    fn next_piece(&mut self, query: &Query) -> Result<Option<(Piece, bool)>, JournalError> {
+        if !self.advance()? {
+            return Ok(None);
+        }
+        let piece = self.piece()?;
+        let over = self.is_end(query, &piece.entry)?;
+        Ok(Some((piece, over)))
     }
 
     /// Whether the entry that it stands on is the last of the deployment that is asked for.
@@ -390,7 +452,7 @@ impl Reader {
     ) -> Result<(), JournalError> {
         self.handle.match_flush().map_err(read)?;
         add(&mut self.handle).map_err(read)?;
-        self.handle.seek_cursor(cursor).map_err(|_| JournalError::Cursor)
+        self.handle.seek_cursor(cursor).map_err(no_cursor)
     }
 
     /// The next entry back that lies before `place`.
@@ -412,10 +474,10 @@ impl Reader {
             Place::Head => self.handle.seek_head().map_err(read)?,
             Place::Since(since) => self.handle.seek_realtime_usec(*since).map_err(read)?,
             Place::At(cursor) | Place::Behind(cursor) => {
-                self.handle.seek_cursor(cursor.as_str()).map_err(|_| JournalError::Cursor)?;
+                self.handle.seek_cursor(cursor.as_str()).map_err(no_cursor)?;
                 // The next entry is the cursor's own, or the first behind it where that is gone.
                 if self.handle.next().map_err(read)? > 0 {
-                    let own = self.handle.test_cursor(cursor.as_str()).map_err(|_| JournalError::Cursor)?;
+                    let own = self.handle.test_cursor(cursor.as_str()).map_err(no_cursor)?;
                     self.unread = !own || matches!(place, Place::At(_));
                     return Ok(own);
                 }
@@ -427,7 +489,7 @@ impl Reader {
     fn seek_backward(&mut self, query: &Query) -> Result<(), JournalError> {
         match (&query.cursor, query.until) {
             (Some(cursor), _) => {
-                self.handle.seek_cursor(cursor.as_str()).map_err(|_| JournalError::Cursor)?;
+                self.handle.seek_cursor(cursor.as_str()).map_err(no_cursor)?;
                 // Stand on the cursor's own entry, so that the next one back is the first of the page.
                 self.handle.next().map_err(read)?;
                 Ok(())
@@ -499,6 +561,14 @@ impl Reader {
     }
 }
 
+/// Why a cursor leads nowhere: it is none, where it wasn't the file that was torn.
+fn no_cursor(error: systemd::Error) -> JournalError {
+    match read(error) {
+        torn if torn.is_torn() => torn,
+        _ => JournalError::Cursor,
+    }
+}
+
 impl Place {
     fn forward(query: &Query) -> Self {
         match (&query.cursor, query.since) {
@@ -541,8 +611,29 @@ fn full<T>(found: &BTreeMap<usize, T>, most: usize, weight: impl Fn(&T) -> usize
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::io::Error;
+
+    use nix::libc::{EBADMSG, EIO};
+
     use super::*;
     use crate::names::{DeploymentId, ReleaseNumber};
+
+    #[test]
+    fn what_was_torn_is_read_again_and_what_fails_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = Reader::open_health(Some(folder.path())).unwrap();
+        for (code, needed, fails, times) in
+            [(EBADMSG, 3, false, 3), (EBADMSG, u32::MAX, true, TEARS + 1), (EIO, 3, true, 1)]
+        {
+            let tried = Cell::new(0);
+            let done = reader.untorn(|_| {
+                tried.set(tried.get() + 1);
+                if tried.get() < needed { Err(read(Error::from_raw_os_error(code))) } else { Ok(()) }
+            });
+            assert_eq!((done.is_err(), tried.get()), (fails, times), "{code}");
+        }
+    }
 
     #[test]
     fn a_lines_unit_is_known_by_what_the_line_itself_says() {

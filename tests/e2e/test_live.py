@@ -291,12 +291,12 @@ class Steady:
 def test_rotation_and_vacuum_lose_and_repeat_nothing(host: Host, writer: Writer, client: Client):
     channel = client.open(service=writer.name, lines=0)
     with Steady(writer) as steady:
-        for command in (["--rotate"], ["--rotate"], ["--vacuum-files=1"], ["--rotate"], ["--rotate", "--vacuum-size=1"]):
+        for command in ("--rotate", "--rotate", "--vacuum-files=1", "--rotate", "--vacuum-size=1"):
             reached = steady.lines + 50
             steady.reach(reached)
-            # It reads in the newest file: what it has not read is in no other.
+            # It reads in the newest file: what it has not read is in no other, which alone are vacuumed.
             wait_for(lambda reached=reached: len(counted(client, channel)) >= reached, 10, "they come")
-            host.run("journalctl", *command)
+            host.run("journalctl", command)
     wait_for(lambda: len(counted(client, channel)) >= steady.lines, 10, "all lines are there")
     assert counted(client, channel) == numbers(1, steady.lines)
     # A cursor whose line is gone goes on with the first one that is there.
@@ -305,6 +305,26 @@ def test_rotation_and_vacuum_lose_and_repeat_nothing(host: Host, writer: Writer,
     writer.print(b"behind the vacuum\n")
     again = client.open(service=writer.name, cursor=gone)
     wait_for(lambda: "behind the vacuum" in client.texts(again), 10, "the stream goes on")
+
+
+def test_a_stream_goes_on_where_the_journal_was_vacuumed_under_it(host: Host, writer: Writer, client: Client):
+    channel = client.open(service=writer.name, lines=0)
+    for number in range(3):
+        before = f"read before the vacuum {number}"
+        writer.print(before.encode() + b"\n")
+        wait_for(lambda before=before: before in client.texts(channel), 10, "it is read")
+        agent = str(host.agent_pid())
+        host.run("kill", "-STOP", agent)
+        try:
+            # journald empties what it removes, also under those who still read it.
+            writer.print(b"".join(b"vacuumed before it was read %d\n" % line for line in range(500)))
+            host.run("journalctl", "--rotate", "--vacuum-size=1")
+        finally:
+            host.run("kill", "-CONT", agent)
+        after = f"behind the vacuum {number}"
+        writer.print(after.encode() + b"\n")
+        wait_for(lambda after=after: after in client.texts(channel), 10, "the stream goes on")
+    assert channel not in client.closed
 
 
 def test_reconnecting_and_an_agents_restart_lose_and_repeat_nothing(host: Host, writer: Writer):
