@@ -1,4 +1,5 @@
-"""100 MB of output through a terminal, and Ctrl-C in the middle of a flood, against WeTTY and Cockpit on the same host.
+"""100 MB of output through a terminal, and Ctrl-C in the middle of a flood, against WeTTY and Cockpit on the same host, with
+few services on it and with many.
 
 A client is a few lines on a socket, the same for all. It answers each server as that server's own page does, and looks
 at no more of a frame than it must.
@@ -23,13 +24,16 @@ import time
 from collections.abc import Callable, Iterator
 
 from host import HOST, MACHINE, Host, enter_network, wait_for
-from measure import Row, install, median, quantile, say
+from measure import Row, ensure_services, install, median, quantile, say
+from status import UNITS
 
 WETTY = pathlib.Path(__file__).resolve().parent / "wetty"
 IMAGE = "docker.io/library/busybox:stable"
 # One line of the flood; a terminal makes its end into two bytes.
 LINE = "0123456789" * 7 + "abcdefg"
 BYTES = 100_000_000
+# How many run on the host, beside which all is measured; none is taken away in between.
+SERVICES = sorted({3, 20, UNITS})
 # In each, every terminal has its turn, and so many tries of Ctrl-C.
 ROUNDS, TRIES = 5, 6
 SIZE = {"cols": 120, "rows": 40}
@@ -385,6 +389,15 @@ def peak(host: Host, pid: int, forget: bool = False) -> float:
 
 def measure(host: Host) -> list[Row]:
     install_cockpit(host)
+    rows = []
+    for count in SERVICES:
+        ensure_services(host, count)
+        rows += beside(host, count)
+    return rows
+
+
+def beside(host: Host, count: int) -> list[Row]:
+    """All of it, with so many services on the host."""
     # The service user's, as the containers of our own are.
     user = [str(HOST), "as", host.name, "podkeeper", "--"]
     ways: dict[str, Callable[[], Terminal]] = {
@@ -413,22 +426,24 @@ def measure(host: Host) -> list[Row]:
                     growth.append(peak(host, agent) - before)
                 else:
                     host.user("podman", "rm", "-f", "-i", "-t", "0", CONTAINER)
-            say("round %d: %s" % (number + 1, ", ".join(f"{what} {one.floods[-1]:.2f} s" for what, one in taken.items())))
+            floods = ", ".join(f"{what} {one.floods[-1]:.2f} s" for what, one in taken.items())
+            say(f"{count} services, round {number + 1}: {floods}")
     ours = taken.pop("ours")
     rows = []
     for what, theirs in taken.items():
         # The round in the middle, by the ratio in each.
         pairs = sorted(zip(ours.floods, theirs.floods, strict=True), key=lambda pair: pair[0] / pair[1])
         mine, reference = pairs[len(pairs) // 2]
-        rows.append(Row("100 MB through a terminal", mine, "s", reference, what, ratio_at_most=1.0))
+        rows.append(Row(f"100 MB through a terminal, {count} services", mine, "s", reference, what, ratio_at_most=1.0))
     for part in (0.5, 0.99):
         for what, theirs in taken.items():
             mine, reference = quantile(ours.interrupts, part), quantile(theirs.interrupts, part)
             at_most = 200 if part > 0.5 else None
-            rows.append(Row(f"Ctrl-C in a flood to prompt: p{part * 100:.0f}", mine, "ms", reference, what, at_most=at_most))
+            name = f"Ctrl-C in a flood to prompt, {count} services: p{part * 100:.0f}"
+            rows.append(Row(name, mine, "ms", reference, what, at_most=at_most))
     busiest = max([ours, *taken.values()], key=lambda one: median(one.client))
     return [
         *rows,
-        Row("the agent's memory grew during it, at most", max(growth), "MiB", at_most=8),
-        Row("the client's share of a core, at most", median(busiest.client) * 100, "%", at_most=50),
+        Row(f"the agent's memory grew during it, {count} services, at most", max(growth), "MiB", at_most=8),
+        Row(f"the client's share of a core, {count} services, at most", median(busiest.client) * 100, "%", at_most=50),
     ]
