@@ -94,17 +94,17 @@ fn start_log() {
 /// The parts of the host, as the configuration names them.
 fn parts(config: &LiveConfig) -> Result<(Adapters, Builds), AgentError> {
     let now = config.get();
-    let podman = Podman::new(now.host.podman_socket(), now.paths.logins());
+    let podman = Podman::new(now.host.podman_socket().into(), now.paths.logins());
     let units = UserManager::new(now.host.bus_socket());
     let builds = Builds::new(podman.clone(), units.clone(), config.clone());
     let adapters = Adapters {
         store: Store::open(&now.paths.store())?,
         podman,
         units,
-        quadlets: Quadlets::new(now.paths.quadlets.clone()),
-        routes: Routes::new(now.paths.routes.clone()),
+        quadlets: Quadlets::new(now.paths.quadlets.to_path_buf()),
+        routes: Routes::new(now.paths.routes.to_path_buf()),
         repositories: Repositories::new(config.clone()),
-        templates: Templates::new(now.paths.templates.clone()),
+        templates: Templates::new(now.paths.templates.to_path_buf()),
         journal: Journal::new(None),
         events: Events::new(),
         config: config.clone(),

@@ -14,6 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
+use crate::names::{AbsPath, BaseUrl, ImageRef, Network, ServiceUrl};
+
 /// Where the configuration is read from when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/podkeeper/podkeeper.toml";
 
@@ -80,13 +82,13 @@ pub struct Listen {
     /// The address of dashboard, REST interface and git.
     pub web: SocketAddr,
     /// The unix socket of the command line.
-    pub local: PathBuf,
-    /// The agent's address as a browser or git on another machine writes it, without a trailing slash.
-    pub public_url: String,
+    pub local: AbsPath,
+    /// The agent's address as a browser or git on another machine writes it.
+    pub public_url: BaseUrl,
     /// Other addresses of the dashboard. Passkeys belong to one host each, so each has its own.
-    pub origins: Vec<String>,
+    pub origins: Vec<BaseUrl>,
     /// The address of a service, with `{name}` in the place of its name.
-    pub service_url: String,
+    pub service_url: ServiceUrl,
     /// Proxies whose `X-Forwarded-For` tells where a request comes from.
     pub trusted_proxies: Vec<IpAddr>,
 }
@@ -95,10 +97,10 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             web: SocketAddr::from(([127, 0, 0, 1], 7070)),
-            local: PathBuf::from("/run/podkeeper/agent.sock"),
-            public_url: "http://localhost:7070".into(),
+            local: AbsPath::known("/run/podkeeper/agent.sock"),
+            public_url: BaseUrl::known("http://localhost:7070"),
             origins: Vec::new(),
-            service_url: "http://{name}.localhost:8080".into(),
+            service_url: ServiceUrl::known("http://{name}.localhost:8080"),
             trusted_proxies: Vec::new(),
         }
     }
@@ -109,34 +111,34 @@ impl Default for Listen {
 #[serde(deny_unknown_fields, default)]
 pub struct Paths {
     /// The agent's state: store, repositories, build contexts, keys. Also the service user's home.
-    pub state: PathBuf,
+    pub state: AbsPath,
     /// Where Quadlet reads the service user's container files.
-    pub quadlets: PathBuf,
+    pub quadlets: AbsPath,
     /// The proxy's routing table: `HOST/PORT`, an empty file a route.
-    pub routes: PathBuf,
+    pub routes: AbsPath,
     /// The service templates.
-    pub templates: PathBuf,
+    pub templates: AbsPath,
     /// The recipe of the isolated shell's image: a folder with a Containerfile.
-    pub shell: PathBuf,
+    pub shell: AbsPath,
     /// Git hooks and the askpass helper.
-    pub helpers: PathBuf,
+    pub helpers: AbsPath,
     /// The git program.
-    pub git: PathBuf,
+    pub git: AbsPath,
     /// The podman program, run by the build units.
-    pub podman: PathBuf,
+    pub podman: AbsPath,
 }
 
 impl Default for Paths {
     fn default() -> Self {
         Self {
-            state: "/var/lib/podkeeper".into(),
-            quadlets: "/var/lib/podkeeper/.config/containers/systemd".into(),
-            routes: "/var/lib/podkeeper-proxy/routes".into(),
-            templates: "/usr/share/podkeeper/templates".into(),
-            shell: "/usr/share/podkeeper/shell".into(),
-            helpers: "/usr/lib/podkeeper".into(),
-            git: "/usr/bin/git".into(),
-            podman: "/usr/bin/podman".into(),
+            state: AbsPath::known("/var/lib/podkeeper"),
+            quadlets: AbsPath::known("/var/lib/podkeeper/.config/containers/systemd"),
+            routes: AbsPath::known("/var/lib/podkeeper-proxy/routes"),
+            templates: AbsPath::known("/usr/share/podkeeper/templates"),
+            shell: AbsPath::known("/usr/share/podkeeper/shell"),
+            helpers: AbsPath::known("/usr/lib/podkeeper"),
+            git: AbsPath::known("/usr/bin/git"),
+            podman: AbsPath::known("/usr/bin/podman"),
         }
     }
 }
@@ -180,23 +182,23 @@ impl Paths {
 #[serde(deny_unknown_fields, default)]
 pub struct Host {
     /// Podman's REST socket.
-    pub podman_socket: Option<PathBuf>,
+    pub podman_socket: Option<AbsPath>,
     /// The bus of the service user's systemd manager.
-    pub bus_socket: Option<PathBuf>,
+    pub bus_socket: Option<AbsPath>,
 }
 
 impl Host {
-    fn runtime(file: &str) -> PathBuf {
-        Path::new("/run/user").join(nix::unistd::getuid().to_string()).join(file)
+    fn runtime(file: &'static str) -> AbsPath {
+        AbsPath::known(format!("/run/user/{}/{file}", nix::unistd::getuid()))
     }
     /// Podman's REST socket.
     #[must_use]
-    pub fn podman_socket(&self) -> PathBuf {
+    pub fn podman_socket(&self) -> AbsPath {
         self.podman_socket.clone().unwrap_or_else(|| Self::runtime("podman/podman.sock"))
     }
     /// The bus of the service user's systemd manager.
     #[must_use]
-    pub fn bus_socket(&self) -> PathBuf {
+    pub fn bus_socket(&self) -> AbsPath {
         self.bus_socket.clone().unwrap_or_else(|| Self::runtime("bus"))
     }
 }
@@ -295,8 +297,9 @@ impl Default for Git {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shell {
-    /// The isolated shell's image. Empty: the one that `paths.shell` is built to.
-    pub image: String,
+    /// The isolated shell's image. None, which is written as an empty text: the one that `paths.shell` is built to.
+    #[serde(deserialize_with = "image")]
+    pub image: Option<ImageRef>,
     /// Memory limit of an isolated shell, in MiB.
     pub memory_mib: u64,
     /// CPU limit of an isolated shell, in percent of one core.
@@ -304,7 +307,7 @@ pub struct Shell {
     /// How many processes and threads an isolated shell may have.
     pub tasks: u32,
     /// Networks that an isolated shell reaches beside the internet.
-    pub allow: Vec<String>,
+    pub allow: Vec<Network>,
     /// How many sessions at once.
     pub sessions: u32,
     /// How long a session goes on that nobody watches.
@@ -321,7 +324,7 @@ pub struct Shell {
 impl Default for Shell {
     fn default() -> Self {
         Self {
-            image: String::new(),
+            image: None,
             memory_mib: 1024,
             cpu_percent: 100,
             tasks: 512,
@@ -458,6 +461,12 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     })
 }
 
+/// An image, or an empty text.
+fn image<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ImageRef>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
+}
+
 impl Config {
     /// Reads the file at `path`. A file that isn't there is an empty one only where `optional` says so.
     pub fn load(path: &Path, optional: bool) -> Result<Self, ConfigError> {
@@ -519,6 +528,33 @@ mod tests {
         let said = std::error::Error::source(&error).expect("what the parser says").to_string();
         assert!(said.contains("line 3") && said.contains("paralel"), "{said}");
         assert!(!error.to_string().contains("paralel"), "whoever shows what led to it tells it once: {error}");
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_key() {
+        for (text, key) in [
+            ("[paths]\nstate = \"var/lib\"", "state"),
+            ("[paths]\npodman = \"/opt/my podman\"", "podman"),
+            ("[host]\nbus_socket = \"/run/bus,guid=1\"", "bus_socket"),
+            ("[listen]\nlocal = \"/run/$X\"", "local"),
+            ("[listen]\npublic_url = \"http://a/\"", "public_url"),
+            ("[listen]\norigins = [\"http://a\", \"http://u@b\"]", "origins"),
+            ("[listen]\nservice_url = \"http://{name}_x.org\"", "service_url"),
+            ("[shell]\nimage = \"--all\"", "image"),
+            ("[shell]\nallow = [\"10.0.0.0/+8\"]", "allow"),
+        ] {
+            let error = parse(text).expect_err(text);
+            let said = std::error::Error::source(&error).expect("what the parser says").to_string();
+            assert!(said.contains("line 2") && said.contains(&format!("{key} = ")), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_own_sockets_have_good_paths() {
+        let host = Host::default();
+        for path in [host.podman_socket(), host.bus_socket()] {
+            assert_eq!(path.as_str().parse(), Ok(path));
+        }
     }
 
     #[test]

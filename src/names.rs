@@ -10,6 +10,18 @@ use thiserror::Error;
 
 use crate::problem::{Code, Problem};
 
+mod host;
+mod mounts;
+mod program;
+mod secrets;
+mod urls;
+
+pub use host::{AbsPath, Network, SettingError};
+pub use mounts::{MOST_VOLUMES, MountError, MountPath, Volumes};
+pub use program::ImageRef;
+pub use secrets::{EnvValue, SecretName};
+pub use urls::{BaseUrl, ServiceUrl};
+
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
@@ -33,8 +45,11 @@ pub enum NameError {
     /// An environment variable's key.
     #[error("`{0}` is not a variable name: it takes letters, digits and _, and starts with no digit")]
     EnvKey(String),
+    /// A variable's key that makes its secret's name too long.
+    #[error("the variable name `{0}` is too long for a service with such a name: shorten it")]
+    LongKey(EnvKey),
     /// A host name.
-    #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters")]
+    #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address")]
     Host(String),
     /// An image registry.
     #[error(
@@ -42,8 +57,13 @@ pub enum NameError {
     )]
     Registry(String),
     /// A volume's name.
-    #[error("`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -")]
+    #[error(
+        "`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -, and is not `volume`, which Podman keeps for itself"
+    )]
     Volume(String),
+    /// A secret's name.
+    #[error("`{0}` is not a secret of Podkeeper's")]
+    Secret(String),
     /// A scope.
     #[error("`{0}` is not a scope: it is `read`, `deploy` or `admin`")]
     Scope(String),
@@ -170,12 +190,17 @@ text_name! {
 impl FromStr for BranchName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let refused = |b: u8| b <= b' ' || b == 0x7f || b"~^:?*[\\".contains(&b);
+        // What no terminal shows as it is: control characters, also those behind ASCII, and what turns the writing round.
+        let hidden = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        };
+        let refused = |c: char| hidden(c) || " ~^:?*[\\".contains(c);
         let good = !text.is_empty()
             && text.len() <= 200
             && !text.starts_with('-')
             && text != "@"
-            && !text.bytes().any(refused)
+            && !text.chars().any(refused)
             && !text.contains("..")
             && !text.contains("@{")
             && !text.ends_with('.')
@@ -197,14 +222,15 @@ impl FromStr for TemplateName {
 }
 
 text_name! {
-    /// A volume's name within its service; Podman knows it as `SERVICE-VOLUME`.
+    /// A volume's name within its service. Podman knows it as `SERVICE.VOLUME`, and takes what ends with `.volume` for a
+    /// unit's name (podman-systemd.unit(5)).
     VolumeName
 }
 
 impl FromStr for VolumeName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        if is_label(text) { Ok(Self(text.to_owned())) } else { Err(NameError::Volume(shown(text))) }
+        if is_label(text) && text != "volume" { Ok(Self(text.to_owned())) } else { Err(NameError::Volume(shown(text))) }
     }
 }
 
@@ -224,20 +250,34 @@ impl FromStr for EnvKey {
 }
 
 text_name! {
-    /// A host name that a route may have: lower-case labels with dots, at most 253 bytes. It becomes a folder's name.
+    /// A host name that a route may have: lower-case labels with dots, at most 253 bytes. It becomes a folder's name. An
+    /// address is none: whoever answers at it could set the cookies that the dashboard gets at it.
     HostName
+}
+
+/// Whether `text` consists of labels as DNS has them, in lower case.
+fn is_host(text: &str) -> bool {
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// Whether a browser takes `host` for an IPv4 address: where its last label is a number, in hexadecimal, too
+/// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
+fn ends_in_a_number(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let hexadecimal = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    last.bytes().all(|b| b.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(hexadecimal)
 }
 
 impl FromStr for HostName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let label = |l: &str| {
-            (1..=63).contains(&l.len())
-                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                && !l.starts_with('-')
-                && !l.ends_with('-')
-        };
-        if text.len() <= 253 && text.split('.').all(label) {
+        if is_host(text) && !ends_in_a_number(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NameError::Host(shown(text)))
@@ -256,11 +296,7 @@ impl FromStr for RegistryHost {
         let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
         let port =
             port.is_none_or(|port| port.parse().is_ok_and(|number: u16| number > 0 && number.to_string() == port));
-        if port && host.parse::<HostName>().is_ok() {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(NameError::Registry(shown(text)))
-        }
+        if port && is_host(host) { Ok(Self(text.to_owned())) } else { Err(NameError::Registry(shown(text))) }
     }
 }
 
@@ -347,7 +383,16 @@ macro_rules! number_name {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "i64")]
         pub struct $name(pub $inner);
+
+        impl TryFrom<i64> for $name {
+            type Error = NameError;
+            fn try_from(number: i64) -> Result<Self, NameError> {
+                let refused = || NameError::Number(number.to_string());
+                if number > 0 { <$inner>::try_from(number).map(Self).map_err(|_| refused()) } else { Err(refused()) }
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -412,6 +457,12 @@ impl ReleaseName {
     pub fn container(&self) -> String {
         format!("{}-{}", self.service, self.number)
     }
+    /// `blog.data`, the Podman volume behind one of the service's names for it. The dot, which no service's name holds,
+    /// keeps `blog`'s `api-data` and `blog-api`'s `data` apart.
+    #[must_use]
+    pub fn volume(&self, name: &VolumeName) -> String {
+        format!("{}.{name}", self.service)
+    }
     /// `localhost/podkeeper/blog:41`, the image that was built for it.
     #[must_use]
     pub fn image(&self) -> String {
@@ -431,13 +482,16 @@ impl IdRange {
     /// How many ids a range has.
     pub const SIZE: u32 = 65_536;
 
+    /// How many ranges there are for services.
+    pub const SERVICES: u32 = 1023;
+
     /// The range of the shells, behind those of all services. Each shell is in a user namespace of its own, and they
     /// share the ids, so that each can read the home.
-    pub const SHELLS: Self = Self { base: 1 + 1023 * Self::SIZE };
+    pub const SHELLS: Self = Self::of_slot(Self::SERVICES);
 
     /// The range of the slot `slot`, counted from 0.
     #[must_use]
-    pub fn of_slot(slot: u32) -> Self {
+    pub const fn of_slot(slot: u32) -> Self {
         Self { base: 1 + slot * Self::SIZE }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::deployments::Deployment;
-use crate::names::{BranchName, CommitId, HostName, ReleaseNumber, ServiceName, VolumeName};
+use crate::names::{BranchName, CommitId, HostName, ReleaseNumber, ServiceName, Volumes};
 use crate::problem::Code;
 use crate::services::status::{Condition, Figures as HostFigures, Status as HostStatus};
 use crate::services::{Availability, Removed as HostRemoved};
@@ -123,7 +123,7 @@ impl NameAnswer {
     pub fn new(name: String, availability: Availability) -> Self {
         let reason = match availability {
             Availability::Free => None,
-            Availability::Taken => Some("taken"),
+            Availability::Taken | Availability::Left => Some("taken"),
             Availability::Reserved => Some("reserved"),
             Availability::Invalid => Some("invalid"),
         };
@@ -278,7 +278,8 @@ pub struct Settings {
     /// Host names beside its own, at most 50.
     pub domains: Vec<HostName>,
     /// Named volumes and where they are mounted, at most 50.
-    pub volumes: BTreeMap<VolumeName, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub volumes: Volumes,
     /// How many releases are kept, 1 to 100.
     pub keep: Option<u32>,
 }
@@ -310,7 +311,6 @@ fn takes(field: &str) -> &'static str {
         "memory_mib" => "must be at least 16",
         "cpu_percent" => "must be from 1 to 10000",
         "domains" => "takes host names, at most 50",
-        "volumes" => "takes names with absolute paths that are not /, at most 50",
         "keep" => "must be from 1 to 100",
         _ => "can't be that",
     }
@@ -340,8 +340,6 @@ impl Settings {
                 && path.bytes().all(|b| b.is_ascii_graphic())
         };
         let within = |value: Option<u64>, least: u64, most: u64| value.is_none_or(|v| (least..=most).contains(&v));
-        // A colon would begin the mount's options.
-        let mounted = |to: &String| path(to) && to != "/" && !to.contains([':', ',', '%', '"', '\'']);
         let good = [
             ("container_port", self.container_port != Some(0)),
             ("health_path", self.health_path.as_deref().is_none_or(path)),
@@ -349,7 +347,6 @@ impl Settings {
             ("memory_mib", within(self.memory_mib, 16, 1 << 24)),
             ("cpu_percent", within(self.cpu_percent.map(u64::from), 1, 10_000)),
             ("domains", self.domains.len() <= 50),
-            ("volumes", self.volumes.len() <= 50 && self.volumes.values().all(mounted)),
             ("keep", within(self.keep.map(u64::from), 1, 100)),
         ];
         if let Some((wrong, _)) = good.into_iter().find(|(_, is_good)| !is_good) {
@@ -486,7 +483,18 @@ mod tests {
             (json!({"domains": ["a.example", "a b"]}), "invalid-setting", "`domains`: `a b` is not a host name"),
             (json!({"domains": vec!["a.example"; 51]}), "invalid-setting", "`domains` takes host names, at most 50"),
             (json!({"volumes": {"Data": "/data"}}), "invalid-setting", "`volumes`: `Data` is not a volume name"),
-            (json!({"volumes": {"data": "/"}}), "invalid-setting", "`volumes` takes names with absolute paths"),
+            (json!({"volumes": {"data": "/"}}), "invalid-setting", "`volumes`: `/` is not a path for a volume"),
+            (
+                json!({"volumes": {"data": "/proc/sys"}}),
+                "invalid-setting",
+                "`volumes`: `/proc/sys` is not a path for a volume",
+            ),
+            (json!({"volumes": {"volume": "/data"}}), "invalid-setting", "`volumes`: `volume` is not a volume name"),
+            (
+                json!({"volumes": {"a": "/data", "b": "/data/"}}),
+                "invalid-setting",
+                "`volumes`: two volumes, `a` and `b`,",
+            ),
             (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
             (json!({"kept": 1}), "bad-request", "unknown field `kept`"),
         ] {
@@ -517,14 +525,7 @@ mod tests {
     fn settings_that_cannot_be() {
         let with = |text: &str| serde_json::from_str::<Settings>(text).unwrap().check();
         assert!(with(r#"{"volumes":{"data":"/data"},"health_path":"/up"}"#).is_ok());
-        for text in [
-            r#"{"volumes":{"data":"/"}}"#,
-            r#"{"volumes":{"data":"/a:z"}}"#,
-            r#"{"volumes":{"data":"/a/../b"}}"#,
-            r#"{"health_path":"up"}"#,
-            r#"{"container_port":0}"#,
-            r#"{"keep":0}"#,
-        ] {
+        for text in [r#"{"health_path":"up"}"#, r#"{"container_port":0}"#, r#"{"keep":0}"#] {
             assert!(with(text).is_err(), "{text}");
         }
     }

@@ -81,7 +81,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store.db")).unwrap();
         let mut config = Config::default();
-        config.listen.public_url = public_url.into();
+        config.listen.public_url = public_url.parse().unwrap();
         (folder, Auth::new(store, Events::new(), LiveConfig::new(config)))
     }
 

@@ -130,8 +130,8 @@ mod tests {
 
     fn find(public_url: &str, origin: Option<&str>, host: &str) -> Option<(String, String, &'static str)> {
         let listen = Listen {
-            public_url: public_url.into(),
-            origins: vec!["https://other.example:8443".into()],
+            public_url: public_url.parse().unwrap(),
+            origins: vec!["https://other.example:8443".parse().unwrap()],
             ..Listen::default()
         };
         let site = Site::find(&listen, origin, Some(host))?;
@@ -174,7 +174,7 @@ mod tests {
             ("http://127.0.0.1:7070", false),
             ("https://[2001:db8::1]", false),
         ] {
-            let listen = Listen { public_url: public_url.into(), ..Listen::default() };
+            let listen = Listen { public_url: public_url.parse().unwrap(), ..Listen::default() };
             let made = Site::public(&listen).unwrap().webauthn();
             assert_eq!(made.is_ok(), good, "{public_url}");
             if let Err(problem) = made {

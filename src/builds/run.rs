@@ -10,10 +10,10 @@ use thiserror::Error;
 
 use super::detect::{self, Recipe};
 use crate::config::LiveConfig;
-use crate::names::{CommitId, DeploymentId, IdRange, ReleaseName};
+use crate::names::{AbsPath, CommitId, DeploymentId, IdRange, ReleaseName};
 use crate::podman::{ImageFacts, Podman, PodmanError};
 use crate::problem::{Code, Problem};
-use crate::units::{BuildOutcome, BuildUnit, UnitsError, UserManager};
+use crate::units::{Argv, BuildOutcome, BuildUnit, UnitsError, UserManager, own_program};
 
 /// Why there is no image.
 #[derive(Debug, Error)]
@@ -87,7 +87,7 @@ pub struct Builds {
     units: UserManager,
     config: LiveConfig,
     /// This program, as it was called at the start: an update may have put another in its place.
-    program: PathBuf,
+    program: AbsPath,
 }
 
 /// What a context is built by.
@@ -103,8 +103,7 @@ impl Builds {
     /// The builds of this host.
     #[must_use]
     pub fn new(podman: Podman, units: UserManager, config: LiveConfig) -> Self {
-        let program = std::env::current_exe().unwrap_or_else(|_| "/usr/bin/podkeeper".into());
-        Self { podman, units, config, program }
+        Self { podman, units, config, program: own_program() }
     }
 
     /// The folder of the deployment's commit.
@@ -162,14 +161,13 @@ impl Builds {
         tokio::fs::create_dir_all(&temporary)
             .await
             .map_err(|source| BuildError::Folder { what: "make the build's folder", source })?;
-        let argv = self.argv(id, release, commit, &file, &context);
         let unit = BuildUnit {
             deployment: id,
-            argv,
-            temporary,
+            release: release.clone(),
+            argv: self.argv(id, release, commit, &file, &context)?,
+            temporary: temporary.try_into().map_err(UnitsError::from)?,
             timeout: self.config.get().builds.timeout,
             memory_mib: self.config.get().builds.memory_mib,
-            description: format!("Build of {} release {}", release.service, release.number),
         };
         Ok(self.units.start_build(&unit).await?)
     }
@@ -181,16 +179,14 @@ impl Builds {
         commit: &CommitId,
         file: &Path,
         context: &Path,
-    ) -> Vec<String> {
-        let text = |path: &Path| path.to_string_lossy().into_owned();
+    ) -> Result<Argv, UnitsError> {
         let config = self.config.get();
-        [
+        let arguments = [
             // The unit ends when journald has read all of it.
-            text(&self.program),
-            "until-read".into(),
+            "until-read".to_owned(),
             config.limits.journal.as_millis().to_string(),
             "--".into(),
-            text(&config.paths.podman),
+            config.paths.podman.to_string(),
             "build".into(),
             // HEALTHCHECK is not part of the OCI format, which drops it.
             "--format=docker".into(),
@@ -201,16 +197,16 @@ impl Builds {
             format!("--label=podkeeper.commit={commit}"),
             format!("--label=org.opencontainers.image.revision={commit}"),
             format!("--tag={}", release.image()),
-            format!("--file={}", text(file)),
+            format!("--file={}", file.display()),
             "--".into(),
-            text(context),
-        ]
-        .into()
+            context.display().to_string(),
+        ];
+        Argv::new(&self.program, arguments)
     }
 
     fn check_space(&self) -> Result<(), BuildError> {
         let needed = self.config.get().builds.min_free_mib;
-        let stat = statvfs(&self.config.get().paths.state)
+        let stat = statvfs(&*self.config.get().paths.state)
             .map_err(|error| BuildError::Folder { what: "measure the disk", source: error.into() })?;
         let free = stat.blocks_available().saturating_mul(stat.fragment_size()) / (1024 * 1024);
         if free < needed { Err(BuildError::Space { free, needed }) } else { Ok(()) }

@@ -280,7 +280,7 @@ fn agent(config: &Config) -> Finding {
         let next = "systemctl restart podkeeper; journalctl -u podkeeper tells why";
         wrong("agent", Level::Bad, error.to_string(), next)
     };
-    let agent = Agent::Local(config.listen.local.clone());
+    let agent = Agent::Local(config.listen.local.clone().into());
     match block_on(async { Ok(agent.call(http::Method::GET, "/readyz", None).await) }) {
         Ok(Ok(_)) if is_enabled("podkeeper.service") => good("agent", "it is ready"),
         Ok(Ok(_)) => {

@@ -189,7 +189,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
     let find = || -> Result<Agent, Failure> {
         let local = match arguments.host {
             Some(_) => PathBuf::new(),
-            None => Config::load(&arguments.config, true)?.listen.local,
+            None => Config::load(&arguments.config, true)?.listen.local.into(),
         };
         Ok(Agent::find(&local, arguments.host.as_deref(), arguments.token_file.as_deref())?)
     };

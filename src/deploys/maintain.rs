@@ -121,7 +121,7 @@ impl Deploys {
         for service in services {
             self.clear_images(service).await?;
         }
-        Ok(())
+        Ok(self.parts().free_unused_ids().await?)
     }
 
     /// Ends half switches and removals, and removes releases and routes that belong to nothing. What fails for one

@@ -26,7 +26,7 @@ pub use requests::EnvUpdate;
 use crate::builds::{BuildError, Builds};
 use crate::events::Event;
 use crate::git::GitError;
-use crate::names::DeploymentId;
+use crate::names::{DeploymentId, MountError};
 use crate::problem::{Code, Problem};
 use crate::services::{Adapters, Locks, ServiceError};
 use crate::store::{Deployment, StoreError};
@@ -46,6 +46,9 @@ pub enum DeployError {
     /// The new release's health.
     #[error("{0}")]
     Unhealthy(String),
+    /// The volumes that its image declares.
+    #[error("the image's volumes can't be had: {0}")]
+    Volumes(#[from] MountError),
     /// Every port of the range is taken.
     #[error("no port from {first} to {last} is free")]
     NoPort {
@@ -89,6 +92,8 @@ impl DeployError {
             }
             Self::Unhealthy(detail) => Problem::new(Code::Unhealthy, detail)
                 .with_hint("the program must listen on 0.0.0.0 and the port in $PORT, and answer in time"),
+            Self::Volumes(_) => Problem::new(Code::StartFailed, self.to_string())
+                .with_hint("change the VOLUME lines of the Containerfile, or the setting `volumes`"),
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())
                 .with_hint("widen `services.first_port` to `services.last_port` in the configuration"),
             Self::Cancelled | Self::Ended => Problem::new(Code::Cancelled, "it was cancelled"),

@@ -1,6 +1,5 @@
 //! A deployment, step by step: each is a row before it begins, and each may be begun again after a crash.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,11 +11,11 @@ use super::health::{self, Expect};
 use super::{DeployError, Deploys};
 use crate::builds::Instructions;
 use crate::git::RepoUri;
-use crate::names::{CommitId, DeploymentId, ReleaseName};
+use crate::names::{CommitId, DeploymentId, ReleaseName, Volumes};
 use crate::podman::{Health, ImageFacts};
 use crate::problem::chain;
 use crate::services::{ServiceError, spec};
-use crate::store::{Deployment, Desired, NewRelease, Release, Service, Source, State};
+use crate::store::{Deployment, Desired, NewRelease, Release, Service, Settings, Source, State};
 use crate::units::{BuildOutcome, JobResult};
 
 /// How long a part of the host that is away is waited for, and how often a deployment begins again because of it.
@@ -285,8 +284,12 @@ impl Deploys {
         settings.health_timeout.get_or_insert_with(|| {
             u32::try_from(self.parts().config.get().services.health_timeout.as_secs()).unwrap_or(u32::MAX)
         });
+        let volumes = match &from {
+            // Its volumes, whatever the service's are called by now.
+            Some(from) if goes_back => from.volumes.clone(),
+            _ => self.volumes(service, &image, &settings).await?,
+        };
         let commit = from.map_or(deployment.commit.clone(), |from| from.commit);
-        let volumes = volumes(&image, &settings.volumes);
         let container_port =
             settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
         // Somebody else may take the port between the look and the row.
@@ -295,7 +298,6 @@ impl Deploys {
                 number: name.number,
                 deployment: deployment.id,
                 commit: commit.clone(),
-                image: name.image(),
                 port: self.free_port().await?,
                 container_port,
                 healthcheck: image.has_healthcheck,
@@ -310,6 +312,29 @@ impl Deploys {
         }
         let services = self.parts().config.get().services.clone();
         Err(DeployError::NoPort { first: services.first_port, last: services.last_port })
+    }
+
+    /// A new release's volumes: those that are set, and one for each path that the image declares and nobody named, so that
+    /// its content outlives the container: Quadlet removes anonymous volumes when a unit stops.
+    async fn volumes(
+        &self,
+        service: &Service,
+        image: &ImageFacts,
+        settings: &Settings,
+    ) -> Result<Volumes, DeployError> {
+        let releases = self.parts().store.releases(service.id).await?.into_iter();
+        // The one with the traffic, or the newest.
+        let before = releases.max_by_key(|release| Some(release.number) == service.current);
+        let before = before.map_or_else(Volumes::default, |release| release.volumes);
+        let mut volumes = settings.volumes.clone();
+        let declared = image.volumes.clone()?;
+        volumes.complete(&declared, &before)?;
+        for path in declared.iter().filter(|path| settings.volumes.at(path).is_none()) {
+            if let Some(name) = volumes.at(path) {
+                tracing::info!("the image declares the volume {path}; it is kept as `{name}`");
+            }
+        }
+        Ok(volumes)
     }
 
     /// Waits until the release is healthy.
@@ -373,24 +398,4 @@ impl Deploys {
             }
         }
     }
-}
-
-/// The release's volumes: those that are set, and one for each path that the image declares and nobody named.
-fn volumes(
-    image: &ImageFacts,
-    set: &BTreeMap<crate::names::VolumeName, String>,
-) -> BTreeMap<crate::names::VolumeName, String> {
-    let mut volumes = set.clone();
-    for path in &image.volumes {
-        if volumes.values().any(|mounted| mounted == path) {
-            continue;
-        }
-        if let Some(name) = spec::volume_for(path)
-            && !volumes.contains_key(&name)
-        {
-            tracing::info!("the image declares the volume {path}; it is kept as `{name}`");
-            volumes.insert(name, path.clone());
-        }
-    }
-    volumes
 }

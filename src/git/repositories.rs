@@ -191,7 +191,7 @@ mod tests {
     async fn two_who_make_the_same_repository_at_once_have_one() {
         let state = tempfile::tempdir().unwrap();
         let mut config = Config::default();
-        config.paths.state = state.path().to_owned();
+        config.paths.state = state.path().to_owned().try_into().unwrap();
         let repositories = Repositories::new(LiveConfig::new(config));
         let starter = tempfile::tempdir().unwrap();
         std::fs::write(starter.path().join("index.html"), "hello").unwrap();

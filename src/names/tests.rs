@@ -43,9 +43,28 @@ fn commits_branches_hosts_keys_numbers() {
     check::<CommitId>(&[sha], &["", "HEAD", "0123", &sha.to_uppercase(), &format!("{sha}0")]);
     check::<BranchName>(
         &["main", "feature/x", "v1.2", "a@b"],
-        &["", "-x", "a..b", "a b", "a/", "/a", "a.lock", ".a", "a:b", "@", "a@{1}", "a\u{7f}", "a."],
+        &[
+            "",
+            "-x",
+            "a..b",
+            "a b",
+            "a/",
+            "/a",
+            "a.lock",
+            ".a",
+            "a:b",
+            "@",
+            "a@{1}",
+            "a\u{7f}",
+            "a.",
+            "a\u{9b}2J",
+            "a\u{202e}b",
+        ],
     );
-    check::<HostName>(&["blog.localhost", "a.b-c.de"], &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b"]);
+    check::<HostName>(
+        &["blog.localhost", "a.b-c.de", "1.example", "0x1.b"],
+        &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b", "127.0.0.1", "127.1", "2130706433", "a.0x7f", "a.0x"],
+    );
     check::<RegistryHost>(
         &["docker.io", "localhost:5000", "registry.example.org:65535", "10.0.0.1"],
         &["", ":5000", "a:", "a:0", "a:05", "a:65536", "a:b", "a:1:2", "https://a", "a/b", "A", "../x", "u@a", "-a"],
@@ -53,6 +72,9 @@ fn commits_branches_hosts_keys_numbers() {
     check::<EnvKey>(&["A", "_x", "PATH_2"], &["", "2A", "A-B", "A B", "A=B", "É"]);
     check::<SessionId>(&["abcdefgh", "a2345672"], &["", "abcdefg", "abcdefghi", "ABCDEFGH", "abcdefg1", "../../.."]);
     check::<ReleaseNumber>(&["1", "41"], &["", "0", "-1", "+1", "01", "4294967296", "x"]);
+    for (number, good) in [("41", true), ("0", false), ("-1", false), ("4294967296", false)] {
+        assert_eq!(serde_json::from_str::<ReleaseNumber>(number).is_ok(), good, "{number}");
+    }
 }
 
 #[test]

@@ -8,23 +8,22 @@ use serde_json::json;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
-use crate::names::{IdRange, ReleaseName, ServiceName};
+use crate::names::{IdRange, MountError, MountPath, ReleaseName, ServiceName};
 
-/// What an image says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What an image says of itself, as far as it concerns what runs it. Whoever made the image may have written anything there;
+/// what can't be meant is refused or passed over here.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFacts {
     /// Its id.
     pub id: String,
     /// Whether it has a HEALTHCHECK that isn't NONE.
     pub has_healthcheck: bool,
-    /// The TCP ports that it EXPOSEs, ascending.
+    /// The TCP ports that it EXPOSEs, ascending; a port that there can't be is none.
     pub ports: Vec<u16>,
-    /// The paths that it declares with VOLUME.
-    pub volumes: Vec<String>,
-    /// Its environment.
+    /// The paths that it declares with VOLUME; where one can't be, no container of it can be run as a service.
+    pub volumes: Result<Vec<MountPath>, MountError>,
+    /// Its environment, which is shown and goes nowhere else.
     pub env: Vec<(String, String)>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -43,7 +42,6 @@ struct InspectConfig {
     exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
     volumes: Option<BTreeMap<String, serde_json::Value>>,
     env: Option<Vec<String>>,
-    labels: Option<BTreeMap<String, String>>,
     healthcheck: Option<Healthcheck>,
 }
 
@@ -54,6 +52,13 @@ struct Healthcheck {
     test: Vec<String>,
 }
 
+impl ImageFacts {
+    /// Reads what Podman answers to an inspection.
+    pub fn read(answer: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(answer).map(Inspect::facts)
+    }
+}
+
 impl Inspect {
     fn facts(self) -> ImageFacts {
         let config = self.config.unwrap_or_default();
@@ -62,17 +67,18 @@ impl Inspect {
             .exposed_ports
             .unwrap_or_default()
             .keys()
-            .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok())
+            .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok().filter(|port| *port > 0))
             .collect();
         ports.sort_unstable();
         let pair = |line: &String| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        // What the kernel shows there Podman mounts itself, whatever an image says of it.
+        let volumes = config.volumes.unwrap_or_default().into_keys().filter(|path| !MountPath::is_kernels(path));
         ImageFacts {
             id: self.id,
             has_healthcheck: check.is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE")),
             ports,
-            volumes: config.volumes.unwrap_or_default().into_keys().collect(),
+            volumes: volumes.map(MountPath::try_from).collect(),
             env: config.env.unwrap_or_default().iter().filter_map(pair).collect(),
-            labels: config.labels.unwrap_or_default(),
         }
     }
 }
@@ -91,11 +97,7 @@ impl Podman {
         let what = "inspect the image";
         let path = format!("/libpod/images/{}/json", segment(reference));
         match self.raw(what, Method::GET, &path, Body::None).await {
-            Ok(body) => {
-                let inspect: Inspect =
-                    serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-                Ok(Some(inspect.facts()))
-            }
+            Ok(body) => ImageFacts::read(&body).map(Some).map_err(|source| PodmanError::Answer { what, source }),
             Err(PodmanError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -180,13 +182,20 @@ mod tests {
     #[test]
     fn an_inspection_is_read_as_podman_writes_it() {
         let text = r#"{"Id":"abc","Config":{"ExposedPorts":{"8080/tcp":{},"53/udp":{},"80/tcp":{}},
-            "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data":{}},"Labels":{"x":"y"}},
+            "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data/":{}},"Labels":{"x":"y"}},
             "HealthCheck":null,"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000}}"#;
-        let facts = serde_json::from_str::<Inspect>(text).unwrap().facts();
-        assert_eq!((facts.ports, facts.has_healthcheck), (vec![80, 8080], true));
-        assert_eq!(facts.env[0], ("A".into(), "b=c".into()));
-        assert_eq!(facts.volumes, ["/data"]);
+        let facts = |text: &str| ImageFacts::read(text.as_bytes()).unwrap();
+        let fine = facts(text);
+        assert_eq!((fine.ports, fine.has_healthcheck), (vec![80, 8080], true));
+        assert_eq!(fine.env[0], ("A".into(), "b=c".into()));
+        assert_eq!(fine.volumes.unwrap(), ["/data".parse().unwrap()]);
         let none = r#"{"Id":"abc","Config":null,"Healthcheck":{"Test":["NONE"]}}"#;
-        assert!(!serde_json::from_str::<Inspect>(none).unwrap().facts().has_healthcheck);
+        assert!(!facts(none).has_healthcheck);
+        let odd = r#"{"Id":"abc","Config":{"ExposedPorts":{"0/tcp":{},"70000":{},"x\n":{},"9/sctp":{}}}}"#;
+        assert!(facts(odd).ports.is_empty());
+        let evil = r#"{"Id":"abc","Config":{"Volumes":{"/d\n[Service]\nExecStartPre=/bin/true":{}}}}"#;
+        assert!(facts(evil).volumes.is_err());
+        let kernels = r#"{"Id":"abc","Config":{"Volumes":{"/sys/fs/cgroup":{},"/run":{}}}}"#;
+        assert_eq!(facts(kernels).volumes.unwrap(), ["/run".parse().unwrap()]);
     }
 }

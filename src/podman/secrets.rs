@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
+use crate::names::SecretName;
 
 /// How much room on the disk a change of the secrets takes, beside what they take already.
 const ROOM: u64 = 8 * 1024 * 1024;
@@ -39,7 +40,7 @@ impl Podman {
     /// Keeps `value` under `name`, which must be new.
     pub async fn create_secret(
         &self,
-        name: &str,
+        name: &SecretName,
         value: &SecretString,
         labels: &[(&str, &str)],
     ) -> Result<(), PodmanError> {
@@ -48,14 +49,14 @@ impl Podman {
         let labels: serde_json::Map<String, serde_json::Value> =
             labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect();
         let labels = serde_json::Value::Object(labels).to_string();
-        let path = format!("/libpod/secrets/create?name={}&labels={}", segment(name), segment(&labels));
+        let path = format!("/libpod/secrets/create?name={}&labels={}", segment(name.as_str()), segment(&labels));
         self.raw(what, Method::POST, &path, Body::Secret(value)).await.map(drop)
     }
 
     /// The value under `name`; none where there is none.
-    pub async fn reveal_secret(&self, name: &str) -> Result<Option<SecretString>, PodmanError> {
+    pub async fn reveal_secret(&self, name: &SecretName) -> Result<Option<SecretString>, PodmanError> {
         let what = "show a secret";
-        let path = format!("/libpod/secrets/{}/json?showsecret=true", segment(name));
+        let path = format!("/libpod/secrets/{}/json?showsecret=true", segment(name.as_str()));
         let body = match self.raw(what, Method::GET, &path, Body::None).await {
             Ok(body) => body,
             Err(PodmanError::Refused { status: 404, .. }) => return Ok(None),
@@ -72,18 +73,18 @@ impl Podman {
     }
 
     /// Removes the secret `name`.
-    pub async fn remove_secret(&self, name: &str) -> Result<(), PodmanError> {
+    pub async fn remove_secret(&self, name: &SecretName) -> Result<(), PodmanError> {
         let what = "remove a secret";
         self.check_room(what).await?;
-        self.delete(what, &format!("/libpod/secrets/{}", segment(name))).await
+        self.delete(what, &format!("/libpod/secrets/{}", segment(name.as_str()))).await
     }
 
-    /// The names of all secrets that begin with `prefix`.
-    pub async fn secrets(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
+    /// The secrets of ours whose names begin with `prefix`.
+    pub async fn secrets(&self, prefix: &str) -> Result<Vec<SecretName>, PodmanError> {
         let secrets = self.typed.secrets();
         let all = self.read("list the secrets", secrets.list()).await?;
         let names = all.into_iter().filter_map(|secret| secret.spec.and_then(|spec| spec.name));
-        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+        Ok(names.filter(|name| name.starts_with(prefix)).filter_map(|name| name.parse().ok()).collect())
     }
 }
 

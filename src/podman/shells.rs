@@ -1,7 +1,5 @@
 //! The containers of isolated shells, and what a shell needs to know of a container.
 
-use std::path::PathBuf;
-
 use http::Method;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,21 +7,20 @@ use serde_json::json;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
-use crate::names::IdRange;
+use crate::names::{AbsPath, IdRange, ImageRef, Network, SessionId};
+
+/// The volume that every isolated shell has as its home. No service's name begins like this.
+const HOME: &str = "podkeeper-shell.home";
 
 /// An isolated shell's container.
 #[derive(Debug, Clone)]
 pub struct ShellContainer {
-    /// Its name.
-    pub name: String,
+    /// The session; it names the container and its slice.
+    pub session: SessionId,
     /// Its image.
-    pub image: String,
-    /// The volume that is its home.
-    pub home: String,
-    /// The slice that limits it.
-    pub slice: String,
-    /// Networks that it reaches beside the internet, with commas between.
-    pub allow: String,
+    pub image: ImageRef,
+    /// Networks that it reaches beside the internet.
+    pub allow: Vec<Network>,
 }
 
 impl Podman {
@@ -32,11 +29,11 @@ impl Podman {
     pub async fn create_shell(&self, shell: &ShellContainer) -> Result<(), PodmanError> {
         let map = json!([{ "container_id": 0, "host_id": IdRange::SHELLS.base, "size": IdRange::SIZE }]);
         let spec = json!({
-            "name": shell.name,
-            "image": shell.image,
+            "name": shell.session.container(),
+            "image": shell.image.as_str(),
             "terminal": true,
             "stdin": true,
-            "annotations": { "podkeeper.net": "isolated", "podkeeper.allow": shell.allow },
+            "annotations": { "podkeeper.net": "isolated", "podkeeper.allow": Network::list(&shell.allow) },
             "labels": { "podkeeper.shell": "true" },
             "hostname": "shell",
             "env": { "TERM": "xterm-256color", "HOME": "/root" },
@@ -48,11 +45,11 @@ impl Podman {
             "cap_drop": ["ALL"],
             "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
             "no_new_privileges": true,
-            "volumes": [{ "Name": shell.home, "Dest": "/root" }],
+            "volumes": [{ "Name": HOME, "Dest": "/root" }],
             "netns": { "nsmode": "pasta" },
             "network_options": { "pasta": ["--map-guest-addr", "none"] },
             "use_image_hosts": true,
-            "cgroup_parent": shell.slice,
+            "cgroup_parent": shell.session.slice(),
             // What is typed and shown in a terminal is nobody's log.
             "log_configuration": { "driver": "none" },
             "stop_signal": 9,
@@ -69,17 +66,17 @@ impl Podman {
     }
 
     /// The file that tells what the runtime made the container of.
-    pub async fn runtime_spec(&self, name: &str) -> Result<PathBuf, PodmanError> {
+    pub async fn runtime_spec(&self, name: &str) -> Result<AbsPath, PodmanError> {
         #[derive(Deserialize)]
         struct Inspect {
             #[serde(rename = "OCIConfigPath")]
-            path: PathBuf,
+            path: AbsPath,
         }
         Ok(self.inspect::<Inspect>(name).await?.path)
     }
 
     /// The path of a running container's network.
-    pub async fn network(&self, name: &str) -> Result<PathBuf, PodmanError> {
+    pub async fn network(&self, name: &str) -> Result<AbsPath, PodmanError> {
         #[derive(Deserialize)]
         struct Inspect {
             #[serde(rename = "NetworkSettings")]
@@ -88,7 +85,7 @@ impl Podman {
         #[derive(Deserialize)]
         struct Settings {
             #[serde(rename = "SandboxKey")]
-            path: PathBuf,
+            path: AbsPath,
         }
         Ok(self.inspect::<Inspect>(name).await?.settings.path)
     }

@@ -36,6 +36,8 @@ pub enum Availability {
     Free,
     /// A service has it.
     Taken,
+    /// No service has it, but the host still has something of one that did.
+    Left,
     /// The agent or the host keeps it.
     Reserved,
     /// It is no service name.
@@ -66,7 +68,18 @@ impl Adapters {
         if self.store.services().await?.iter().any(|service| service.name == name) {
             return Ok(Availability::Taken);
         }
-        Ok(if self.unit_is_foreign(&name).await? { Availability::Reserved } else { Availability::Free })
+        if self.unit_is_foreign(&name).await? {
+            return Ok(Availability::Reserved);
+        }
+        Ok(if self.is_left(&name).await? { Availability::Left } else { Availability::Free })
+    }
+
+    /// Whether a service of this name, which the store doesn't know (any more), left releases or a repository: they are
+    /// whatever somebody else pushed, may be running, and would be taken for the new service's own.
+    async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
+        Ok(self.quadlets.list().await?.iter().any(|file| file.release.service == *name)
+            || self.repositories.exists(name).await
+            || !self.podman.images(name).await?.is_empty())
     }
 
     /// Whether the service user's systemd manager has a unit of this name that isn't ours.
@@ -85,6 +98,12 @@ impl Adapters {
         match self.availability(name.as_str()).await? {
             Availability::Free => {}
             Availability::Taken => return Err(StoreError::NameTaken(name.to_string()).into()),
+            Availability::Left => {
+                let detail =
+                    format!("the host has releases or a repository of a service `{name}` that this agent doesn't know");
+                let hint = "choose another name, bring the store that knew it back, or remove them by hand";
+                return Err(Problem::new(Code::NameTaken, detail).with_hint(hint).into());
+            }
             _ => {
                 let detail = format!("the host has a unit named `{name}` already");
                 return Err(Problem::new(Code::NameReserved, detail).with_hint("choose another name").into());

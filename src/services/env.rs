@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use data_encoding::BASE32_NOPAD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Adapters, ServiceError};
-use crate::names::{EnvKey, ServiceName};
+use crate::names::{EnvKey, EnvValue, SecretName, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::store::EnvSecrets;
 
@@ -19,30 +18,12 @@ pub const MAX_TOTAL: usize = 256 * 1024;
 /// What an update asks for: a value, or the removal of a variable.
 pub type Changes = BTreeMap<EnvKey, Option<SecretString>>;
 
-/// What all secrets of `service` begin with, and those of services whose names go on with a `-`.
-pub(super) fn secret_prefix(service: &ServiceName) -> String {
-    format!("podkeeper-{service}-")
-}
-
-/// The service that a secret belongs to: neither a key nor the random end holds a `-`.
-pub(super) fn owner(secret: &str) -> Option<&str> {
-    let mut parts = secret.strip_prefix("podkeeper-")?.rsplitn(3, '-');
-    parts.next()?;
-    parts.next()?;
-    parts.next()
-}
-
-fn secret_name(service: &ServiceName, key: &str) -> String {
-    let random: [u8; 10] = rand::random();
-    format!("{}{key}-{}", secret_prefix(service), BASE32_NOPAD.encode(&random).to_ascii_lowercase())
-}
-
 impl Adapters {
     /// The variables of the service's next release, with their values.
     pub async fn read_env(&self, service: &ServiceName) -> Result<BTreeMap<EnvKey, SecretString>, ServiceError> {
         let mut values = BTreeMap::new();
-        for (key, secret) in self.store.env(service).await? {
-            let value = self.read_value(&secret).await?.ok_or_else(|| {
+        for (key, value) in self.store.env(service).await? {
+            let value = self.read_value(&value).await?.ok_or_else(|| {
                 Problem::new(Code::ReleaseGone, format!("the value of `{key}` is no longer in Podman's secret store"))
                     .with_hint("set it again")
             })?;
@@ -51,11 +32,11 @@ impl Adapters {
         Ok(values)
     }
 
-    async fn read_value(&self, secret: &str) -> Result<Option<SecretString>, ServiceError> {
-        if secret.is_empty() {
-            return Ok(Some(SecretString::default()));
+    async fn read_value(&self, value: &EnvValue) -> Result<Option<SecretString>, ServiceError> {
+        match value {
+            EnvValue::Empty => Ok(Some(SecretString::default())),
+            EnvValue::Secret(name) => Ok(self.podman.reveal_secret(name).await?),
         }
-        Ok(self.podman.reveal_secret(secret).await?)
     }
 
     /// Makes the secrets for `changes`, and tells the whole set that the service then has; a value that stays as it is
@@ -76,22 +57,19 @@ impl Adapters {
                     env.remove(&key);
                 }
                 Some(value) if value.expose_secret().is_empty() => {
-                    env.insert(key, String::new());
+                    env.insert(key, EnvValue::Empty);
                 }
                 Some(value) => {
-                    if let Some(secret) = old.get(&key)
-                        && self
-                            .read_value(secret)
-                            .await?
-                            .is_some_and(|old| old.expose_secret() == value.expose_secret())
+                    if let Some(kept) = old.get(&key)
+                        && self.read_value(kept).await?.is_some_and(|old| old.expose_secret() == value.expose_secret())
                     {
-                        env.insert(key, secret.clone());
+                        env.insert(key, kept.clone());
                         continue;
                     }
-                    let name = secret_name(service, key.as_str());
+                    let name = SecretName::new(service, &key).map_err(|error| invalid(error.to_string()))?;
                     let labels = [("podkeeper.service", service.as_str()), ("podkeeper.key", key.as_str())];
                     self.podman.create_secret(&name, &value, &labels).await?;
-                    env.insert(key, name);
+                    env.insert(key, EnvValue::Secret(name));
                 }
             }
         }
@@ -99,14 +77,14 @@ impl Adapters {
     }
 
     /// Keeps a password that isn't a variable, and tells its secret's name.
-    pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<String, ServiceError> {
-        let name = secret_name(service, "URI");
+    pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<SecretName, ServiceError> {
+        let name = SecretName::new(service, &"URI".parse()?)?;
         self.podman.create_secret(&name, value, &[("podkeeper.service", service.as_str())]).await?;
         Ok(name)
     }
 
     /// The password in the secret `name`.
-    pub async fn read_password(&self, name: &str) -> Result<SecretString, ServiceError> {
+    pub async fn read_password(&self, name: &SecretName) -> Result<SecretString, ServiceError> {
         self.podman.reveal_secret(name).await?.ok_or_else(|| {
             Problem::new(Code::FetchFailed, "the repository's password is no longer in Podman's secret store")
                 .with_hint("remove the service and make it again with its password")
@@ -127,8 +105,8 @@ impl Adapters {
             total += key.as_str().len() + size;
         }
         if !replace {
-            for (key, secret) in old.iter().filter(|(key, _)| !changes.contains_key(*key)) {
-                let value = self.read_value(secret).await?;
+            for (key, value) in old.iter().filter(|(key, _)| !changes.contains_key(*key)) {
+                let value = self.read_value(value).await?;
                 total += key.as_str().len() + value.map_or(0, |value| value.expose_secret().len());
             }
         }
@@ -141,18 +119,4 @@ impl Adapters {
 
 fn invalid(detail: String) -> ServiceError {
     Problem::new(Code::InvalidEnv, detail).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_belongs_to_one_service() {
-        let blog: ServiceName = "blog".parse().unwrap();
-        let api: ServiceName = "blog-api".parse().unwrap();
-        assert_eq!(owner(&secret_name(&blog, "KEY_1")), Some("blog"));
-        assert_eq!(owner(&secret_name(&api, "KEY")), Some("blog-api"));
-        assert_eq!(owner("someone-elses"), None);
-    }
 }

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::plan::{Observed, Seen, Step, Wanted, plan};
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
-use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
+use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, ServiceName};
 use crate::podman::PodmanError;
 use crate::store::{Desired, Release, Service, Source};
 use crate::units::{self, JobResult};
@@ -217,15 +217,17 @@ impl Adapters {
     /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.
     async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
         let _held = self.env_locks.hold(&service.name).await;
-        let mut named: HashSet<String> = self.store.env(&service.name).await?.into_values().collect();
+        let secret = |value: EnvValue| value.secret().cloned();
+        let mut named: HashSet<SecretName> =
+            self.store.env(&service.name).await?.into_values().filter_map(secret).collect();
         for release in self.store.releases(service.id).await? {
-            named.extend(release.env.into_values());
+            named.extend(release.env.into_values().filter_map(secret));
         }
         if let Source::External { secret: Some(password), .. } = &service.source {
             named.insert(password.clone());
         }
-        for secret in self.podman.secrets(&super::env::secret_prefix(&service.name)).await? {
-            if super::env::owner(&secret) == Some(service.name.as_str()) && !named.contains(&secret) {
+        for secret in self.podman.secrets(&SecretName::prefix(&service.name)).await? {
+            if *secret.service() == service.name && !named.contains(&secret) {
                 match self.podman.remove_secret(&secret).await {
                     // The next deployment finds it again.
                     Err(PodmanError::Full { .. }) => return Ok(()),

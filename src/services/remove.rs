@@ -2,9 +2,9 @@
 //! that was cut off is ended at the agent's start.
 
 use super::reconcile::HostView;
-use super::{Adapters, ServiceError, env, spec};
+use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
-use crate::names::{ReleaseName, ReleaseNumber};
+use crate::names::{ReleaseName, ReleaseNumber, SecretName, ServiceName};
 use crate::store::Service;
 
 /// What a removal took away, and what it left.
@@ -60,15 +60,15 @@ impl Adapters {
             }
         }
         self.units.reload().await?;
-        for secret in self.podman.secrets(&env::secret_prefix(&service.name)).await? {
-            if env::owner(&secret) == Some(service.name.as_str()) {
+        for secret in self.podman.secrets(&SecretName::prefix(&service.name)).await? {
+            if *secret.service() == service.name {
                 self.podman.remove_secret(&secret).await?;
             }
         }
         report.removed.push("environment".into());
         self.repositories.remove(&service.name).await?;
         report.removed.push("repository".into());
-        for volume in self.podman.volumes(&format!("{}.", service.name)).await? {
+        for volume in self.volumes(&service.name).await? {
             if volumes {
                 self.podman.remove_volume(&volume).await?;
                 report.removed.push(format!("volume {volume}"));
@@ -77,10 +77,27 @@ impl Adapters {
             }
         }
         self.store.forget_service(service.id).await?;
+        if report.kept.is_empty() {
+            self.store.free_ids(&service.name).await?;
+        }
         tracing::info!(service = %service.name, mark = removal_mark(service), "service removed");
         self.events.publish(Event::Removed(service.name.clone()));
         // The tokens of this service went with it.
         self.events.publish(Event::Credentials);
         Ok(report)
+    }
+
+    async fn volumes(&self, service: &ServiceName) -> Result<Vec<String>, ServiceError> {
+        Ok(self.podman.volumes(&format!("{service}.")).await?)
+    }
+
+    /// Gives the ids of removed services away whose volumes are gone, too.
+    pub async fn free_unused_ids(&self) -> Result<(), ServiceError> {
+        for name in self.store.kept_ids().await? {
+            if self.volumes(&name).await?.is_empty() {
+                self.store.free_ids(&name).await?;
+            }
+        }
+        Ok(())
     }
 }

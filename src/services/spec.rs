@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::names::{HostName, ReleaseName, ServiceName, VolumeName};
+use crate::names::{HostName, ReleaseName, ServiceName};
 use crate::store::{Release, Service};
 use crate::units::ContainerSpec;
 
@@ -15,12 +15,11 @@ pub const DEFAULT_PORT: u16 = 8080;
 pub fn container(service: &Service, release: &Release, config: &Config) -> ContainerSpec {
     ContainerSpec {
         release: ReleaseName::new(&service.name, release.number),
-        image: release.image.clone(),
         port: release.port,
         container_port: release.container_port,
         ids: service.ids,
-        secrets: release.env.iter().map(|(key, secret)| (key.clone(), secret.clone())).collect(),
-        volumes: release.volumes.iter().map(|(name, path)| (name.clone(), path.clone())).collect(),
+        env: release.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+        volumes: release.volumes.clone(),
         healthcheck: release.healthcheck,
         health_timeout: health_timeout(release, config),
         memory_mib: release.settings.memory_mib,
@@ -37,7 +36,7 @@ pub fn health_timeout(release: &Release, config: &Config) -> Duration {
 /// The address that a person opens.
 #[must_use]
 pub fn url(name: &ServiceName, config: &Config) -> String {
-    config.listen.service_url.replace("{name}", name.as_str())
+    config.listen.service_url.of(name)
 }
 
 /// The address that git pushes to.
@@ -55,57 +54,22 @@ pub fn hook_url(name: &ServiceName, config: &Config) -> String {
 /// The host names that lead to the service.
 #[must_use]
 pub fn hosts(service: &Service, config: &Config) -> Vec<HostName> {
-    let url = url(&service.name, config);
-    let own = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-    let own = own.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
-    own.parse().into_iter().chain(service.settings.domains.iter().cloned()).collect()
+    let own = config.listen.service_url.host(&service.name);
+    std::iter::once(own).chain(service.settings.domains.iter().cloned()).collect()
 }
 
 /// Whether a host name is one that the configuration gives to the agent itself or to a service by its name, so that no
 /// service may have it as a domain.
 #[must_use]
 pub fn is_given(host: &HostName, config: &Config) -> bool {
-    let host_of = |url: &str| {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        rest.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase()
-    };
-    let own = std::iter::once(&config.listen.public_url).chain(&config.listen.origins);
+    let mut own = std::iter::once(&config.listen.public_url).chain(&config.listen.origins);
     // A browser sends the dashboard's cookie to whatever has the dashboard's host, on any port.
-    if host.as_str() == "localhost" || own.into_iter().any(|url| host.as_str() == host_of(url)) {
-        return true;
-    }
-    let pattern = host_of(&config.listen.service_url);
-    pattern.split_once("{name}").is_some_and(|(before, after)| {
-        let name = host.as_str().strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-        // Reserved names, too: whatever the agent itself may answer at one day.
-        name.is_some_and(|name| !name.is_empty() && !name.contains('.'))
-    })
-}
-
-/// A volume for a path that an image declares with VOLUME, named after the path, so that its content outlives the
-/// container: Quadlet removes anonymous volumes when a unit stops.
-#[must_use]
-pub fn volume_for(path: &str) -> Option<VolumeName> {
-    let words: Vec<&str> = path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let mut name = words.join("-").to_ascii_lowercase();
-    if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        name.insert_str(0, "v-");
-    }
-    name.truncate(40);
-    name.trim_end_matches('-').parse().ok()
+    host.as_str() == "localhost" || own.any(|url| url.host() == host.as_str()) || config.listen.service_url.gives(host)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_volume_is_named_after_its_path() {
-        for (path, name) in [("/data", "data"), ("/var/lib/My_DB", "var-lib-my-db"), ("/1", "v-1"), ("/", "v")] {
-            assert_eq!(volume_for(path).map(|v| v.to_string()).as_deref(), Some(name), "{path}");
-        }
-        assert!(volume_for(&"/abc".repeat(40)).is_some_and(|name| name.as_str().len() <= 40));
-    }
 
     #[test]
     fn addresses() {

@@ -6,28 +6,27 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::services::find_kept;
 use super::{Store, StoreError, parse};
-use crate::names::{EnvKey, ServiceName};
+use crate::names::{EnvKey, EnvValue, ServiceName};
 
-/// A service's variables: each key and the name of the Podman secret that holds its value. No name stands for an empty
-/// value, which Podman's store does not take.
-pub type EnvSecrets = BTreeMap<EnvKey, String>;
+/// A service's variables, and where their values lie.
+pub type EnvSecrets = BTreeMap<EnvKey, EnvValue>;
 
 pub(super) fn read(connection: &Connection, service: i64) -> Result<EnvSecrets, StoreError> {
     let mut statement = connection.prepare_cached("SELECT key, secret FROM env WHERE service = ?1")?;
     let mut rows = statement.query([service])?;
     let mut env = EnvSecrets::new();
     while let Some(row) = rows.next()? {
-        env.insert(parse(&row.get::<_, String>(0)?, "env key")?, row.get(1)?);
+        env.insert(parse(&row.get::<_, String>(0)?, "env key")?, parse(&row.get::<_, String>(1)?, "env value")?);
     }
     Ok(env)
 }
 
 pub(super) fn replace(transaction: &Transaction<'_>, service: i64, env: &EnvSecrets) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM env WHERE service = ?1", [service])?;
-    for (key, secret) in env {
+    for (key, value) in env {
         transaction.execute(
             "INSERT INTO env (service, key, secret) VALUES (?1, ?2, ?3)",
-            params![service, key.as_str(), secret],
+            params![service, key.as_str(), value.as_str()],
         )?;
     }
     Ok(())

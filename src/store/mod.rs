@@ -9,6 +9,7 @@ mod hooks;
 mod lane;
 mod passkeys;
 mod password;
+mod refit;
 mod releases;
 mod services;
 mod sessions;
@@ -36,12 +37,13 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
     include_str!("migrations/004.sql"),
     include_str!("migrations/005.sql"),
+    include_str!("migrations/006.sql"),
 ];
 
 /// Why the store refused.
@@ -121,6 +123,9 @@ pub enum StoreError {
     /// All services that the configuration allows exist.
     #[error("this host has all the services that it takes")]
     Full,
+    /// All ids belong to services, or to the volumes that removed ones left.
+    #[error("all ids of this host belong to services, or to volumes that removed services left")]
+    NoIds,
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -152,6 +157,10 @@ impl StoreError {
             Self::LinkUsed => {
                 return Problem::new(Code::NotSignedIn, self.to_string())
                     .with_hint("`podkeeper enroll` on the host makes another one");
+            }
+            Self::NoIds => {
+                return Problem::new(Code::Exhausted, self.to_string())
+                    .with_hint("remove volumes that nobody needs (`podman volume ls`, as the user podkeeper, lists them), or raise `services.max`");
             }
             Self::Full | Self::PasskeysFull => Code::Exhausted,
             Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
@@ -229,6 +238,9 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     for (version, sql) in (1_u32..).zip(MIGRATIONS).skip(found as usize) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
+        if version == 6 {
+            refit::refit(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
@@ -258,7 +270,7 @@ fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<String,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{Actor, ReleaseNumber, ServiceName};
+    use crate::names::{Actor, ReleaseNumber, ServiceName, Volumes};
     use crate::problem::Code;
 
     fn new_service(name: &str) -> NewService {
@@ -290,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_service_has_ids_of_its_own_that_are_given_again_only_after_it_is_gone() {
+    async fn a_service_has_ids_of_its_own_that_are_given_to_another_only_when_its_volumes_are_gone() {
         let (_folder, store) = store();
         let first = store.create_service(new_service("a")).await.unwrap();
         let second = store.create_service(new_service("b")).await.unwrap();
@@ -299,6 +311,13 @@ mod tests {
         store.create_service(new_service("c")).await.unwrap();
         assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::Full)));
         store.forget_service(first.id).await.unwrap();
+        assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::NoIds)));
+        // Its name comes back, and with it what its volumes belong to.
+        let first = store.create_service(new_service("a")).await.unwrap();
+        assert_eq!(first.ids.base, 1);
+        store.forget_service(first.id).await.unwrap();
+        assert_eq!(store.kept_ids().await.unwrap(), ["a".parse().unwrap()]);
+        store.free_ids(&first.name).await.unwrap();
         assert_eq!(store.create_service(new_service("d")).await.unwrap().ids, first.ids);
     }
 
@@ -366,12 +385,11 @@ mod tests {
             number,
             deployment: deployment.id,
             commit: None,
-            image: String::new(),
             port: 20_000 + number.0 as u16,
             container_port: 80,
             healthcheck: false,
             env: EnvSecrets::new(),
-            volumes: std::collections::BTreeMap::new(),
+            volumes: Volumes::default(),
             settings: Settings::default(),
             created: Timestamp::now(),
         };

@@ -1,13 +1,11 @@
 //! The releases: what each was made of, so that it can be written again to the letter and gone back to.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::deployments::{self, Deployment};
 use super::{EnvSecrets, Settings, Store, StoreError, json, micros, parse, time, to_json};
-use crate::names::{CommitId, DeploymentId, ReleaseNumber, VolumeName};
+use crate::names::{CommitId, DeploymentId, ReleaseNumber, Volumes};
 
 /// A release. It never changes once it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +16,16 @@ pub struct Release {
     pub deployment: DeploymentId,
     /// The commit of its image.
     pub commit: Option<CommitId>,
-    /// Its image's reference.
-    pub image: String,
     /// Its port on the host's loopback.
     pub port: u16,
     /// The port that it listens on in the container.
     pub container_port: u16,
     /// Whether its image has a health check.
     pub healthcheck: bool,
-    /// Its variables: key → Podman secret.
+    /// Its variables.
     pub env: EnvSecrets,
-    /// Its volumes: name → path in the container.
-    pub volumes: BTreeMap<VolumeName, String>,
+    /// Its volumes and where they are mounted.
+    pub volumes: Volumes,
     /// The settings that it was released with.
     pub settings: Settings,
     /// When it was made.
@@ -40,21 +36,20 @@ pub struct Release {
 pub type NewRelease = Release;
 
 const COLUMNS: &str =
-    "number, deployment, commit_id, image, port, container_port, healthcheck, env, volumes, settings, created";
+    "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created";
 
 fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     Ok(Release {
         number: ReleaseNumber(row.get(0)?),
         deployment: DeploymentId(row.get(1)?),
         commit: row.get::<_, Option<String>>(2)?.map(|text| parse(&text, "commit")).transpose()?,
-        image: row.get(3)?,
-        port: row.get(4)?,
-        container_port: row.get(5)?,
-        healthcheck: row.get(6)?,
-        env: json(&row.get::<_, String>(7)?, "env")?,
-        volumes: json(&row.get::<_, String>(8)?, "volumes")?,
-        settings: json(&row.get::<_, String>(9)?, "settings")?,
-        created: time(row.get(10)?, "created")?,
+        port: row.get(3)?,
+        container_port: row.get(4)?,
+        healthcheck: row.get(5)?,
+        env: json(&row.get::<_, String>(6)?, "env")?,
+        volumes: json(&row.get::<_, String>(7)?, "volumes")?,
+        settings: json(&row.get::<_, String>(8)?, "settings")?,
+        created: time(row.get(9)?, "created")?,
     })
 }
 
@@ -78,14 +73,13 @@ impl Store {
                 return Ok(false);
             }
             transaction.execute(
-                "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, image, port, container_port, \
-                 healthcheck, env, volumes, settings, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, port, container_port, healthcheck, \
+                 env, volumes, settings, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     service,
                     new.number.0,
                     new.deployment.0,
                     new.commit.as_ref().map(CommitId::as_str),
-                    new.image,
                     new.port,
                     new.container_port,
                     new.healthcheck,

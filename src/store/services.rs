@@ -1,11 +1,15 @@
 //! The services: what each is made from, how it is set, and what somebody wants of it.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, json, micros, parse, time, to_json};
-use crate::names::{BranchName, HookKey, HostName, IdRange, ReleaseNumber, ServiceName, TemplateName, VolumeName};
+use crate::names::{
+    BranchName, HookKey, HostName, IdRange, ReleaseNumber, SecretName, ServiceName, TemplateName, Volumes,
+};
 
 /// Where a service's code comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub enum Source {
         /// Its address, without a password.
         uri: String,
         /// The Podman secret that holds the address's password.
-        secret: Option<String>,
+        secret: Option<SecretName>,
     },
 }
 
@@ -64,7 +68,7 @@ pub struct Settings {
     /// Host names beside `NAME.localhost`.
     pub domains: Vec<HostName>,
     /// Named volumes and where they are mounted.
-    pub volumes: std::collections::BTreeMap<VolumeName, String>,
+    pub volumes: Volumes,
     /// How many releases are kept; else the host's setting.
     pub keep: Option<u32>,
 }
@@ -119,7 +123,10 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
     let uri: Option<String> = row.get(4)?;
     let source = match (template, uri) {
         (Some(template), _) => Source::Template(parse(&template, "template")?),
-        (None, Some(uri)) => Source::External { uri, secret: row.get(5)? },
+        (None, Some(uri)) => {
+            let secret: Option<String> = row.get(5)?;
+            Source::External { uri, secret: secret.map(|name| parse(&name, "secret")).transpose()? }
+        }
         (None, None) => return Err(StoreError::Corrupt { what: "source" }),
     };
     let desired = match row.get::<_, String>(8)?.as_str() {
@@ -168,14 +175,10 @@ impl Store {
             if find(transaction, &new.name)?.is_some() {
                 return Err(StoreError::NameTaken(new.name.to_string()));
             }
-            let slots: Vec<u32> = transaction
-                .prepare("SELECT id_slot FROM services ORDER BY id_slot")?
-                .query_map([], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            let slot = (0..new.max).find(|slot| slots.binary_search(slot).is_err()).ok_or(StoreError::Full)?;
+            let slot = free_slot(transaction, &new)?;
             let (template, uri, secret) = match &new.source {
                 Source::Template(template) => (Some(template.as_str()), None, None),
-                Source::External { uri, secret } => (None, Some(uri.as_str()), secret.as_deref()),
+                Source::External { uri, secret } => (None, Some(uri.as_str()), secret.as_ref().map(SecretName::as_str)),
             };
             transaction.execute(
                 "INSERT INTO services (name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
@@ -255,14 +258,57 @@ impl Store {
         .await
     }
 
-    /// Forgets a service and all that belongs to it; the last step of its removal.
+    /// Forgets a service and all that belongs to it; the last step of its removal. Its ids are kept for the next service
+    /// of its name, until [`Store::free_ids`] gives them away.
     pub async fn forget_service(&self, id: i64) -> Result<(), StoreError> {
         self.write(move |transaction| {
+            transaction.execute(
+                "INSERT OR REPLACE INTO kept_ids (name, id_slot) SELECT name, id_slot FROM services WHERE id = ?1",
+                [id],
+            )?;
             transaction.execute("DELETE FROM services WHERE id = ?1", [id])?;
             Ok(())
         })
         .await
     }
+
+    /// The names of removed services whose ids are kept.
+    pub async fn kept_ids(&self) -> Result<Vec<ServiceName>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT name FROM kept_ids ORDER BY name")?;
+            let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+            names.map(|name| parse(&name?, "kept name")).collect()
+        })
+        .await
+    }
+
+    /// Gives the ids away that were kept for the name of a removed service.
+    pub async fn free_ids(&self, name: &ServiceName) -> Result<(), StoreError> {
+        let name = name.clone();
+        self.write(move |transaction| {
+            transaction.execute("DELETE FROM kept_ids WHERE name = ?1", [name.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The ids for a new service: those that were kept for its name, or the first that nobody has and none are kept of.
+fn free_slot(transaction: &Transaction<'_>, new: &NewService) -> Result<u32, StoreError> {
+    let services: u32 = transaction.query_row("SELECT count(*) FROM services", [], |row| row.get(0))?;
+    if services >= new.max {
+        return Err(StoreError::Full);
+    }
+    let kept = "DELETE FROM kept_ids WHERE name = ?1 RETURNING id_slot";
+    if let Some(slot) = transaction.query_row(kept, [new.name.as_str()], |row| row.get(0)).optional()? {
+        return Ok(slot);
+    }
+    let taken: HashSet<u32> = transaction
+        .prepare("SELECT id_slot FROM services UNION SELECT id_slot FROM kept_ids")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    // How many services a host takes is also how many ranges of ids it has.
+    (0..new.max.min(IdRange::SERVICES)).find(|slot| !taken.contains(slot)).ok_or(StoreError::NoIds)
 }
 
 /// Each host name leads to one service: a second one would take the first one's traffic.

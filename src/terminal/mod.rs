@@ -18,11 +18,11 @@ pub use reap::reap;
 pub use session::{End, Session, View, Viewer};
 
 use crate::config::LiveConfig;
-use crate::names::{Actor, ServiceName, SessionId, SessionName};
+use crate::names::{AbsPath, Actor, ServiceName, SessionId, SessionName};
 use crate::podman::{Podman, PodmanError};
 use crate::problem::{Code, Problem, chain};
 use crate::store::{Store, StoreError};
-use crate::units::{UnitsError, UserManager};
+use crate::units::{UnitsError, UserManager, own_program};
 use shell::Place;
 
 /// How long the sessions may take to end when the agent stops.
@@ -171,6 +171,8 @@ struct Inner {
     podman: Podman,
     units: UserManager,
     config: LiveConfig,
+    /// This program, as it was called at the start: an update may have put another in its place.
+    program: AbsPath,
     sessions: Mutex<BTreeMap<SessionId, Arc<Session>>>,
     tasks: TaskTracker,
     building: tokio::sync::Mutex<()>,
@@ -185,6 +187,7 @@ impl Terminals {
             podman,
             units,
             config,
+            program: own_program(),
             sessions: Mutex::default(),
             tasks: TaskTracker::new(),
             building: tokio::sync::Mutex::default(),

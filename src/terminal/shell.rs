@@ -10,23 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::pty::Program;
 use super::reap::MARK;
 use super::session::Session;
 use super::{AGAIN, Pace, TerminalError, Terminals};
-use crate::names::{ReleaseName, ServiceName, SessionId};
+use crate::names::{ImageRef, Network, ReleaseName, ServiceName, SessionId};
 use crate::podman::ShellContainer;
 use crate::problem::chain;
-use crate::units::{JobResult, Limits};
+use crate::units::{Argv, JobResult, Limits};
 
-/// The volume that every isolated shell has as its home. No service's name begins like this.
-const HOME: &str = "podkeeper-shell.home";
-/// What the isolated shells' containers are called, before their session's id.
-const CONTAINER: &str = "podkeeper-shell-";
-/// The image that the package's recipe is built to, before a hash of the recipe.
-const IMAGE: &str = "localhost/podkeeper-shell:";
 /// `podman start` takes no empty list of the keys that would detach it, and holds the first of them back until the next
 /// one comes. No key makes this byte, and no character has it.
 const NEVER: &[u8] = b"--detach-keys=\xff,\xff,\xff,\xff";
@@ -58,14 +51,6 @@ impl fmt::Display for Place {
             Self::Service(release, _) => f.write_str(&release.container()),
         }
     }
-}
-
-fn container(id: &SessionId) -> String {
-    format!("{CONTAINER}{id}")
-}
-
-fn slice(id: &SessionId) -> String {
-    format!("shell-{id}.slice")
 }
 
 fn file(what: &'static str) -> impl FnOnce(std::io::Error) -> TerminalError {
@@ -117,12 +102,12 @@ impl Terminals {
     /// Podman as a program on the terminal, talking to the socket: it needs no privilege then.
     fn podman<A: AsRef<OsStr>>(&self, arguments: &[A], relays: bool) -> Program {
         let config = self.inner.config.get();
-        let home = config.paths.state.display().to_string();
-        let url = format!("--url=unix://{}", config.host.podman_socket().display());
+        let home = config.paths.state.to_string();
+        let url = format!("--url=unix://{}", config.host.podman_socket());
         let mut all: Vec<OsString> = vec!["--remote".into(), url.into()];
         all.extend(arguments.iter().map(|word| word.as_ref().to_owned()));
         Program {
-            path: config.paths.podman.clone(),
+            path: config.paths.podman.to_path_buf(),
             arguments: all,
             environment: vec![
                 ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".into()),
@@ -158,7 +143,7 @@ impl Terminals {
                 let image = self.image(session).await?;
                 let addresses = addresses().await?;
                 self.ready_whole(session, image).await?;
-                let name = container(&session.id);
+                let name = session.id.container();
                 let program = [
                     OsStr::new("start"),
                     OsStr::new("--attach"),
@@ -196,14 +181,11 @@ impl Terminals {
     /// What the hook does, once more.
     async fn close_network(&self, id: &SessionId) -> Result<(), TerminalError> {
         let config = self.inner.config.get();
-        let podman = config.paths.podman.display().to_string();
-        let network = self.inner.podman.network(&container(id)).await?;
-        let helper = config.paths.helpers.join(HOOK);
-        let helper = helper.display().to_string();
-        let network = network.display().to_string();
-        let argv = [podman, "unshare".into(), helper, network, config.shell.allow.join(",")];
-        let unit = format!("podkeeper-shell-net-{id}.service");
-        match self.inner.units.run_once(&unit, &argv, END).await? {
+        let network = self.inner.podman.network(&id.container()).await?;
+        let helper = config.paths.helpers.join(HOOK).display().to_string();
+        let arguments = ["unshare".to_owned(), helper, network.to_string(), Network::list(&config.shell.allow)];
+        let argv = Argv::new(&config.paths.podman, arguments)?;
+        match self.inner.units.run_once(&format!("podkeeper-shell-net-{id}.service"), &argv, END).await? {
             JobResult::Done => Ok(()),
             _ => Err(TerminalError::Open),
         }
@@ -211,7 +193,7 @@ impl Terminals {
 
     /// The same as `ready`, to its end even where the session is closed in the middle: what Podman makes after the end
     /// has looked for it would stay.
-    async fn ready_whole(&self, session: &Arc<Session>, image: String) -> Result<(), TerminalError> {
+    async fn ready_whole(&self, session: &Arc<Session>, image: ImageRef) -> Result<(), TerminalError> {
         let making = session.making.clone().lock_owned().await;
         let (this, id) = (self.clone(), session.id.clone());
         let made = self.inner.tasks.spawn(async move {
@@ -222,16 +204,10 @@ impl Terminals {
     }
 
     /// Makes the isolated shell's container, up to its first program. It is not started unless its network is closed.
-    async fn ready(&self, id: &SessionId, image: String) -> Result<(), TerminalError> {
+    async fn ready(&self, id: &SessionId, image: ImageRef) -> Result<(), TerminalError> {
         let config = self.inner.config.get();
-        let name = container(id);
-        let shell = ShellContainer {
-            name: name.clone(),
-            image,
-            home: HOME.into(),
-            slice: slice(id),
-            allow: config.shell.allow.join(","),
-        };
+        let name = id.container();
+        let shell = ShellContainer { session: id.clone(), image, allow: config.shell.allow.clone() };
         self.inner.podman.create_shell(&shell).await?;
         self.inner.podman.init_container(&name).await?;
         let file = self.inner.podman.runtime_spec(&name).await?;
@@ -243,19 +219,19 @@ impl Terminals {
             cpu_percent: config.shell.cpu_percent,
             tasks: config.shell.tasks,
         };
-        Ok(self.inner.units.limit(&slice(id), limits).await?)
+        Ok(self.inner.units.limit(&id.slice(), limits).await?)
     }
 
     /// The isolated shell's image. Where it isn't there yet it is made on the session's terminal, for all to see.
-    async fn image(&self, session: &Arc<Session>) -> Result<String, TerminalError> {
+    async fn image(&self, session: &Arc<Session>) -> Result<ImageRef, TerminalError> {
         let config = self.inner.config.get();
         let recipe = config.paths.shell.join("Containerfile");
-        let (image, recipe) = if config.shell.image.is_empty() {
-            let text = tokio::fs::read(&recipe).await.map_err(file("read the shell image's recipe"))?;
-            let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&text)[..6]);
-            (format!("{IMAGE}{hash}"), Some(recipe))
-        } else {
-            (config.shell.image.clone(), None)
+        let (image, recipe) = match &config.shell.image {
+            None => {
+                let text = tokio::fs::read(&recipe).await.map_err(file("read the shell image's recipe"))?;
+                (ImageRef::of_recipe(&text), Some(recipe))
+            }
+            Some(image) => (image.clone(), None),
         };
         if self.inner.podman.image(&image).await?.is_some() {
             return Ok(image);
@@ -277,10 +253,10 @@ impl Terminals {
             }
             Some(recipe) => {
                 session.say("the shell's image is built, this once");
-                let folder = config.paths.shell.display().to_string();
+                let folder = config.paths.shell.as_str();
                 let recipe = format!("--file={}", recipe.display());
                 let tag = format!("--tag={image}");
-                let build = ["build", "--pull=missing", &recipe, &tag, "--", &folder];
+                let build = ["build", "--pull=missing", &recipe, &tag, "--", folder];
                 session.prepare(&self.podman(&build, false)).await?
             }
         };
@@ -294,7 +270,7 @@ impl Terminals {
 
     /// Removes the images of older recipes; one that a shell still has stays.
     async fn forget_images(&self, but: &str) {
-        let images = self.inner.podman.images_named(IMAGE).await.unwrap_or_default();
+        let images = self.inner.podman.images_named(ImageRef::RECIPES).await.unwrap_or_default();
         for image in images.iter().filter(|image| *image != but) {
             if let Err(error) = self.inner.podman.remove_image(image).await {
                 tracing::debug!("an older image of the shell stays: {}", chain(&error));
@@ -342,16 +318,16 @@ impl Terminals {
 
     /// With its container goes every process of an isolated shell.
     async fn end_isolated(&self, id: &SessionId) -> Result<(), TerminalError> {
-        self.inner.podman.remove_container(&container(id)).await?;
-        self.inner.units.stop(&slice(id), END).await?;
+        self.inner.podman.remove_container(&id.container()).await?;
+        self.inner.units.stop(&id.slice(), END).await?;
         Ok(())
     }
 
     /// Kills what carries the session's mark, in a unit of its own.
     async fn reap(&self, id: &SessionId) -> Result<(), TerminalError> {
-        let agent = std::env::current_exe().map_err(file("find our own program"))?.display().to_string();
-        let podman = self.inner.config.get().paths.podman.display().to_string();
-        let argv = [podman, "unshare".into(), agent, "reap".into(), "--".into(), id.to_string()];
+        let agent = self.inner.program.to_string();
+        let arguments = ["unshare".to_owned(), agent, "reap".to_owned(), "--".to_owned(), id.to_string()];
+        let argv = Argv::new(&self.inner.config.get().paths.podman, arguments)?;
         match self.inner.units.run_once(&format!("podkeeper-reap-{id}.service"), &argv, END).await? {
             JobResult::Done => Ok(()),
             _ => Err(TerminalError::Left),
@@ -379,8 +355,8 @@ impl Terminals {
         // Those of ours are in the table from before there is anything of them until nothing is.
         let ours: BTreeSet<SessionId> = self.table().keys().cloned().collect();
         let mut left = noted(&self.inner.config.get().paths.sessions()).await?;
-        let containers = self.inner.podman.containers(CONTAINER).await?;
-        left.extend(containers.iter().filter_map(|name| name.strip_prefix(CONTAINER)?.parse().ok()));
+        let containers = self.inner.podman.containers(SessionId::CONTAINERS).await?;
+        left.extend(containers.iter().filter_map(|name| SessionId::of_container(name)));
         left.retain(|id| !ours.contains(id) && !self.table().contains_key(id));
         Ok(left)
     }

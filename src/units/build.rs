@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use zbus::{MatchRule, MessageStream, OwnedVariant, Variant};
 
 use super::bus::UnitFacts;
-use super::{UnitsError, UserManager};
-use crate::names::DeploymentId;
+use super::{Argv, UnitsError, UserManager};
+use crate::names::{AbsPath, DeploymentId, ReleaseName};
 
 /// How long the end of a build may take; its own stop is given 3 s.
 const END: Duration = Duration::from_secs(15);
@@ -25,16 +25,16 @@ const LOOK: Duration = Duration::from_secs(2);
 pub struct BuildUnit {
     /// The deployment; it names the unit.
     pub deployment: DeploymentId,
-    /// The program, by its path, and its arguments.
-    pub argv: Vec<String>,
+    /// The release that it makes the image of; `systemctl status` tells it.
+    pub release: ReleaseName,
+    /// What it runs.
+    pub argv: Argv,
     /// Where the build keeps its temporary files.
-    pub temporary: std::path::PathBuf,
+    pub temporary: AbsPath,
     /// How long it may take.
     pub timeout: Duration,
     /// How much memory all of it may use, in MiB.
     pub memory_mib: u64,
-    /// What `systemctl status` says of it.
-    pub description: String,
 }
 
 /// How a build stands.
@@ -70,27 +70,23 @@ pub(super) fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
     OwnedVariant::try_from(value)
 }
 
-pub(super) type Exec = (String, Vec<String>, bool);
-
-pub(super) fn exec(argv: &[String], may_fail: bool) -> Exec {
-    (argv.first().cloned().unwrap_or_default(), argv.to_vec(), may_fail)
-}
-
-fn words(argv: &[&str]) -> Vec<String> {
-    argv.iter().map(|word| (*word).to_owned()).collect()
+/// What ends the RUN step of a build. It names a pattern, which may match nothing without a complaint in the build's
+/// log: no RUN step, no scope.
+fn exec_stop(id: DeploymentId) -> Result<Argv, UnitsError> {
+    let scope = scope(id).replace(".scope", ".scop?");
+    let words = ["--user", "kill", "-s", "KILL", &scope].map(str::to_owned);
+    Argv::new(&AbsPath::known("/usr/bin/systemctl"), words)
 }
 
 impl BuildUnit {
-    fn properties(&self) -> zbus::Result<Vec<(String, OwnedVariant)>> {
+    fn properties(&self, exec_stop: &Argv) -> zbus::Result<Vec<(String, OwnedVariant)>> {
         let id = self.deployment;
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        // A pattern, which may match nothing without a complaint in the build's log: no RUN step, no scope.
-        let scope = scope(id).replace(".scope", ".scop?");
-        let kill = words(&["/usr/bin/systemctl", "--user", "kill", "-s", "KILL", &scope]);
-        let environment = vec![format!("TMPDIR={}", self.temporary.display())];
+        let description = format!("Build of {} release {}", self.release.service, self.release.number);
+        let environment = vec![format!("TMPDIR={}", self.temporary)];
         let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
         [
-            property("Description", Variant::from(self.description.as_str())),
+            property("Description", Variant::from(description)),
             property("Type", Variant::from("exec")),
             // So the result is kept until the agent has read it, also one that was away when the build ended.
             property("RemainAfterExit", Variant::from(true)),
@@ -106,8 +102,8 @@ impl BuildUnit {
             property("OOMScoreAdjust", Variant::from(500_i32)),
             property("SyslogIdentifier", Variant::from(format!("build-{id}"))),
             property("Environment", Variant::from(environment)),
-            property("ExecStart", Variant::from(vec![exec(&self.argv, false)])),
-            property("ExecStop", Variant::from(vec![exec(&kill, true)])),
+            property("ExecStart", Variant::from(vec![self.argv.exec(false)])),
+            property("ExecStop", Variant::from(vec![exec_stop.exec(true)])),
         ]
         .into_iter()
         .collect()
@@ -127,12 +123,13 @@ impl UserManager {
     /// Starts a build and returns once its program runs.
     pub async fn start_build(&self, build: &BuildUnit) -> Result<(), UnitsError> {
         let id = build.deployment;
+        let exec_stop = &exec_stop(id)?;
         // The limit is the slice's: it holds for podman and for the RUN steps together.
         let bytes = build.memory_mib.saturating_mul(1024 * 1024);
         self.job("StartTransientUnit", &service(id), END, |manager| async move {
             let limit = vec![("MemoryMax".to_owned(), owned(Variant::from(bytes))?)];
             let slices = vec![(slice(id), limit)];
-            manager.start_transient_unit(service(id), "fail".into(), build.properties()?, slices).await
+            manager.start_transient_unit(service(id), "fail".into(), build.properties(exec_stop)?, slices).await
         })
         .await?;
         Ok(())

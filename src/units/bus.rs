@@ -1,6 +1,5 @@
 //! The service user's systemd manager over D-Bus: units listed, started, stopped.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use zbus::Connection;
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::UnitsError;
+use crate::names::AbsPath;
 
 /// How long a single call may take.
 const CALL: Duration = Duration::from_secs(25);
@@ -89,7 +89,7 @@ type RawListing =
 
 #[derive(Debug)]
 struct Inner {
-    socket: PathBuf,
+    socket: AbsPath,
     connection: Mutex<Option<Connection>>,
     asked: AtomicU64,
     reloaded: Mutex<u64>,
@@ -124,7 +124,7 @@ fn is_no_such_unit(error: &zbus::Error) -> bool {
 impl UserManager {
     /// The manager behind the bus at `socket`.
     #[must_use]
-    pub fn new(socket: PathBuf) -> Self {
+    pub fn new(socket: AbsPath) -> Self {
         let inner = Inner {
             socket,
             connection: Mutex::default(),
@@ -143,7 +143,7 @@ impl UserManager {
         }
         let unavailable = |error| UnitsError::Unavailable(Some(Box::new(error)));
         let connect = async {
-            let address = format!("unix:path={}", self.inner.socket.display());
+            let address = format!("unix:path={}", self.inner.socket);
             let connection = zbus::connection::Builder::address(address.as_str()).build().await?;
             let manager = ManagerProxy::new(&connection).await?;
             manager.subscribe().await?;

@@ -1,6 +1,7 @@
 //! systemd: the service user's manager over D-Bus, and the Quadlet files that its generator reads. The only module that
 //! names zbus's types.
 
+mod argv;
 mod build;
 mod bus;
 mod files;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+pub use argv::{Argv, own_program};
 pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
 pub use files::{QuadletFile, Quadlets};
@@ -21,6 +23,7 @@ pub use once::Limits;
 pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
 pub use watch::{UnitChange, UnitChanges, UnitWatch};
 
+use crate::names::{AbsPath, SettingError};
 use crate::problem::{Code, Problem};
 
 /// Why systemd or a unit file refused.
@@ -44,6 +47,12 @@ pub enum UnitsError {
         /// The method, or the job's unit.
         what: String,
     },
+    /// An argument that no program gets.
+    #[error("an argument of `{0}` holds a control character")]
+    Argument(AbsPath),
+    /// A path that no unit gets.
+    #[error(transparent)]
+    Path(#[from] SettingError),
     /// A unit's file.
     #[error("can't {what} `{path}`")]
     File {
@@ -66,6 +75,7 @@ impl UnitsError {
                 .with_hint("`podkeeper doctor` on the host tells what is wrong"),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::File { .. } => Problem::new(Code::Internal, "a unit's file could not be written"),
+            Self::Argument(_) | Self::Path(_) => Problem::new(Code::Internal, self.to_string()),
             Self::Refused { .. } | Self::Slow { .. } => Problem::new(Code::SystemdUnavailable, self.to_string()),
         }
     }

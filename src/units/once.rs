@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use zbus::{OwnedVariant, Variant};
 
-use super::build::{exec, owned};
-use super::{JobResult, UnitsError, UserManager};
+use super::build::owned;
+use super::{Argv, JobResult, UnitsError, UserManager};
 
 /// How long a change of limits may take.
 const CALL: Duration = Duration::from_secs(15);
@@ -43,7 +43,7 @@ impl UserManager {
     }
 
     /// Runs a program to its end as `unit`, outside the agent's own confinement. Nothing of the unit stays.
-    pub async fn run_once(&self, unit: &str, argv: &[String], limit: Duration) -> Result<JobResult, UnitsError> {
+    pub async fn run_once(&self, unit: &str, argv: &Argv, limit: Duration) -> Result<JobResult, UnitsError> {
         self.job("StartTransientUnit", unit, limit, |manager| async move {
             let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
             let properties: zbus::Result<Vec<(String, OwnedVariant)>> = [
@@ -51,7 +51,7 @@ impl UserManager {
                 property("Type", Variant::from("oneshot")),
                 property("CollectMode", Variant::from("inactive-or-failed")),
                 property("SyslogIdentifier", Variant::from("podkeeper")),
-                property("ExecStart", Variant::from(vec![exec(argv, false)])),
+                property("ExecStart", Variant::from(vec![argv.exec(false)])),
             ]
             .into_iter()
             .collect();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::names::{EnvKey, IdRange, ReleaseName, VolumeName};
+use crate::names::{EnvKey, EnvValue, IdRange, ReleaseName, Volumes};
 
 /// Where the releases' ports are. A browser on the host sends the dashboard's cookie to every port of `localhost`, and
 /// no service may get it: at 127.0.0.1 nothing of a service listens but the proxy, which takes the cookie away.
@@ -15,18 +15,16 @@ pub const RELEASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 pub struct ContainerSpec {
     /// The release; it names unit and container.
     pub release: ReleaseName,
-    /// The image's reference.
-    pub image: String,
     /// The port on [`RELEASE_ADDRESS`].
     pub port: u16,
     /// The port in the container, which it also finds in `PORT`.
     pub container_port: u16,
     /// Its ids in the user namespace.
     pub ids: IdRange,
-    /// Its variables: key and Podman secret; no secret for an empty value.
-    pub secrets: Vec<(EnvKey, String)>,
+    /// Its variables.
+    pub env: Vec<(EnvKey, EnvValue)>,
     /// Its volumes and where they are mounted.
-    pub volumes: Vec<(VolumeName, String)>,
+    pub volumes: Volumes,
     /// Whether the image has a health check, which then decides when the unit is started.
     pub healthcheck: bool,
     /// How long it may take until it is healthy.
@@ -37,16 +35,9 @@ pub struct ContainerSpec {
     pub cpu_percent: Option<u32>,
 }
 
-impl ContainerSpec {
-    /// The Podman volume behind one of a service's names for it. The dot, which no service's name holds, keeps `blog`'s
-    /// `api-data` and `blog-api`'s `data` apart.
-    #[must_use]
-    pub fn volume(&self, name: &VolumeName) -> String {
-        format!("{}.{name}", self.release.service)
-    }
-}
-
-/// The text of the file. What makes it start at boot lies in a drop-in beside it, so that this text never changes.
+/// The text of the file. What makes it start at boot lies in a drop-in beside it, so that this text never changes. All that
+/// goes into it are numbers and names of types that hold nothing which systemd, its generator or Podman would read as more
+/// than the one value.
 #[must_use]
 pub fn render(spec: &ContainerSpec) -> String {
     let mut text = String::new();
@@ -63,11 +54,6 @@ pub fn render(spec: &ContainerSpec) -> String {
 pub(super) const LIVE: &str = "# This release has the traffic, and starts at boot without waiting for its health check.\n\
                                [Install]\nWantedBy=default.target\n\n[Container]\nNotify=false\n";
 
-/// `value` with nothing in it that systemd would expand.
-fn literal(value: &str) -> String {
-    value.replace('%', "%%")
-}
-
 fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
     // Writing to a String can't fail.
     let _ = writeln!(text, "{key}={value}");
@@ -83,7 +69,7 @@ fn unit(spec: &ContainerSpec, text: &mut String) {
 fn container(spec: &ContainerSpec, text: &mut String) {
     text.push_str("\n[Container]\n");
     line(text, "ContainerName", spec.release.container());
-    line(text, "Image", &spec.image);
+    line(text, "Image", spec.release.image());
     line(text, "Pull", "never");
     line(text, "PublishPort", format_args!("{RELEASE_ADDRESS}:{}:{}", spec.port, spec.container_port));
     line(text, "Environment", format_args!("PORT={}", spec.container_port));
@@ -93,15 +79,14 @@ fn container(spec: &ContainerSpec, text: &mut String) {
     line(text, "LogDriver", "journald");
     line(text, "LogOpt", format_args!("tag={}", spec.release.service));
     line(text, "Label", format_args!("podkeeper.service={}", spec.release.service));
-    for (key, secret) in &spec.secrets {
-        if secret.is_empty() {
-            line(text, "Environment", format_args!("{key}="));
-        } else {
-            line(text, "Secret", format_args!("{secret},type=env,target={key}"));
+    for (key, value) in &spec.env {
+        match value {
+            EnvValue::Empty => line(text, "Environment", format_args!("{key}=")),
+            EnvValue::Secret(secret) => line(text, "Secret", format_args!("{secret},type=env,target={key}")),
         }
     }
-    for (name, path) in &spec.volumes {
-        line(text, "Volume", format_args!("{}:{}", spec.volume(name), literal(path)));
+    for (name, path) in spec.volumes.iter() {
+        line(text, "Volume", format_args!("{}:{path}", spec.release.volume(name)));
     }
     if spec.healthcheck {
         // The image's own check decides when the unit is started; a deployment runs it each second until then.
@@ -138,15 +123,14 @@ mod tests {
     fn spec() -> ContainerSpec {
         ContainerSpec {
             release: ReleaseName::new(&"blog".parse().unwrap(), ReleaseNumber(41)),
-            image: "localhost/podkeeper/blog:41".into(),
             port: 20_041,
             container_port: 8080,
             ids: IdRange::of_slot(1),
-            secrets: vec![
-                ("KEY".parse().unwrap(), "podkeeper-blog-KEY-abc".into()),
-                ("NOTHING".parse().unwrap(), String::new()),
+            env: vec![
+                ("KEY".parse().unwrap(), "podkeeper-blog-KEY-abcdefghijklmnop".parse().unwrap()),
+                ("NOTHING".parse().unwrap(), EnvValue::Empty),
             ],
-            volumes: vec![("data".parse().unwrap(), "/da%ta".into())],
+            volumes: serde_json::from_str(r#"{"data":"/data"}"#).unwrap(),
             healthcheck: true,
             health_timeout: Duration::from_secs(30),
             memory_mib: Some(256),
@@ -163,9 +147,9 @@ mod tests {
             "PublishPort=127.0.0.2:20041:8080",
             "UIDMap=0:65537:65536",
             "GIDMap=0:65537:65536",
-            "Secret=podkeeper-blog-KEY-abc,type=env,target=KEY",
+            "Secret=podkeeper-blog-KEY-abcdefghijklmnop,type=env,target=KEY",
             "Environment=NOTHING=",
-            "Volume=blog.data:/da%%ta",
+            "Volume=blog.data:/data",
             "Notify=healthy",
             "TimeoutStartSec=40",
             "MemoryMax=256M",

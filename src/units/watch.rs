@@ -309,6 +309,7 @@ impl Listener<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::AbsPath;
 
     fn restarted(restarts: u32) -> UnitChange {
         UnitChange { restarts: Some(restarts), ..UnitChange::default() }
@@ -318,7 +319,7 @@ mod tests {
     async fn changes_of_a_moment_come_together() {
         let changed = Arc::<Changed>::default();
         let task = AbortOnDropHandle::new(tokio::spawn(async {}));
-        let manager = UserManager::new("/nowhere".into());
+        let manager = UserManager::new(AbsPath::known("/nowhere"));
         let mut watch = UnitWatch { changed: changed.clone(), manager, _task: task };
         changed.add("a".into(), restarted(1));
         changed.add("b".into(), restarted(1));

@@ -16,7 +16,8 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Within one layer: the first may name the second.
-const BESIDE: &[(&str, &str)] = &[("names", "problem"), ("events", "names"), ("http", "dashboard")];
+const BESIDE: &[(&str, &str)] =
+    &[("names", "problem"), ("events", "names"), ("config", "names"), ("http", "dashboard")];
 
 fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {

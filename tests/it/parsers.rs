@@ -142,7 +142,7 @@ fn trusting() -> &'static Auth {
     AUTH.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
-        config.listen.public_url = "https://pods.example.com".into();
+        config.listen.public_url = "https://pods.example.com".parse().unwrap();
         config.listen.trusted_proxies = vec![[127, 0, 0, 1].into()];
         let store = Store::open(&folder.path().join("store.db")).unwrap();
         Auth::new(store, Events::new(), LiveConfig::new(config))

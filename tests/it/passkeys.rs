@@ -258,7 +258,8 @@ async fn a_passkey_of_1password_lives_its_life() {
 
 #[tokio::test]
 async fn a_domain_has_passkeys_of_its_own_and_a_cookie_for_it_alone() {
-    let agent = TestAgent::start_with(|config| config.listen.origins = vec!["https://pods.example.com".into()]).await;
+    let agent =
+        TestAgent::start_with(|config| config.listen.origins = vec!["https://pods.example.com".parse().unwrap()]).await;
     let mut local = Page::at(&agent, LOCAL);
     let mut device = OnePassword::new();
     local.enrol(&mut device).await;
@@ -304,7 +305,7 @@ async fn where_browsers_have_no_passkeys_the_problem_says_what_to_do() {
         assert_eq!((answer.status, answer.code().as_str()), (422, "unfit-address"), "{origin}: {answer:?}");
         assert!(answer.body.contains("hint"), "{answer:?}");
     }
-    let agent = TestAgent::start_with(|config| config.listen.public_url = "https://192.0.2.1".into()).await;
+    let agent = TestAgent::start_with(|config| config.listen.public_url = "https://192.0.2.1".parse().unwrap()).await;
     let problem = agent.auth.enroll().await.unwrap_err();
     assert!(problem.detail.contains("IP address") && problem.hint.unwrap().contains("ssh -L"), "{}", problem.detail);
 }

@@ -17,7 +17,7 @@ use podkeeper::events::Events;
 use podkeeper::git::Repositories;
 use podkeeper::http::{self, Bridge, Listeners, Server, State};
 use podkeeper::journal::Journal;
-use podkeeper::names::{HookKey, Scope, ServiceName};
+use podkeeper::names::{AbsPath, HookKey, Scope, ServiceName};
 use podkeeper::podman::Podman;
 use podkeeper::proxy::Routes;
 use podkeeper::services::{Adapters, Locks, status::LiveUnits};
@@ -94,27 +94,28 @@ impl TestAgent {
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
-        config.paths.state = folder.path().to_owned();
-        config.paths.quadlets = folder.path().join("quadlets");
-        config.paths.routes = folder.path().join("routes");
-        config.paths.templates = concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates").into();
-        config.host.podman_socket = Some(folder.path().join("podman.sock"));
-        config.host.bus_socket = Some(folder.path().join("bus"));
+        let path = |name: &str| AbsPath::try_from(folder.path().join(name)).unwrap();
+        config.paths.state = path("");
+        config.paths.quadlets = path("quadlets");
+        config.paths.routes = path("routes");
+        config.paths.templates = concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates").parse().unwrap();
+        config.host.podman_socket = Some(path("podman.sock"));
+        config.host.bus_socket = Some(path("bus"));
         config.limits.guesses = NonZeroU32::MAX;
         change(&mut config);
         let config = LiveConfig::new(config);
         let now = config.get();
-        let podman = Podman::new(now.host.podman_socket(), now.paths.logins());
+        let podman = Podman::new(now.host.podman_socket().into(), now.paths.logins());
         let units = UserManager::new(now.host.bus_socket());
         let builds = Builds::new(podman.clone(), units.clone(), config.clone());
         let adapters = Adapters {
             store: Store::open(&now.paths.store()).unwrap(),
             podman,
             units,
-            quadlets: Quadlets::new(now.paths.quadlets.clone()),
-            routes: Routes::new(now.paths.routes.clone()),
+            quadlets: Quadlets::new(now.paths.quadlets.to_path_buf()),
+            routes: Routes::new(now.paths.routes.to_path_buf()),
             repositories: Repositories::new(config.clone()),
-            templates: Templates::new(now.paths.templates.clone()),
+            templates: Templates::new(now.paths.templates.to_path_buf()),
             journal: Journal::new(Some(folder.path().to_owned())),
             events: Events::new(),
             config: config.clone(),

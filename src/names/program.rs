@@ -1,0 +1,182 @@
+//! What runs beside the services: the isolated shells' image, and what is called after a terminal session.
+
+use std::str::FromStr;
+
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use super::host::{SettingError, setting};
+use super::{RegistryHost, SessionId, shown};
+
+setting! {
+    /// An image's reference, `[REGISTRY/]PATH[:TAG][@DIGEST]`, by the grammar of
+    /// <https://pkg.go.dev/github.com/distribution/reference>; only the tag may have upper-case letters.
+    ImageRef as str
+}
+
+impl ImageRef {
+    /// What the images of the isolated shell's recipes begin with.
+    pub const RECIPES: &str = "localhost/podkeeper-shell:";
+
+    /// The image that this recipe of the isolated shell's is built to.
+    #[must_use]
+    pub fn of_recipe(recipe: &[u8]) -> Self {
+        Self::known(format!("{}{}", Self::RECIPES, HEXLOWER.encode(&Sha256::digest(recipe)[..6])))
+    }
+}
+
+/// Words of letters and digits, between which stand one `.`, one or two `_`, or any number of `-`.
+fn is_component(text: &str) -> bool {
+    let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let between = |marks: &str| ["", ".", "_", "__"].contains(&marks) || marks.bytes().all(|b| b == b'-');
+    text.starts_with(letter) && text.ends_with(letter) && text.split(letter).all(between)
+}
+
+fn is_tag(text: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| letter(b) || b == b'.' || b == b'-')
+        && text.bytes().next().is_some_and(letter)
+}
+
+fn is_digest(text: &str) -> bool {
+    let hex = |digits: &str| digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    text.strip_prefix("sha256:").is_some_and(hex)
+}
+
+impl FromStr for ImageRef {
+    type Err = SettingError;
+    fn from_str(text: &str) -> Result<Self, SettingError> {
+        let (rest, digest) = text.split_once('@').map_or((text, None), |(rest, digest)| (rest, Some(digest)));
+        // A colon before a slash is a registry's.
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (rest, None),
+        };
+        let (registry, path) = match name.split_once('/') {
+            Some((first, path)) if first == "localhost" || first.contains(['.', ':']) => (Some(first), path),
+            _ => (None, name),
+        };
+        let good = name.len() <= 255
+            && registry.is_none_or(|registry| registry.parse::<RegistryHost>().is_ok())
+            && path.split('/').all(is_component)
+            && tag.is_none_or(is_tag)
+            && digest.is_none_or(is_digest);
+        if good { Ok(Self(text.to_owned())) } else { Err(SettingError::Image(shown(text))) }
+    }
+}
+
+impl SessionId {
+    /// What the containers of isolated shells begin with.
+    pub const CONTAINERS: &str = "podkeeper-shell-";
+
+    /// `podkeeper-shell-abcdefgh`, the container of an isolated shell.
+    #[must_use]
+    pub fn container(&self) -> String {
+        format!("{}{self}", Self::CONTAINERS)
+    }
+
+    /// The session whose container is named `name`, where it is one.
+    #[must_use]
+    pub fn of_container(name: &str) -> Option<Self> {
+        name.strip_prefix(Self::CONTAINERS)?.parse().ok()
+    }
+
+    /// `shell-abcdefgh.slice`, which limits an isolated shell.
+    #[must_use]
+    pub fn slice(&self) -> String {
+        format!("shell-{self}.slice")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        for text in [
+            "busybox",
+            "busybox:stable",
+            "library/busybox",
+            "docker.io/library/busybox:stable",
+            "localhost/podkeeper-shell:0123456789ab",
+            "localhost:5000/a",
+            "registry.example.org:5000/a/b_c/d__e/f---g.h:V1.0_x-y",
+            "10.0.0.1:5000/a",
+            &format!("busybox@{digest}"),
+            &format!("docker.io/library/busybox:1@{digest}"),
+            &"a".repeat(255),
+            &format!("a:{}", "t".repeat(128)),
+        ] {
+            assert_eq!(text.parse::<ImageRef>().unwrap().as_str(), text);
+        }
+        for text in [
+            "",
+            ":",
+            "/",
+            "@",
+            "a:",
+            "a@",
+            ":a",
+            "/a",
+            "a/",
+            "a//b",
+            "-a",
+            "--all",
+            "a-",
+            ".a",
+            "a..b",
+            "a.-b",
+            "a___b",
+            "A",
+            "a/B",
+            "ä",
+            "a b",
+            "a\n",
+            "a\0",
+            "a:t\n",
+            "a:-t",
+            "a:.t",
+            "a:t/b",
+            "a:b:c",
+            "a,b",
+            "a$b",
+            "a\"",
+            "a%b",
+            "a*",
+            "../a",
+            "./a",
+            "docker://a",
+            "docker.io/",
+            "docker.io:0/a",
+            "Docker.io/a",
+            "u@docker.io/a",
+            "a@sha256:",
+            "a@sha256:0a",
+            &format!("a@{digest}0"),
+            &format!("a@{}", digest.to_uppercase()),
+            &format!("a@{digest}@{digest}"),
+            &"a".repeat(256),
+            &format!("a:{}", "t".repeat(129)),
+        ] {
+            assert!(text.parse::<ImageRef>().is_err(), "{text:?}");
+        }
+        let built = ImageRef::of_recipe(b"FROM scratch\n");
+        assert!(built.starts_with(ImageRef::RECIPES) && built.parse() == Ok(built.clone()));
+    }
+
+    #[test]
+    fn what_is_called_after_a_session() {
+        let id: SessionId = "abcdefgh".parse().unwrap();
+        assert_eq!(
+            (id.container().as_str(), id.slice().as_str()),
+            ("podkeeper-shell-abcdefgh", "shell-abcdefgh.slice")
+        );
+        assert_eq!(SessionId::of_container(&id.container()), Some(id));
+        for other in ["", "podkeeper-shell-", "podkeeper-shell-abc", "blog-1", "x-podkeeper-shell-abcdefgh"] {
+            assert_eq!(SessionId::of_container(other), None, "{other}");
+        }
+    }
+}
