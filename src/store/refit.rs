@@ -19,7 +19,11 @@ pub(super) fn refit(transaction: &Transaction<'_>) -> Result<(), StoreError> {
             let mut value: Value = serde_json::from_str(&text).map_err(|_| StoreError::Corrupt { what: column })?;
             let dropped = match column {
                 "volumes" => refit_volumes(&mut value),
-                _ => [refit_volumes(&mut value["volumes"]), refit_domains(&mut value["domains"])].concat(),
+                _ => {
+                    let mut dropped = value.get_mut("volumes").map(refit_volumes).unwrap_or_default();
+                    dropped.extend(value.get_mut("domains").map(refit_domains).unwrap_or_default());
+                    dropped
+                }
             };
             if !dropped.is_empty() {
                 let sql = format!("UPDATE {table} SET {column} = ?2 WHERE {column} = ?1");
@@ -85,6 +89,13 @@ mod tests {
             [&settings, &"k".repeat(24)],
         )
         .unwrap();
+        // Where one that is dropped has no other beside it, none is made.
+        old.execute(
+            "INSERT INTO services (id, name, created, template, branch, hook_key, desired, id_slot, settings) \
+             VALUES (2, 'shop', 0, 'static', 'main', ?1, 'running', 1, '{\"volumes\":{\"a\":\"/proc\"}}')",
+            ["k".repeat(24)],
+        )
+        .unwrap();
         let evil = json!({"d": "/d\n[Service]\nExecStartPre=/bin/true", "more": "/more"}).to_string();
         old.execute(
             "INSERT INTO releases (service, number, deployment, image, port, container_port, healthcheck, env, volumes, \
@@ -94,7 +105,10 @@ mod tests {
         .unwrap();
         drop(old);
         let store = Store::open(&path).unwrap();
-        let service = store.services().await.unwrap().remove(0);
+        let mut services = store.services().await.unwrap();
+        let shop = services.pop().unwrap();
+        assert_eq!((shop.settings.volumes.iter().count(), shop.settings.domains.len()), (0, 0));
+        let service = services.remove(0);
         assert_eq!(serde_json::to_value(&service.settings.volumes).unwrap(), json!({"data": "/data"}));
         assert_eq!((service.settings.domains, service.settings.keep), (vec!["a.example".parse().unwrap()], Some(3)));
         let release = store.releases(1).await.unwrap().remove(0);
