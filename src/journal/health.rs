@@ -36,8 +36,7 @@ impl Reader {
                 Ok(true) => torn = 0,
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    self.mend(error, &mut torn)?;
-                    self.untorn(|reader| reader.seek(&place))?;
+                    self.resume(error, &mut torn, &place)?;
                     continue;
                 }
             }

@@ -139,8 +139,14 @@ impl Reader {
         }
     }
 
+    /// Goes on behind `place` where a follower's reading ended because a file was torn.
+    pub(super) fn resume(&mut self, error: JournalError, torn: &mut u32, place: &Place) -> Result<(), JournalError> {
+        self.mend(error, torn)?;
+        self.untorn(|reader| reader.seek(place)).map(drop)
+    }
+
     /// Opens the files anew where `error` says that one was torn and it was so fewer than TEARS times.
-    pub(super) fn mend(&mut self, error: JournalError, torn: &mut u32) -> Result<(), JournalError> {
+    fn mend(&mut self, error: JournalError, torn: &mut u32) -> Result<(), JournalError> {
         *torn += 1;
         if !error.is_torn() || *torn > TEARS {
             return Err(error);
@@ -313,8 +319,7 @@ impl Reader {
                 Ok(true) => torn = 0,
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    self.mend(error, &mut torn)?;
-                    self.untorn(|reader| reader.seek(&place))?;
+                    self.resume(error, &mut torn, &place)?;
                     continue;
                 }
             }
