@@ -78,8 +78,7 @@ impl Adapters {
     /// whatever somebody else pushed, may be running, and would be taken for the new service's own.
     async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
         Ok(self.quadlets.list().await?.iter().any(|file| file.release.service == *name)
-            || self.repositories.exists(name).await
-            || !self.podman.images(name).await?.is_empty())
+            || self.repositories.exists(name).await)
     }
 
     /// Whether the service user's systemd manager has a unit of this name that isn't ours.
