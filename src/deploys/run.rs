@@ -322,10 +322,11 @@ impl Deploys {
         image: &ImageFacts,
         settings: &Settings,
     ) -> Result<Volumes, DeployError> {
-        let releases = self.parts().store.releases(service.id).await?.into_iter();
-        // The one with the traffic, or the newest.
-        let before = releases.max_by_key(|release| Some(release.number) == service.current);
-        let before = before.map_or_else(Volumes::default, |release| release.volumes);
+        let mut releases = self.parts().store.releases(service.id).await?;
+        // The one with the traffic first, then the newest.
+        releases.sort_by_key(|release| (Some(release.number) != service.current, std::cmp::Reverse(release.number)));
+        let mut before = Volumes::default();
+        releases.iter().for_each(|release| before.add_free(&release.volumes));
         let mut volumes = settings.volumes.clone();
         let declared = image.volumes.clone()?;
         volumes.complete(&declared, &before)?;

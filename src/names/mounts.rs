@@ -152,8 +152,16 @@ impl Volumes {
         Ok(())
     }
 
-    /// Adds a volume for each of the paths `declared` that has none. `before` are those of the service's release before
-    /// this one: what was kept at a path stays at it.
+    /// Adds those of `others` whose names and paths are free.
+    pub fn add_free(&mut self, others: &Self) {
+        for (name, path) in others.iter() {
+            // One that isn't free is passed over.
+            let _ = self.add(name.clone(), path.clone());
+        }
+    }
+
+    /// Adds a volume for each of the paths `declared` that has none. `before` are those that the service's releases had:
+    /// what was kept at a path stays at it, and nothing that was kept at another comes to it.
     pub fn complete(&mut self, declared: &[MountPath], before: &Self) -> Result<(), MountError> {
         // Those that have their names come first, so that no other path gets one of them.
         let (known, new): (Vec<_>, Vec<_>) = declared.iter().partition(|path| before.at(path).is_some());
@@ -277,6 +285,18 @@ mod tests {
         let mut later = Volumes::default();
         later.complete(&[path("/data")], &set).unwrap();
         assert_eq!(names(&later), [(name.as_str(), "/data")]);
+    }
+
+    #[test]
+    fn what_an_earlier_release_had_at_a_path_is_there_again() {
+        // The newest release sets nothing and declares nothing.
+        let mut before = Volumes::default();
+        for release in [volumes(&[]), volumes(&[("data", "/srv"), ("data-1", "/data")]), volumes(&[("x", "/data")])] {
+            before.add_free(&release);
+        }
+        let mut now = Volumes::default();
+        now.complete(&[path("/data")], &before).unwrap();
+        assert_eq!(names(&now), [("data-1", "/data")]);
     }
 
     #[test]
