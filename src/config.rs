@@ -3,6 +3,7 @@
 //! Nothing else in the crate names a socket, a bus, a folder or a program, so that a test points the real clients at
 //! another place by one value.
 
+mod builds;
 mod check;
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
+
+pub use builds::{Builds, Pull};
 
 use crate::names::{AbsPath, BaseUrl, ImageRef, Network, ServiceUrl};
 
@@ -124,8 +127,10 @@ pub struct Paths {
     pub helpers: AbsPath,
     /// The git program.
     pub git: AbsPath,
-    /// The podman program, run by the build units.
+    /// The podman program.
     pub podman: AbsPath,
+    /// The buildah program, which builds images.
+    pub buildah: AbsPath,
 }
 
 impl Default for Paths {
@@ -139,6 +144,7 @@ impl Default for Paths {
             helpers: AbsPath::known("/usr/lib/podkeeper"),
             git: AbsPath::known("/usr/bin/git"),
             podman: AbsPath::known("/usr/bin/podman"),
+            buildah: AbsPath::known("/usr/bin/buildah"),
         }
     }
 }
@@ -158,6 +164,11 @@ impl Paths {
     #[must_use]
     pub fn contexts(&self) -> PathBuf {
         self.state.join("builds")
+    }
+    /// What is kept from build to build, a folder a service.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.state.join("cache")
     }
     /// What tells of terminal sessions that must be cleared away after a crash, an empty file each.
     #[must_use]
@@ -200,36 +211,6 @@ impl Host {
     #[must_use]
     pub fn bus_socket(&self) -> AbsPath {
         self.bus_socket.clone().unwrap_or_else(|| Self::runtime("bus"))
-    }
-}
-
-/// Builds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Builds {
-    /// How many run at once.
-    pub parallel: u32,
-    /// How long one may take.
-    #[serde(deserialize_with = "duration")]
-    pub timeout: Duration,
-    /// Its memory, in MiB.
-    pub memory_mib: u64,
-    /// Disk space that must be free before one starts, in MiB.
-    pub min_free_mib: u64,
-    /// How long the steps of a build are kept for the next one beyond the release that they led to.
-    #[serde(deserialize_with = "duration")]
-    pub keep_cache: Duration,
-}
-
-impl Default for Builds {
-    fn default() -> Self {
-        Self {
-            parallel: 1,
-            timeout: Duration::from_secs(900),
-            memory_mib: 1024,
-            min_free_mib: 512,
-            keep_cache: Duration::from_secs(24 * 3600),
-        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod hooks;
 pub mod journal;
 pub mod podman;
 pub mod proxy;
+pub mod sandbox;
 pub mod store;
 pub mod templates;
 pub mod units;

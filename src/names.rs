@@ -56,6 +56,9 @@ pub enum NameError {
         "`{0}` is not a registry: it takes a host name and, if need be, a port, such as `registry.example.org:5000`"
     )]
     Registry(String),
+    /// An image's id.
+    #[error("this is no id of an image: it takes 64 hexadecimal digits")]
+    ImageId,
     /// A volume's name.
     #[error(
         "`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -, and is not `volume`, which Podman keeps for itself"
@@ -142,6 +145,25 @@ macro_rules! text_name {
             }
         }
     };
+}
+
+text_name! {
+    /// The id of an image, or the digest of a blob: SHA-256 in 64 hexadecimal digits, without the `sha256:` before it
+    /// (OCI image-spec, descriptor.md, "Digests").
+    ImageId
+}
+
+impl FromStr for ImageId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() == 64 && digits.bytes().all(hex) {
+            Ok(Self(digits.to_owned()))
+        } else {
+            Err(NameError::ImageId)
+        }
+    }
 }
 
 text_name! {
@@ -472,7 +494,7 @@ impl ReleaseName {
 
 /// The 65,536 ids of the user namespace that belong to one service for its life, so that each of its releases can read
 /// the volumes of the one before. Counted in the service user's own mapping, where 0 is that user itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
     /// The first id.
     pub base: u32,

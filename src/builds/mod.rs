@@ -1,6 +1,11 @@
 //! Builds: from a commit's files to an image.
 
+mod choose;
 pub mod detect;
+mod error;
 mod run;
+mod tidy;
 
-pub use run::{BuildError, Builds, Instructions};
+pub use choose::Instructions;
+pub use error::BuildError;
+pub use run::Builds;

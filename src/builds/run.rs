@@ -1,102 +1,27 @@
-//! A build: a transient unit of the service user's manager that runs `podman build`, so that it is limited, survives
-//! the agent, and tells its end to whoever asks later.
+//! A build: a transient unit of the service user's manager, so that it is limited, survives the agent, and tells its end to
+//! whoever asks later. What runs in it is [`crate::sandbox`].
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
-use thiserror::Error;
-
-use super::detect::{self, Recipe};
+use super::BuildError;
+use super::choose::{Instructions, choose};
 use crate::config::LiveConfig;
-use crate::names::{AbsPath, CommitId, DeploymentId, IdRange, ReleaseName};
+use crate::names::{AbsPath, CommitId, DeploymentId, IdRange, ImageId, ReleaseName};
 use crate::podman::{ImageFacts, Podman, PodmanError};
-use crate::problem::{Code, Problem};
+use crate::sandbox::{self, Plan};
 use crate::units::{Argv, BuildOutcome, BuildUnit, UnitsError, UserManager, own_program};
 
-/// Why there is no image.
-#[derive(Debug, Error)]
-pub enum BuildError {
-    /// Podman.
-    #[error(transparent)]
-    Podman(#[from] PodmanError),
-    /// systemd.
-    #[error(transparent)]
-    Units(#[from] UnitsError),
-    /// The build's folder.
-    #[error("can't {what}")]
-    Folder {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Too little space.
-    #[error("{free} MiB of disk are free, and a build needs {needed}")]
-    Space {
-        /// What is free, in MiB.
-        free: u64,
-        /// What must be, in MiB.
-        needed: u64,
-    },
-    /// Nothing says how to build it.
-    #[error("the repository has no Containerfile, and no recipe fits its files")]
-    NoRecipe,
-    /// `podman build` failed.
-    #[error("the build ended with status {0}")]
-    Failed(i32),
-    /// It took too long.
-    #[error("the build took longer than {0} s")]
-    TimedOut(u64),
-    /// Its unit is gone, because the host or its manager was restarted.
-    #[error("the build was cut off by a restart of the host")]
-    Vanished,
-    /// It succeeded, and its image isn't there.
-    #[error("the build left no image")]
-    NoImage,
-}
-
-impl BuildError {
-    /// The problem that a client sees.
-    #[must_use]
-    pub fn problem(&self) -> Problem {
-        let (code, hint) = match self {
-            Self::Podman(error) => return error.problem(),
-            Self::Units(error) => return error.problem(),
-            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                (Code::DiskFull, "free some space, then deploy again")
-            }
-            Self::Folder { .. } => (Code::Internal, "look at the agent's log: journalctl -u podkeeper"),
-            Self::Space { .. } => (Code::DiskFull, "free some space, then deploy again"),
-            Self::NoRecipe => (Code::NoRecipe, "add a Containerfile at the top of the repository"),
-            Self::Failed(_) => (Code::BuildFailed, "the last lines of the build tell why"),
-            Self::TimedOut(_) => (Code::BuildTimeout, "make the build shorter, or raise `builds.timeout`"),
-            Self::Vanished => (Code::Interrupted, "deploy again"),
-            Self::NoImage => (Code::BuildFailed, "deploy again"),
-        };
-        Problem::new(code, self.to_string()).with_hint(hint)
-    }
-}
+/// The ending of the file with the image's id.
+const IMAGE: &str = ".image";
 
 /// Everything that builds need.
 #[derive(Debug, Clone)]
 pub struct Builds {
-    podman: Podman,
-    units: UserManager,
-    config: LiveConfig,
+    pub(super) podman: Podman,
+    pub(super) units: UserManager,
+    pub(super) config: LiveConfig,
     /// This program, as it was called at the start: an update may have put another in its place.
-    program: AbsPath,
-}
-
-/// What a context is built by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Instructions {
-    /// A file of the repository.
-    Own(&'static str),
-    /// A recipe that fits its files.
-    Recipe(Recipe),
+    pub(super) program: AbsPath,
 }
 
 impl Builds {
@@ -106,110 +31,123 @@ impl Builds {
         Self { podman, units, config, program: own_program() }
     }
 
-    /// The folder of the deployment's commit.
-    #[must_use]
-    pub fn context(&self, id: DeploymentId) -> PathBuf {
-        self.config.get().paths.contexts().join(id.to_string())
+    /// What belongs to the deployment's build, by its ending.
+    pub(super) fn file(&self, id: DeploymentId, ending: &str) -> PathBuf {
+        self.config.get().paths.contexts().join(format!("{id}{ending}"))
     }
 
-    /// Makes the deployment's folder, empty.
+    /// Makes the folder of the deployment's commit, empty.
     pub async fn make_context(&self, id: DeploymentId) -> Result<PathBuf, BuildError> {
-        let context = self.context(id);
+        let context = self.file(id, "");
         let failed = |source| BuildError::Folder { what: "make the build's folder", source };
         tokio::fs::create_dir_all(&context).await.map_err(failed)?;
         Ok(context)
     }
 
-    /// Where the recipe of the deployment is written: beside its folder, so that it never hides a file of it.
-    fn recipe_file(&self, id: DeploymentId) -> PathBuf {
-        self.config.get().paths.contexts().join(format!("{id}.Containerfile"))
-    }
-
-    fn temporary(&self, id: DeploymentId) -> PathBuf {
-        self.config.get().paths.contexts().join(format!("{id}.tmp"))
-    }
-
     /// What the context of `id` is built by.
     pub async fn instructions(&self, id: DeploymentId) -> Result<Instructions, BuildError> {
-        let context = self.context(id);
-        let found = tokio::task::spawn_blocking(move || choose(&context)).await;
-        found.ok().flatten().ok_or(BuildError::NoRecipe)
+        let context = self.file(id, "");
+        // It is never cancelled: that fails only as the whole agent ends.
+        tokio::task::spawn_blocking(move || choose(&context)).await.unwrap_or(Err(BuildError::NoRecipe))
     }
 
-    /// Starts the build of `release` and returns once it runs.
+    /// Starts the build of `release`, in these ids, and returns once it runs.
     pub async fn start(
         &self,
         id: DeploymentId,
         release: &ReleaseName,
+        ids: IdRange,
         commit: &CommitId,
         instructions: &Instructions,
     ) -> Result<(), BuildError> {
         self.check_space()?;
-        let context = self.context(id);
-        let file = match instructions {
-            Instructions::Own(name) => context.join(name),
-            Instructions::Recipe(recipe) => {
-                let file = self.recipe_file(id);
-                tokio::fs::write(&file, &recipe.containerfile)
-                    .await
-                    .map_err(|source| BuildError::Folder { what: "write the recipe", source })?;
-                file
-            }
-        };
-        // On the disk: what a build unpacks may be larger than the memory.
-        let temporary = self.temporary(id);
-        tokio::fs::create_dir_all(&temporary)
+        // Without an answer the image is handed over, whether Podman has it or not.
+        let known = self.podman.image_ids(&release.service).await.unwrap_or_default();
+        let plan = self.plan(id, release, ids, commit, instructions, known)?;
+        let file = self.file(id, ".json");
+        // It is of plain texts and numbers, which are always JSON.
+        let text = serde_json::to_vec(&plan).unwrap_or_default();
+        tokio::fs::write(&file, text)
             .await
-            .map_err(|source| BuildError::Folder { what: "make the build's folder", source })?;
+            .map_err(|source| BuildError::Folder { what: "write the build's plan", source })?;
         let unit = BuildUnit {
             deployment: id,
             release: release.clone(),
-            argv: self.argv(id, release, commit, &file, &context)?,
-            temporary: temporary.try_into().map_err(UnitsError::from)?,
+            argv: self.argv(&file)?,
             timeout: self.config.get().builds.timeout,
             memory_mib: self.config.get().builds.memory_mib,
         };
         Ok(self.units.start_build(&unit).await?)
     }
 
-    fn argv(
+    fn plan(
         &self,
         id: DeploymentId,
         release: &ReleaseName,
+        ids: IdRange,
         commit: &CommitId,
-        file: &Path,
-        context: &Path,
-    ) -> Result<Argv, UnitsError> {
+        instructions: &Instructions,
+        known: Vec<ImageId>,
+    ) -> Result<Plan, UnitsError> {
         let config = self.config.get();
+        let path = |ending| AbsPath::try_from(self.file(id, ending));
+        Ok(Plan {
+            service: release.service.clone(),
+            release: release.number,
+            commit: commit.clone(),
+            ids,
+            instructions: match instructions {
+                Instructions::Own("Dockerfile") => sandbox::Instructions::Dockerfile,
+                Instructions::Own(_) => sandbox::Instructions::Containerfile,
+                Instructions::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.to_owned()),
+            },
+            pull: config.builds.pull,
+            known,
+            allow: config.builds.allow.clone(),
+            floor_mib: config.builds.min_free_mib / 2,
+            context: path("")?,
+            temporary: path(".tmp")?,
+            out: path(".out")?,
+            image: path(IMAGE)?,
+            cache: config.paths.cache().try_into()?,
+            logins: config.paths.logins().try_into()?,
+            helpers: config.paths.helpers.clone(),
+            podman: config.paths.podman.clone(),
+            buildah: config.paths.buildah.clone(),
+        })
+    }
+
+    fn argv(&self, plan: &Path) -> Result<Argv, UnitsError> {
+        let config = self.config.get();
+        let program = self.program.to_string();
         let arguments = [
             // The unit ends when journald has read all of it.
             "until-read".to_owned(),
             config.limits.journal.as_millis().to_string(),
             "--".into(),
             config.paths.podman.to_string(),
-            "build".into(),
-            // HEALTHCHECK is not part of the OCI format, which drops it.
-            "--format=docker".into(),
-            "--layers".into(),
-            format!("--cgroup-parent=build-{id}.slice"),
-            "--pull=missing".into(),
-            format!("--label=podkeeper.service={}", release.service),
-            format!("--label=podkeeper.commit={commit}"),
-            format!("--label=org.opencontainers.image.revision={commit}"),
-            format!("--tag={}", release.image()),
-            format!("--file={}", file.display()),
-            "--".into(),
-            context.display().to_string(),
+            "unshare".into(),
+            program,
+            "build-unit".into(),
+            plan.display().to_string(),
         ];
         Argv::new(&self.program, arguments)
     }
 
+    /// Whether the disk is too full for a build.
+    pub fn lacks_space(&self) -> Result<bool, BuildError> {
+        Ok(self.free_mib()? < self.config.get().builds.min_free_mib)
+    }
+
     fn check_space(&self) -> Result<(), BuildError> {
-        let needed = self.config.get().builds.min_free_mib;
-        let stat = statvfs(&*self.config.get().paths.state)
-            .map_err(|error| BuildError::Folder { what: "measure the disk", source: error.into() })?;
-        let free = stat.blocks_available().saturating_mul(stat.fragment_size()) / (1024 * 1024);
+        let (free, needed) = (self.free_mib()?, self.config.get().builds.min_free_mib);
         if free < needed { Err(BuildError::Space { free, needed }) } else { Ok(()) }
+    }
+
+    fn free_mib(&self) -> Result<u64, BuildError> {
+        let room = sandbox::room(&self.config.get().paths.state)
+            .map_err(|error| BuildError::Folder { what: "measure the disk", source: std::io::Error::other(error) })?;
+        Ok(room / (1024 * 1024))
     }
 
     /// How the build of `id` stands; none: there is no such unit.
@@ -227,6 +165,15 @@ impl Builds {
             }
             Some(BuildOutcome::Running) | None => return Err(BuildError::Vanished),
         }
+        let image = tokio::fs::read_to_string(self.file(id, IMAGE)).await;
+        // One of an agent before an upgrade has named its image itself.
+        if let Some(image) = image.ok().and_then(|id| id.parse::<ImageId>().ok()) {
+            match self.podman.tag(image.as_str(), release).await {
+                // It was there when the build began, and was removed meanwhile.
+                Err(PodmanError::Refused { status: 404, .. }) => return Err(BuildError::NoImage),
+                named => named?,
+            }
+        }
         self.podman.image(&release.image()).await?.ok_or(BuildError::NoImage)
     }
 
@@ -237,116 +184,5 @@ impl Builds {
         let shift = tokio::spawn(async move { podman.shift_image(&release, &release.image(), ids).await });
         // It is never cancelled: that fails only as the whole agent ends.
         Ok(shift.await.unwrap_or(Ok(()))?)
-    }
-
-    /// Ends the build, whatever it does at the moment. Nothing of it stays but its lines in the journal.
-    pub async fn cancel(&self, id: DeploymentId) -> Result<(), BuildError> {
-        Ok(self.units.cancel_build(id).await?)
-    }
-
-    /// Removes the ended build's unit and folder.
-    pub async fn clear(&self, id: DeploymentId) -> Result<(), BuildError> {
-        self.units.clear_build(id).await?;
-        let gone = |source: std::io::Error| match source.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(BuildError::Folder { what: "remove the build's folder", source }),
-        };
-        tokio::fs::remove_file(self.recipe_file(id)).await.or_else(gone)?;
-        tokio::fs::remove_file(self.context(id).with_extension("index")).await.or_else(gone)?;
-        for folder in [self.temporary(id), self.context(id)] {
-            let removed = tokio::task::spawn_blocking(move || remove_folder(&folder)).await;
-            // It is never cancelled: that fails only as the whole agent ends.
-            removed.unwrap_or(Ok(())).or_else(gone)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the working containers that killed builds left. No build may run.
-    pub async fn clear_leftovers(&self) -> Result<(), BuildError> {
-        for container in self.podman.external_containers().await? {
-            if container.name.contains("working-container") {
-                self.podman.remove_container(&container.id).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the old steps that led to no release that is still there. No build may run.
-    pub async fn clear_cache(&self) -> Result<(), BuildError> {
-        Ok(self.podman.clear_cache(self.config.get().builds.keep_cache).await?)
-    }
-
-    /// The deployments that have a folder.
-    pub async fn folders(&self) -> Result<Vec<DeploymentId>, BuildError> {
-        let what = "list the builds' folders";
-        let mut folders = Vec::new();
-        let mut entries = match tokio::fs::read_dir(self.config.get().paths.contexts()).await {
-            Ok(entries) => entries,
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(folders),
-            Err(source) => return Err(BuildError::Folder { what, source }),
-        };
-        while let Some(entry) = entries.next_entry().await.map_err(|source| BuildError::Folder { what, source })? {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            folders.extend(name.split('.').next().and_then(|id| id.parse::<DeploymentId>().ok()));
-        }
-        Ok(folders)
-    }
-}
-
-/// Removes a folder, and what a build that was killed has left in it: mount points that not even their owner may enter.
-fn remove_folder(folder: &Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            open_folders(folder)?;
-            std::fs::remove_dir_all(folder)
-        }
-        removed => removed,
-    }
-}
-
-/// Lets the owner of a folder enter it, and all that are in it. No link is followed.
-fn open_folders(folder: &Path) -> std::io::Result<()> {
-    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_folders(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn choose(context: &Path) -> Option<Instructions> {
-    let context = &context.canonicalize().ok()?;
-    // Podman's own order, podman-build(1).
-    for name in ["Containerfile", "Dockerfile"] {
-        // A link may lead out of the repository, to files that are not its own.
-        let inside = |path: std::path::PathBuf| path.is_file() && path.starts_with(context);
-        if context.join(name).canonicalize().is_ok_and(inside) {
-            return Some(Instructions::Own(name));
-        }
-    }
-    detect::detect_in(context).map(Instructions::Recipe)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_its_owner_may_not_enter_is_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let (folder, other) = (root.path().join("7.tmp"), root.path().join("other"));
-        let (mount, within) = (folder.join("buildah/mnt"), folder.join("buildah/mnt/rootfs"));
-        std::fs::create_dir_all(&within).unwrap();
-        std::fs::create_dir(&other).unwrap();
-        std::os::unix::fs::symlink(&other, folder.join("link")).unwrap();
-        for (path, mode) in [(&within, 0o000), (&mount, 0o100), (&other, 0o500)] {
-            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        }
-        // Root may enter all of them; whoever else runs this may not.
-        remove_folder(&folder).unwrap();
-        assert!(!folder.exists());
-        assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o500, "no link is followed");
     }
 }

@@ -10,6 +10,7 @@ mod env;
 mod events;
 mod hook;
 mod input;
+mod internal;
 mod life;
 mod logs;
 mod moments;
@@ -23,11 +24,9 @@ mod socket;
 mod tls;
 mod verbs;
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -36,10 +35,9 @@ use jiff::Timestamp;
 use client::Agent;
 use verbs::Verb;
 
+use crate::agent;
 use crate::config::{Config, DEFAULT_PATH};
-use crate::names::SessionId;
 use crate::problem::chain;
-use crate::{agent, git, journal, terminal};
 
 /// What every command takes stands apart from its own options.
 const GLOBAL: &str = "Options of every command";
@@ -101,30 +99,8 @@ enum Command {
         /// The folder
         folder: PathBuf,
     },
-    /// What git runs after a push: tell the agent what it has moved
-    #[command(hide = true)]
-    PostReceive,
-    /// What ends the processes of terminal sessions
-    #[command(hide = true)]
-    Reap {
-        /// The sessions
-        sessions: Vec<SessionId>,
-    },
-    /// What builds run in: a program, until journald has read what it prints
-    #[command(hide = true)]
-    UntilRead {
-        /// For how long at most, in milliseconds
-        patience: u64,
-        /// The program and its arguments
-        #[arg(last = true, required = true)]
-        program: Vec<OsString>,
-    },
-    /// What git asks for a password
-    #[command(hide = true)]
-    Askpass {
-        /// Git's question
-        question: String,
-    },
+    #[command(flatten)]
+    Internal(internal::Internal),
 }
 
 #[derive(Debug, Subcommand)]
@@ -215,17 +191,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
             return Err("doctor looks at the machine that it runs on\nnext: run it on the host, without --host".into());
         }
         Command::Doctor => return doctor::run(&Config::load(&arguments.config, true)?, json),
-        Command::PostReceive => git::hook::run()?,
-        Command::Reap { sessions } => {
-            let left = terminal::reap(&sessions);
-            if left > 0 {
-                return Err(format!("{left} processes can't be ended").into());
-            }
-        }
-        Command::UntilRead { patience, program } => {
-            return Ok(journal::until_read(&program, Duration::from_millis(patience))?.into());
-        }
-        Command::Askpass { question } => git::askpass(&question)?,
+        Command::Internal(command) => return command.run(),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -31,8 +31,10 @@ impl Config {
         if !(1..=6_400).contains(&self.shell.cpu_percent) || !(8..=32_768).contains(&self.shell.tasks) {
             return Err(("shell.cpu_percent", "must be from 1 to 6400, and `shell.tasks` from 8 to 32768"));
         }
-        if self.shell.allow.len() > 64 {
-            return Err(("shell.allow", "must be at most 64 networks, like 192.168.1.0/24 or fd12:3456::/48"));
+        for (key, networks) in [("shell.allow", &self.shell.allow), ("builds.allow", &self.builds.allow)] {
+            if networks.len() > 64 {
+                return Err((key, "must be at most 64 networks, like 192.168.1.0/24 or fd12:3456::/48"));
+            }
         }
         self.check_times()?;
         let longest = Duration::from_secs(366 * 24 * 3600);

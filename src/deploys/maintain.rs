@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{DeployError, Deploys};
 use crate::events::Event;
-use crate::names::{DeploymentId, ReleaseName, ReleaseNumber};
+use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
 use crate::store::{Desired, Service};
@@ -109,19 +109,51 @@ impl Deploys {
             *cache_due = Instant::now();
         }
         let tidied = self.tidy(services).await;
-        if Instant::now() >= *cache_due && self.while_none_builds(self.inner.builds.clear_cache()).await? {
+        if Instant::now() >= *cache_due && self.clear_caches().await? {
             *cache_due = Instant::now() + CACHE;
         }
         cleared.and(tidied)
     }
 
-    /// Removes what deployments left that came to nothing.
-    async fn clear(&self, services: &[Service], unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
-        self.clear_builds(unfinished).await?;
-        for service in services {
-            self.clear_images(service).await?;
+    /// Removes what is kept of builds too long. What Podman itself keeps of them waits until none is under way: false.
+    async fn clear_caches(&self) -> Result<bool, DeployError> {
+        self.inner.builds.clear_caches(&self.service_names().await?).await?;
+        self.while_none_builds(async {
+            self.inner.builds.clear_leftovers().await?;
+            self.inner.builds.clear_steps().await
+        })
+        .await
+    }
+
+    /// Removes caches of builds where the disk is too full for one.
+    pub(super) async fn make_room(&self) {
+        let made = async {
+            if self.inner.builds.lacks_space()? {
+                self.inner.builds.clear_caches(&self.service_names().await?).await?;
+            }
+            Ok::<(), DeployError>(())
+        };
+        if let Err(error) = made.await {
+            tracing::warn!("can't make room on the disk: {}", chain(&error));
         }
-        Ok(self.parts().free_unused_ids().await?)
+    }
+
+    /// The names of all services, those that are being removed among them.
+    async fn service_names(&self) -> Result<Vec<ServiceName>, DeployError> {
+        Ok(self.parts().store.services().await?.into_iter().map(|service| service.name).collect())
+    }
+
+    /// Removes what deployments left that came to nothing. What fails for one keeps no other from its turn.
+    async fn clear(&self, services: &[Service], unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
+        let mut cleared = self.clear_builds(unfinished).await;
+        for service in services {
+            if let Err(error) = self.clear_images(service).await {
+                tracing::warn!(service = %service.name, "can't remove what was never released: {}", chain(&error));
+                cleared = Err(error);
+            }
+        }
+        self.parts().free_unused_ids().await?;
+        cleared
     }
 
     /// Ends half switches and removals, and removes releases and routes that belong to nothing. What fails for one
@@ -158,20 +190,28 @@ impl Deploys {
         Ok(())
     }
 
-    /// Removes the units, folders and working containers of builds that no deployment waits for.
+    /// Removes the units and folders of builds that no deployment waits for.
     async fn clear_builds(&self, unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
         let mut known: HashSet<DeploymentId> = self.inner.builds.folders().await?.into_iter().collect();
         known.extend(self.parts().units.builds().await.map_err(ServiceError::from)?);
+        let mut cleared = Ok(());
         for id in known.difference(unfinished) {
             // It may have been asked for since the list was made.
             let ended = self.parts().store.deployment(*id).await.map_or(true, |row| row.state.is_final());
             if ended {
                 tracing::info!("clearing away the build {id}, which nobody waits for");
-                self.inner.builds.cancel(*id).await?;
-                self.inner.builds.clear(*id).await?;
+                if let Err(error) = self.clear_build(*id).await {
+                    tracing::warn!("can't clear the build {id} away: {}", chain(&error));
+                    cleared = Err(error);
+                }
             }
         }
-        self.clear_working_containers().await
+        cleared
+    }
+
+    async fn clear_build(&self, id: DeploymentId) -> Result<(), DeployError> {
+        self.inner.builds.cancel(id).await?;
+        Ok(self.inner.builds.clear(id).await?)
     }
 
     /// Removes the images and containers of releases that have neither a row nor a deployment that makes them.

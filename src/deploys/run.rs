@@ -140,7 +140,7 @@ impl Deploys {
         };
         if resumed.is_none() {
             let commit = self.fetch(deployment, service).await?;
-            self.start_build(deployment, name, &commit).await?;
+            self.start_build(deployment, service, name, &commit).await?;
         }
         self.inner.builds.wait(deployment.id, name).await?;
         if resumed == Some(BuildOutcome::Running) {
@@ -185,6 +185,7 @@ impl Deploys {
     async fn start_build(
         &self,
         deployment: &mut Deployment,
+        service: &Service,
         name: &ReleaseName,
         commit: &CommitId,
     ) -> Result<(), DeployError> {
@@ -204,7 +205,8 @@ impl Deploys {
             }
         }
         let _gate = self.inner.build_gate.lock().await;
-        Ok(self.inner.builds.start(deployment.id, name, commit, &instructions).await?)
+        self.make_room().await;
+        Ok(self.inner.builds.start(deployment.id, name, service.ids, commit, &instructions).await?)
     }
 
     async fn start(

@@ -51,6 +51,8 @@ impl Deploys {
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
             self.inner.untidy.set();
         }
+        // What a build that filled the disk has in its cache, nobody else shall wait for.
+        self.make_room().await;
         let ended = if cancelled {
             let problem = Problem::new(Code::Cancelled, "it was cancelled");
             self.end(deployment.id, State::Cancelled, Some(problem), None, "cancelled".into()).await
@@ -98,7 +100,6 @@ impl Deploys {
     pub(super) async fn clear_away(&self, deployment: &Deployment) -> Result<(), DeployError> {
         self.inner.builds.cancel(deployment.id).await?;
         self.inner.builds.clear(deployment.id).await?;
-        self.clear_working_containers().await?;
         let service = self.parts().store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current != Some(*number)) else { return Ok(()) };
         let name = ReleaseName::new(&service.name, number);
@@ -109,11 +110,6 @@ impl Deploys {
         units.reload().await.map_err(ServiceError::from)?;
         units.reset_failed(&name.unit()).await.map_err(ServiceError::from)?;
         Ok(())
-    }
-
-    /// Removes what killed builds left in Podman's storage, where no build runs that it may belong to.
-    pub(super) async fn clear_working_containers(&self) -> Result<(), DeployError> {
-        self.while_none_builds(self.inner.builds.clear_leftovers()).await.map(drop)
     }
 
     /// Does `work` unless a build is under way, and lets none begin meanwhile; false: one is.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::shown;
@@ -41,8 +41,8 @@ pub enum SettingError {
 macro_rules! setting {
     ($(#[$doc:meta])* $name:ident as $target:ty) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize)]
-        #[serde(try_from = "String")]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -68,6 +68,11 @@ macro_rules! setting {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+        impl From<$name> for String {
+            fn from(setting: $name) -> Self {
+                setting.0
             }
         }
         impl TryFrom<String> for $name {
@@ -127,8 +132,8 @@ impl AsRef<OsStr> for AbsPath {
 }
 
 /// A network of IP addresses, as `192.168.1.0/24` is one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Network {
     address: IpAddr,
     prefix: u8,
@@ -139,6 +144,12 @@ impl Network {
     #[must_use]
     pub fn list(networks: &[Self]) -> String {
         networks.iter().map(Self::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.to_string()
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
-use crate::names::{IdRange, MountError, MountPath, ReleaseName, ServiceName};
+use crate::names::{IdRange, ImageId, MountError, MountPath, ReleaseName, ServiceName};
 
 /// What an image says of itself, as far as it concerns what runs it. Whoever made the image may have written anything there;
 /// what can't be meant is refused or passed over here.
@@ -50,6 +50,15 @@ struct InspectConfig {
 struct Healthcheck {
     #[serde(default)]
     test: Vec<String>,
+}
+
+/// An image in Podman's list.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    id: ImageId,
+    #[serde(default)]
+    names: Option<Vec<String>>,
 }
 
 impl ImageFacts {
@@ -110,18 +119,22 @@ impl Podman {
 
     /// The references that begin with `prefix`.
     pub async fn images_named(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
+        let names = self.listed().await?.into_iter().flat_map(|image| image.names.unwrap_or_default());
+        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+    }
+
+    /// The ids of a service's images.
+    pub async fn image_ids(&self, service: &ServiceName) -> Result<Vec<ImageId>, PodmanError> {
+        let prefix = format!("localhost/podkeeper/{service}:");
+        let mut all = self.listed().await?;
+        all.retain(|image| image.names.iter().flatten().any(|name| name.starts_with(&prefix)));
+        Ok(all.into_iter().map(|image| image.id).collect())
+    }
+
+    async fn listed(&self) -> Result<Vec<Listed>, PodmanError> {
         let what = "list the images";
         let body = self.raw(what, Method::GET, "/libpod/images/json", Body::None).await?;
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Listed {
-            #[serde(default)]
-            names: Option<Vec<String>>,
-        }
-        let listed: Vec<Listed> =
-            serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        let names = listed.into_iter().flat_map(|image| image.names.unwrap_or_default());
-        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+        serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })
     }
 
     /// Takes the name `reference` from its image, and removes the image with its last name.

@@ -18,6 +18,7 @@ use super::{AGAIN, Pace, TerminalError, Terminals};
 use crate::names::{ImageRef, Network, ReleaseName, ServiceName, SessionId};
 use crate::podman::ShellContainer;
 use crate::problem::chain;
+use crate::sandbox::HostAddresses;
 use crate::units::{Argv, JobResult, Limits};
 
 /// `podman start` takes no empty list of the keys that would detach it, and holds the first of them back until the next
@@ -31,9 +32,6 @@ const END: Duration = Duration::from_secs(15);
 const LOOKS: u32 = 3;
 /// How often it is looked whether this host has other addresses than when a shell's network was closed.
 const LOOK: Duration = Duration::from_secs(1);
-/// What tells this host's addresses.
-const IPV4: &str = "/proc/self/net/fib_trie";
-const IPV6: &str = "/proc/self/net/if_inet6";
 
 /// Where a session's program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +139,7 @@ impl Terminals {
             }
             Place::Isolated => {
                 let image = self.image(session).await?;
-                let addresses = addresses().await?;
+                let addresses = addresses()?;
                 self.ready_whole(session, image).await?;
                 let name = session.id.container();
                 let program = [
@@ -162,10 +160,10 @@ impl Terminals {
 
     /// Closes an isolated shell's network again whenever this host has other addresses than it had, which were
     /// `addresses`. Done where that can't be done any more, so that the shell ends.
-    async fn keep_closed(&self, id: &SessionId, mut addresses: Vec<Vec<u8>>) -> TerminalError {
+    async fn keep_closed(&self, id: &SessionId, mut addresses: HostAddresses) -> TerminalError {
         loop {
             tokio::time::sleep(LOOK).await;
-            let now = match self::addresses().await {
+            let now = match self::addresses() {
                 Ok(now) if now == addresses => continue,
                 Ok(now) => now,
                 Err(error) => return error,
@@ -370,18 +368,8 @@ impl Terminals {
     }
 }
 
-/// What the system tells of this host's addresses.
-async fn addresses() -> Result<Vec<Vec<u8>>, TerminalError> {
-    let mut told = Vec::new();
-    for path in [IPV4, IPV6] {
-        match tokio::fs::read(path).await {
-            Ok(text) => told.push(text),
-            // A host without IPv6 has no file of its addresses.
-            Err(error) if error.kind() == ErrorKind::NotFound && path == IPV6 => told.push(Vec::new()),
-            Err(error) => return Err(file("read this host's addresses")(error)),
-        }
-    }
-    Ok(told)
+fn addresses() -> Result<HostAddresses, TerminalError> {
+    HostAddresses::now().map_err(file("read this host's addresses"))
 }
 
 /// Whether the runtime ran `hook` when it made the container that `file` describes.

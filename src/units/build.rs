@@ -1,7 +1,7 @@
 //! A build as a transient unit, `build-ID.service` in `build-ID.slice` of the service user's manager.
 //!
-//! The RUN steps live in a scope beside the service, in the same slice. To end a build, that scope is killed first: if
-//! it were asked to stop, a shell that ignores SIGTERM would go on and Podman would tag a half-built image as good.
+//! All that a build runs is in the one unit, and is killed together: if a step's shell alone were asked to stop, it might
+//! go on, or what it has half built be taken for whole.
 
 use std::num::NonZero;
 use std::time::Duration;
@@ -13,10 +13,12 @@ use zbus::{MatchRule, MessageStream, OwnedVariant, Variant};
 
 use super::bus::UnitFacts;
 use super::{Argv, UnitsError, UserManager};
-use crate::names::{AbsPath, DeploymentId, ReleaseName};
+use crate::names::{DeploymentId, ReleaseName};
 
-/// How long the end of a build may take; its own stop is given 3 s.
+/// How long the end of a build may take.
 const END: Duration = Duration::from_secs(15);
+/// How many processes and threads a build may have.
+const TASKS: u64 = 4096;
 /// A signal that was missed delays the news by this much.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -29,8 +31,6 @@ pub struct BuildUnit {
     pub release: ReleaseName,
     /// What it runs.
     pub argv: Argv,
-    /// Where the build keeps its temporary files.
-    pub temporary: AbsPath,
     /// How long it may take.
     pub timeout: Duration,
     /// How much memory all of it may use, in MiB.
@@ -61,49 +61,32 @@ fn slice(id: DeploymentId) -> String {
     format!("build-{id}.slice")
 }
 
-/// The scope that crun makes for the RUN steps below the slice.
-fn scope(id: DeploymentId) -> String {
-    format!("build-{id}.slice.scope")
-}
-
 pub(super) fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
     OwnedVariant::try_from(value)
 }
 
-/// What ends the RUN step of a build. It names a pattern, which may match nothing without a complaint in the build's
-/// log: no RUN step, no scope.
-fn exec_stop(id: DeploymentId) -> Result<Argv, UnitsError> {
-    let scope = scope(id).replace(".scope", ".scop?");
-    let words = ["--user", "kill", "-s", "KILL", &scope].map(str::to_owned);
-    Argv::new(&AbsPath::known("/usr/bin/systemctl"), words)
-}
-
 impl BuildUnit {
-    fn properties(&self, exec_stop: &Argv) -> zbus::Result<Vec<(String, OwnedVariant)>> {
+    fn properties(&self) -> zbus::Result<Vec<(String, OwnedVariant)>> {
         let id = self.deployment;
         let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let description = format!("Build of {} release {}", self.release.service, self.release.number);
-        let environment = vec![format!("TMPDIR={}", self.temporary)];
         let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
         [
             property("Description", Variant::from(description)),
             property("Type", Variant::from("exec")),
             // So the result is kept until the agent has read it, also one that was away when the build ended.
             property("RemainAfterExit", Variant::from(true)),
-            property("Delegate", Variant::from(true)),
             property("Slice", Variant::from(slice(id))),
             property("RuntimeMaxUSec", Variant::from(micros(self.timeout))),
             property("TimeoutStopUSec", Variant::from(micros(Duration::from_secs(3)))),
-            // ExecStop has ended the RUN step. Podman now fails that step by itself and removes what it had begun, for
-            // which it has until the time limit; SIGTERM would make it leave all that behind.
-            property("KillSignal", Variant::from(Signal::SIGCONT as i32)),
+            property("KillSignal", Variant::from(Signal::SIGKILL as i32)),
             property("CPUWeight", Variant::from(20_u64)),
             property("IOWeight", Variant::from(20_u64)),
             property("OOMScoreAdjust", Variant::from(500_i32)),
+            // The step that took too much fails and says so, not the whole unit.
+            property("OOMPolicy", Variant::from("continue")),
             property("SyslogIdentifier", Variant::from(format!("build-{id}"))),
-            property("Environment", Variant::from(environment)),
             property("ExecStart", Variant::from(vec![self.argv.exec(false)])),
-            property("ExecStop", Variant::from(vec![exec_stop.exec(true)])),
         ]
         .into_iter()
         .collect()
@@ -123,13 +106,15 @@ impl UserManager {
     /// Starts a build and returns once its program runs.
     pub async fn start_build(&self, build: &BuildUnit) -> Result<(), UnitsError> {
         let id = build.deployment;
-        let exec_stop = &exec_stop(id)?;
-        // The limit is the slice's: it holds for podman and for the RUN steps together.
         let bytes = build.memory_mib.saturating_mul(1024 * 1024);
         self.job("StartTransientUnit", &service(id), END, |manager| async move {
-            let limit = vec![("MemoryMax".to_owned(), owned(Variant::from(bytes))?)];
-            let slices = vec![(slice(id), limit)];
-            manager.start_transient_unit(service(id), "fail".into(), build.properties(exec_stop)?, slices).await
+            let limit = |name: &str, value: u64| Ok((name.to_owned(), owned(Variant::from(value))?));
+            let limits: zbus::Result<Vec<_>> =
+                [limit("MemoryMax", bytes), limit("MemorySwapMax", bytes), limit("TasksMax", TASKS)]
+                    .into_iter()
+                    .collect();
+            let slices = vec![(slice(id), limits?)];
+            manager.start_transient_unit(service(id), "fail".into(), build.properties()?, slices).await
         })
         .await?;
         Ok(())
@@ -186,8 +171,6 @@ impl UserManager {
 
     /// Ends the build at once. Nothing of it runs on afterwards.
     pub async fn cancel_build(&self, id: DeploymentId) -> Result<(), UnitsError> {
-        self.kill(&scope(id), Signal::SIGKILL as i32).await?;
-        self.stop(&service(id), END).await?;
         self.clear_build(id).await
     }
 

@@ -44,11 +44,14 @@ impl UserManager {
 
     /// Runs a program to its end as `unit`, outside the agent's own confinement. Nothing of the unit stays.
     pub async fn run_once(&self, unit: &str, argv: &Argv, limit: Duration) -> Result<JobResult, UnitsError> {
+        let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         self.job("StartTransientUnit", unit, limit, |manager| async move {
             let property = |name: &str, value: Variant<'_>| Ok((name.to_owned(), owned(value)?));
             let properties: zbus::Result<Vec<(String, OwnedVariant)>> = [
-                property("Description", Variant::from("Podkeeper tends a terminal session")),
+                property("Description", Variant::from("Podkeeper tidies up")),
                 property("Type", Variant::from("oneshot")),
+                // Beyond it nobody waits for it.
+                property("TimeoutStartUSec", Variant::from(micros)),
                 property("CollectMode", Variant::from("inactive-or-failed")),
                 property("SyslogIdentifier", Variant::from("podkeeper")),
                 property("ExecStart", Variant::from(vec![argv.exec(false)])),

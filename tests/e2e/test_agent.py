@@ -50,7 +50,7 @@ def test_no_process_is_root(host: Host, name: str, gate: Gate, tmp_path):
     clone.commit({"Containerfile": built_behind(gate)})
     push = Push(clone)
     step = f"sleep {gate.seconds}"
-    programs = ("podkeeper agent", "http-backend", "podkeeper post-receive", "podman build", step, "httpd", "caddy")
+    programs = ("podkeeper agent", "http-backend", "podkeeper post-receive", "buildah build", step, "httpd", "caddy")
     uid = host.uid()
 
     def ours() -> list[tuple[int, str]] | None:

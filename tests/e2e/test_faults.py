@@ -15,6 +15,9 @@ from sockets import Client
 from traces import STORAGE, assert_nothing_leaks, look
 
 
+CACHE = "/var/lib/podkeeper/cache"
+
+
 @pytest.fixture
 def before(host: Host) -> dict[str, list[str]]:
     return look(host)
@@ -121,7 +124,22 @@ def test_disk_full_while_a_commit_is_written(host: Host, name: str, before, tmp_
     assert host.start(name)["state"] == "live"
 
 
-def test_disk_full_during_a_build(host: Host, name: str, tmp_path):
+@pytest.mark.parametrize("floor", [0, 40], ids=["the disk's own end", "what the host keeps"])
+def test_disk_full_during_a_build(host: Host, name: str, before, tmp_path, floor: int):
+    clone = live_first(host, name, tmp_path / "clone")
+    large = f"RUN head -c {30_000_000 if floor else 200_000_000} /dev/zero >/large && sleep 600\n"
+    with host.configured(f"[builds]\nmin_free_mib = {2 * floor}\n"), small_storage(host, 60, CACHE):
+        clone.commit({"Containerfile": f"{BASE}{large}{SERVE}"})
+        said = clone.push()
+        assert "no space left on device" in said.lower() and "Failed (disk-full)" in said, said
+        assert "space" in last(host, name)["problem"]["hint"] and host.serve(name).text == "first"
+        assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
+    clone.commit({"Containerfile": BASE + SERVE, "site/index.html": "small"})
+    clone.push()
+    assert host.serve(name).text == "small"
+
+
+def test_disk_full_while_an_image_is_taken_over(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
     with small_storage(host, 60):
@@ -166,8 +184,8 @@ def test_disk_full_while_variables_change(host: Host, name: str):
 
 
 @contextlib.contextmanager
-def small_storage(host: Host, mib: int):
-    """Podman with a storage of its own on a small file system."""
+def small_storage(host: Host, mib: int, folder: str = STORAGE):
+    """Podman with a storage of its own on a small file system, or the builds with a cache of that kind."""
 
     def begin_anew() -> None:
         """Podman's pause process keeps the mounts that it began with."""
@@ -176,7 +194,7 @@ def small_storage(host: Host, mib: int):
         host.user("systemctl", "--user", "start", "podman.socket")
 
     try:
-        with small_disk(host, STORAGE, mib):
+        with small_disk(host, folder, mib):
             begin_anew()
             yield
     finally:

@@ -221,7 +221,8 @@ def assert_they_are_back(host: Host, folder: pathlib.Path, starts: int) -> None:
     assert len(host.call("GET", "/services/blog/deployments", 200).json()["deployments"]) >= 1
     clone = host.clone("blog", folder)
     clone.commit({"site/index.html": "again"})
-    assert "Live: " in clone.push()
+    said = clone.push()
+    assert "Live: " in said, said
     assert host.serve("blog").text == "kept\n" * (starts + 1)
     host.start("idle")
     assert serves(host, "idle")

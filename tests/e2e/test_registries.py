@@ -3,13 +3,15 @@
 import contextlib
 import json
 import pathlib
+import subprocess
 import urllib.parse
 from collections.abc import Iterator
 
 import pytest
 from host import Host, wait_for
 
-REGISTRY = "localhost:5001"
+# On what stands for the internet.
+REGISTRY = "192.0.2.1:5001"
 PASSWORD = "p@ss:wörd %41"
 AUTH_FILE = "/var/lib/podkeeper/.config/containers/auth.json"
 CONTAINERFILE = (
@@ -19,24 +21,37 @@ CONTAINERFILE = (
 
 
 @pytest.fixture(scope="module")
-def registry(host: Host) -> Iterator[None]:
+def registry(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("registry")
     hashed = host.run("caddy", "hash-password", input=f"{PASSWORD}\n{PASSWORD}\n").split()[-1]
-    host.run("mkdir", "-p", "/srv/private")
+    trust = f"/etc/containers/certs.d/{REGISTRY}"
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    address = REGISTRY.split(":")[0]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=registry", "-addext", f"subjectAltName=IP:{address}", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    host.run("mkdir", "-p", "/srv/private", trust)
+    host.put(key, "/srv/private/key.pem")
+    host.put(certificate, "/srv/private/certificate.pem")
     host.write("/srv/private/htpasswd", f"ann:{hashed}\n")
     host.write(
         "/srv/private/config.yml",
         "version: 0.1\nlog: { level: warn }\n"
         "storage:\n  filesystem: { rootdirectory: /srv/registry }\n  maintenance: { readonly: { enabled: true } }\n"
-        f'http: {{ addr: "{REGISTRY}" }}\nauth: {{ htpasswd: {{ realm: private, path: /srv/private/htpasswd }} }}\n',
+        f'http: {{ addr: "{REGISTRY}", tls: {{ certificate: /srv/private/certificate.pem, key: /srv/private/key.pem }} }}\n'
+        "auth: { htpasswd: { realm: private, path: /srv/private/htpasswd } }\n",
     )
-    drop_in = "/etc/containers/registries.conf.d/private.conf"
     serve = ("docker-registry", "serve", "/srv/private/config.yml")
     with contextlib.ExitStack() as stack:
-        stack.callback(host.run, "rm", "-f", drop_in, AUTH_FILE)
-        host.write(drop_in, f'[[registry]]\nlocation = "{REGISTRY}"\ninsecure = true\n')
+        stack.callback(host.run, "rm", "-rf", trust, AUTH_FILE)
+        host.put(certificate, f"{trust}/ca.crt")
         stack.callback(host.run, "systemctl", "stop", "private.service")
-        host.run("systemd-run", "--quiet", "--collect", "--unit=private", *serve)
-        answers = lambda: host.code("curl", "-s", "-o", "/dev/null", f"http://{REGISTRY}/v2/") == 0
+        outside = "--property=NetworkNamespacePath=/run/netns/internet"
+        host.run("systemd-run", "--quiet", "--collect", "--unit=private", outside, *serve)
+        answers = lambda: host.code("curl", "-ks", "-o", "/dev/null", f"https://{REGISTRY}/v2/") == 0
         wait_for(answers, 30, "the registry answers")
         yield
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
     &["names", "problem", "events", "config", "connection"],
-    &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks"],
+    &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["builds", "services", "auth", "terminal"],
     &["deploys"],
     &["api"],

@@ -1,0 +1,124 @@
+//! What is removed of builds: one that ends early, what one leaves, and what is kept too long.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{BuildError, Builds};
+use crate::names::{DeploymentId, ServiceName};
+use crate::units::{Argv, JobResult};
+
+/// How long it may take to remove what a build left.
+const CLEAR: Duration = Duration::from_secs(120);
+/// How long it may take to measure all caches, and to remove some.
+const TIDY: Duration = Duration::from_secs(300);
+
+fn folder(what: &'static str) -> impl FnOnce(std::io::Error) -> BuildError {
+    move |source| BuildError::Folder { what, source }
+}
+
+fn unless_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+impl Builds {
+    /// Ends the build, whatever it does at the moment. Nothing of it stays but its lines in the journal.
+    pub async fn cancel(&self, id: DeploymentId) -> Result<(), BuildError> {
+        Ok(self.units.cancel_build(id).await?)
+    }
+
+    /// Removes the ended build's unit, files and folders.
+    pub async fn clear(&self, id: DeploymentId) -> Result<(), BuildError> {
+        let what = "remove the build's folder";
+        self.units.clear_build(id).await?;
+        let context = self.file(id, "");
+        let mut others = Vec::new();
+        for path in self.listed().await?.into_iter().filter(|path| of(path) == Some(id) && *path != context) {
+            let found = tokio::fs::symlink_metadata(&path).await;
+            if found.is_ok_and(|found| found.is_dir()) {
+                others.push(path.display().to_string());
+            } else {
+                tokio::fs::remove_file(&path).await.or_else(unless_gone).map_err(folder(what))?;
+            }
+        }
+        // A build that was killed leaves what belongs to its service's ids.
+        if !others.is_empty() {
+            let mut words = vec!["rm".into(), "-rf".into(), "--one-file-system".into(), "--".into()];
+            words.append(&mut others);
+            self.as_root(&format!("podkeeper-clear-{id}.service"), words, CLEAR, what).await?;
+        }
+        tokio::fs::remove_dir_all(&context).await.or_else(unless_gone).map_err(folder(what))
+    }
+
+    /// Removes the working containers that killed builds of the shell's image left. No build may run.
+    pub async fn clear_leftovers(&self) -> Result<(), BuildError> {
+        for container in self.podman.external_containers().await? {
+            if container.name.contains("working-container") {
+                self.podman.remove_container(&container.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what no image of Podman's is made of any more. No build may run.
+    pub async fn clear_steps(&self) -> Result<(), BuildError> {
+        Ok(self.podman.clear_cache(self.config.get().builds.keep_cache).await?)
+    }
+
+    /// Removes the caches that are older or more than the configuration wants, and those that belong to none of these
+    /// services. Where the disk is too full for a build, as many as it takes go.
+    pub async fn clear_caches(&self, services: &[ServiceName]) -> Result<(), BuildError> {
+        let config = self.config.get();
+        let mut words = vec![
+            self.program.to_string(),
+            "build-tidy".into(),
+            format!("--cache={}", config.paths.cache().display()),
+            format!("--most={}", config.builds.cache_mib),
+            format!("--free={}", config.builds.min_free_mib),
+            format!("--age={}", config.builds.keep_cache.as_secs()),
+            "--".into(),
+        ];
+        words.extend(services.iter().map(ServiceName::to_string));
+        self.as_root("podkeeper-tidy.service", words, TIDY, "look after the builds' caches").await
+    }
+
+    /// Runs a program as root of the user namespace to its end.
+    async fn as_root(
+        &self,
+        unit: &str,
+        words: Vec<String>,
+        limit: Duration,
+        what: &'static str,
+    ) -> Result<(), BuildError> {
+        let words = std::iter::once("unshare".to_owned()).chain(words);
+        let argv = Argv::new(&self.config.get().paths.podman, words)?;
+        match self.units.run_once(unit, &argv, limit).await? {
+            JobResult::Done => Ok(()),
+            _ => Err(folder(what)(std::io::Error::other(format!("{unit} of the user podkeeper failed")))),
+        }
+    }
+
+    /// The deployments that have a folder or a file.
+    pub async fn folders(&self) -> Result<Vec<DeploymentId>, BuildError> {
+        Ok(self.listed().await?.iter().filter_map(|path| of(path)).collect())
+    }
+
+    async fn listed(&self) -> Result<Vec<PathBuf>, BuildError> {
+        let what = "list the builds' folders";
+        let mut listed = Vec::new();
+        let mut entries = match tokio::fs::read_dir(self.config.get().paths.contexts()).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(listed),
+            Err(error) => return Err(folder(what)(error)),
+        };
+        while let Some(entry) = entries.next_entry().await.map_err(folder(what))? {
+            listed.push(entry.path());
+        }
+        Ok(listed)
+    }
+}
+
+/// The deployment that this is of: its number, or that and an ending.
+fn of(path: &Path) -> Option<DeploymentId> {
+    path.file_name()?.to_str()?.split('.').next()?.parse().ok()
+}

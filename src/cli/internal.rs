@@ -1,0 +1,96 @@
+//! What the agent, git and the build units run of this program. Nobody types these.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::Outcome;
+use crate::names::{ServiceName, SessionId};
+use crate::{git, journal, sandbox, terminal};
+
+/// The commands that the help doesn't list.
+#[derive(Debug, Subcommand)]
+pub(super) enum Internal {
+    /// What git runs after a push: tell the agent what it has moved
+    #[command(hide = true)]
+    PostReceive,
+    /// What git asks for a password
+    #[command(hide = true)]
+    Askpass {
+        /// Git's question
+        question: String,
+    },
+    /// What ends the processes of terminal sessions
+    #[command(hide = true)]
+    Reap {
+        /// The sessions
+        sessions: Vec<SessionId>,
+    },
+    /// What builds run in: a program, until journald has read what it prints
+    #[command(hide = true)]
+    UntilRead {
+        /// For how long at most, in milliseconds
+        patience: u64,
+        /// The program and its arguments
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// What a build runs as root of the user namespace
+    #[command(hide = true)]
+    BuildUnit {
+        /// Its plan
+        plan: PathBuf,
+    },
+    /// What a build runs in namespaces of its own
+    #[command(hide = true)]
+    BuildInside {
+        /// Its plan
+        plan: PathBuf,
+    },
+    /// What removes builds' caches, as root of the user namespace
+    #[command(hide = true)]
+    BuildTidy {
+        /// The folder of them
+        #[arg(long)]
+        cache: PathBuf,
+        /// How much is kept, in MiB
+        #[arg(long)]
+        most: u64,
+        /// How much of the disk is to be free, in MiB
+        #[arg(long)]
+        free: u64,
+        /// How long one is kept, in seconds
+        #[arg(long)]
+        age: u64,
+        /// All services
+        services: Vec<ServiceName>,
+    },
+}
+
+impl Internal {
+    pub(super) fn run(self) -> Outcome {
+        match self {
+            Self::PostReceive => git::hook::run()?,
+            Self::Askpass { question } => git::askpass(&question)?,
+            Self::Reap { sessions } => {
+                let left = terminal::reap(&sessions);
+                if left > 0 {
+                    return Err(format!("{left} processes can't be ended").into());
+                }
+            }
+            Self::UntilRead { patience, program } => {
+                return Ok(journal::until_read(&program, Duration::from_millis(patience))?.into());
+            }
+            Self::BuildUnit { plan } => return Ok(sandbox::build(&plan)?.into()),
+            Self::BuildInside { plan } => return Ok(sandbox::build_inside(&plan)?.into()),
+            Self::BuildTidy { cache, most, free, age, services } => {
+                let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);
+                let age = Duration::from_secs(age);
+                sandbox::tidy(&cache, &services, sandbox::Bounds { most: bytes(most), age, free: bytes(free) })?;
+            }
+        }
+        Ok(std::process::ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,105 @@
+//! A build's inner half: the first process of its own namespaces. With it ends whatever is in them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::place::{place, show};
+use super::settings::LOGINS;
+use super::talk::Talk;
+use super::{Instructions, Plan, SandboxError, code, system};
+use crate::names::{IdRange, ImageId};
+
+/// Carries out the inner half of the plan in this file. The answer is the status of what failed, or 0.
+pub fn build_inside(file: &Path) -> Result<u8, SandboxError> {
+    let mut talk = Talk::on_stdin()?;
+    talk.say("apart")?;
+    let plan = Plan::read(file)?;
+    show(&plan)?;
+    // What a build that was killed left there would stay for ever.
+    if has_containers() {
+        let _ = buildah(&plan, &["rm", "--all"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+    talk.expect("go")?;
+    let built = buildah(&plan, &arguments(&plan)).status().map_err(system("start the build"))?;
+    if !built.success() {
+        return Ok(code(built));
+    }
+    let id = std::fs::read_to_string(place("run/id")).map_err(system("read the image's id"))?;
+    let id: ImageId = id.trim().parse().map_err(|_| SandboxError::Image("it has no id"))?;
+    talk.say(&format!("built {id}"))?;
+    // Later builds of the service may begin with it. As an option of the build the name would copy an image of cached steps
+    // within the store, which is no registry.
+    let image = plan.name().image();
+    let named =
+        buildah(&plan, &["tag", "--", id.as_str(), image.as_str()]).status().map_err(system("name the image"))?;
+    if !named.success() {
+        return Ok(code(named));
+    }
+    if talk.hear()?.as_deref() != Some("give") {
+        return Ok(0);
+    }
+    let out = format!("dir:{}", place("out").display());
+    // Not packed: it is read on this host at once.
+    let given = buildah(&plan, &["push", "--quiet", "--disable-compression", "--", id.as_str(), &out]).status();
+    Ok(code(given.map_err(system("hand the image over"))?))
+}
+
+/// Whether the store may hold a container, of which a build has one while it goes on.
+fn has_containers() -> bool {
+    let list = std::fs::read(place("store/overlay-containers/containers.json")).unwrap_or_default();
+    !matches!(list.as_slice(), b"" | b"[]" | b"null")
+}
+
+/// The words for buildah that the build is made of.
+fn arguments(plan: &Plan) -> Vec<String> {
+    let file = place(match plan.instructions {
+        Instructions::Containerfile => "context/Containerfile",
+        Instructions::Dockerfile => "context/Dockerfile",
+        Instructions::Recipe(_) => "settings/Containerfile",
+    });
+    vec![
+        "build".into(),
+        // HEALTHCHECK is not part of the OCI format, which drops it.
+        "--format=docker".into(),
+        "--layers".into(),
+        "--isolation=rootless".into(),
+        // That which was made for it, whatever the instructions ask for.
+        "--network=host".into(),
+        format!("--pull={}", plan.pull.as_str()),
+        "--retry=1".into(),
+        "--retry-delay=1s".into(),
+        format!("--signature-policy={}", place("settings/policy.json").display()),
+        format!("--label=podkeeper.service={}", plan.service),
+        format!("--label=podkeeper.commit={}", plan.commit),
+        format!("--label=org.opencontainers.image.revision={}", plan.commit),
+        format!("--iidfile={}", place("run/id").display()),
+        format!("--file={}", file.display()),
+        "--".into(),
+        place("context").display().to_string(),
+    ]
+}
+
+/// Buildah in a user namespace of the service's ids, with an environment of its own.
+fn buildah<A: AsRef<std::ffi::OsStr>>(plan: &Plan, arguments: &[A]) -> Command {
+    let map = format!("0:{}:{}", plan.ids.base, IdRange::SIZE);
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--user", "--mount", "--setuid=0", "--setgid=0"]);
+    command.arg(format!("--map-users={map}")).arg(format!("--map-groups={map}"));
+    command.arg(format!("--wd={}", place("home").display())).arg("--").arg(&plan.buildah).args(arguments);
+    command.stdin(Stdio::null()).env_clear().envs([
+        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        // The user namespace is there already.
+        ("_CONTAINERS_USERNS_CONFIGURED", "done"),
+        ("BUILDAH_ISOLATION", "rootless"),
+        // What ADD fetches with git.
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_CONFIG_SYSTEM", "/dev/null"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_ALLOW_PROTOCOL", "https:http"),
+    ]);
+    command.env("HOME", place("home")).env("XDG_RUNTIME_DIR", place("run")).env("TMPDIR", place("tmp"));
+    command.env("CONTAINERS_STORAGE_CONF", place("settings/storage.conf"));
+    command.env("CONTAINERS_CONF_OVERRIDE", place("settings/containers.conf"));
+    command.env("REGISTRY_AUTH_FILE", place(LOGINS));
+    command
+}
