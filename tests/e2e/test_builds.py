@@ -269,7 +269,9 @@ def test_a_store_that_a_step_has_made_is_none(host: Host, name: str, clone: Clon
     printf '#!/bin/sh\\ntouch /mnt/tmp/buildah-cache-0/ran /mnt/tmp/ran\\n' >/c/evil
     chmod 755 /c/evil
     id=$(printf %064d 1)
-    printf '[{"id":"%s","names":["localhost/x:1"],"layer":"%s"}]' $id $id >/c/g/overlay-images/images.json
+    mkdir /c/g/overlay-images/$id
+    printf '{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":2,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"},"layers":[]}' >/c/g/overlay-images/$id/manifest
+    printf '[{"id":"%s","names":["localhost/x:1"],"layer":"%s","big-data-names":["manifest"]}]' $id $id >/c/g/overlay-images/images.json
     printf '[{"id":"%s"}]' $id >/c/g/overlay-layers/layers.json
     mkdir -p /c/g/overlay/$id/diff
 END
@@ -284,6 +286,9 @@ END
                 clone.commit({"Containerfile": f"{containerfile}LABEL number={next(numbers)}\n{SERVE}"})
                 said = clone.push()
                 assert "Failed (build-failed)" in said, (reference, said)
+                # It is there, and would be read.
+                is_there = store.startswith(folder) == (base == "localhost/x:1")
+                assert "rejected by policy" in said or not (is_there and containerfile.startswith("FROM containers")), said
     assert "ran" not in host.run("find", f"{STATE}/cache/{name}/mounts", "-name", "ran")
 
 
