@@ -85,7 +85,8 @@ fn buildah<A: AsRef<std::ffi::OsStr>>(plan: &Plan, arguments: &[A]) -> Command {
     let mut command = Command::new("/usr/bin/unshare");
     command.args(["--user", "--mount", "--setuid=0", "--setgid=0"]);
     command.arg(format!("--map-users={map}")).arg(format!("--map-groups={map}"));
-    command.arg(format!("--wd={}", place("home").display())).arg("--").arg(&plan.buildah).args(arguments);
+    // A repository that ADD can't fetch is to buildah what lies in its working folder.
+    command.arg(format!("--wd={}", place("nothing").display())).arg("--").arg(&plan.buildah).args(arguments);
     command.stdin(Stdio::null()).env_clear().envs([
         ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         // The user namespace is there already.

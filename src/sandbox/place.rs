@@ -43,7 +43,7 @@ pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {
     let settings = settings::of(plan)?;
     empty(Path::new(PLACE), "64m")?;
     open(Path::new(PLACE))?;
-    for name in ["settings", "etc", "context"] {
+    for name in ["settings", "etc", "context", "nothing"] {
         make(&place(name), 0)?;
         open(&place(name))?;
     }
@@ -51,12 +51,15 @@ pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {
         make(&place(name), owner)?;
     }
     bind(&plan.context, &place("context"))?;
+    for name in ["home/.config", "home/.config/containers", settings::REGISTRIES_FOLDER] {
+        make(&place(name), owner)?;
+    }
     for (name, text) in &settings {
         write(name, text)?;
     }
     // The build's alone, among whatever else runs with other ids.
     let logins = place(settings::LOGINS);
-    chown(&logins, Some(owner), Some(owner)).map_err(system("write the build's settings"))?;
+    give(&logins, owner)?;
     std::fs::set_permissions(&logins, Permissions::from_mode(0o400)).map_err(system("write the build's settings"))?;
     if settings::has_logins(&settings) {
         // What ADD fetches of a repository may be any folder of this place (CVE-2026-44517): a login is none of it.
@@ -85,7 +88,9 @@ pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {
         // By a link, what it leads to would be hidden twice.
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if is_folder && !TOP.iter().any(|shown| entry.file_name() == *shown) {
-            empty(&entry.path(), "1m")?;
+            empty(&entry.path(), "8m")?;
+            // A program that is root keeps what it knows below /var: buildah what a short name meant, for one.
+            give(&entry.path(), owner)?;
         }
     }
     for folder in DEVICES.map(Path::new).into_iter().filter(|folder| folder.is_dir()) {
@@ -99,6 +104,11 @@ pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {
     // Of this network and of these processes.
     fresh("sysfs", "/sys")?;
     fresh("cgroup2", "/sys/fs/cgroup")
+}
+
+/// Gives a file or a folder to the build's root.
+fn give(path: &Path, owner: u32) -> Result<(), SandboxError> {
+    chown(path, Some(owner), Some(owner)).map_err(system("make the build's place"))
 }
 
 /// Lets everybody enter a folder.

@@ -10,10 +10,18 @@ use super::{Instructions, Plan, SandboxError, system};
 
 /// The build's logins at registries (containers-auth.json(5)).
 pub(super) const LOGINS: &str = "settings/logins.json";
+/// Where the build's own word on registries lies, which counts for more than the host's.
+pub(super) const REGISTRIES_FOLDER: &str = "home/.config/containers/registries.conf.d";
+/// The one that makes short names lead to Docker Hub.
+const SHORT_NAMES: &str = "home/.config/containers/registries.conf.d/short-names.conf";
 /// What this host says of its resolvers.
 const RESOLVERS: &str = "/etc/resolv.conf";
 /// Whose images this host takes (containers-policy.json(5)).
 const POLICY: &str = "/etc/containers/policy.json";
+/// What this host says of registries (containers-registries.conf(5)); the files of the folder count for more.
+const REGISTRIES: [&str; 2] = ["/etc/containers/registries.conf", "/etc/containers/registries.conf.d"];
+/// Where a name without a registry leads on a host that doesn't say: where it leads for who wrote it.
+const HUB: &str = "unqualified-search-registries = [\"docker.io\"]\n";
 /// The longest instructions that are read for what registries they name.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -42,10 +50,25 @@ pub(super) fn of(plan: &Plan) -> Result<Vec<File>, SandboxError> {
         ("etc/group", b"root:x:0:\n".to_vec()),
         ("etc/resolv.conf", resolver(&String::from_utf8_lossy(&read(RESOLVERS))).into_bytes()),
     ];
+    if !registries().iter().any(|text| says_where_short_names_lead(text)) {
+        files.push((SHORT_NAMES, HUB.into()));
+    }
     if matches!(plan.instructions, Instructions::Recipe(_)) {
         files.push(("settings/Containerfile", text));
     }
     Ok(files)
+}
+
+/// The texts of what this host says of registries.
+fn registries() -> Vec<String> {
+    let [file, folder] = REGISTRIES;
+    let more = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    [file.into()].into_iter().chain(more).filter_map(|path| std::fs::read_to_string(path).ok()).collect()
+}
+
+fn says_where_short_names_lead(text: &str) -> bool {
+    let settings = text.parse::<toml::Table>().unwrap_or_default();
+    settings.get("unqualified-search-registries").and_then(toml::Value::as_array).is_some_and(|all| !all.is_empty())
 }
 
 /// Whether the build is given a login.
@@ -152,6 +175,19 @@ mod tests {
         assert_eq!(logins(b"[1]", "a"), json!({ "auths": {} }));
         let hub = br#"{"auths":{"https://index.docker.io/v1/":{"auth":"YQ=="}}}"#;
         assert_eq!(logins(hub, "FROM busybox")["auths"].as_object().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_short_name_leads_to_docker_hub_where_the_host_does_not_say() {
+        assert!(says_where_short_names_lead(HUB));
+        assert!(says_where_short_names_lead(
+            "unqualified-search-registries = ['example.org']\n[[registry]]\nprefix = 'a'"
+        ));
+        for silent in
+            ["", "# unqualified-search-registries = ['example.org']", "unqualified-search-registries = []", "= odd"]
+        {
+            assert!(!says_where_short_names_lead(silent), "{silent}");
+        }
     }
 
     #[test]

@@ -95,7 +95,7 @@ def test_what_an_attacker_reaches_from_a_build(host: Host, name: str, victim: st
             clone.commit({"Containerfile": f"ARG BASE=http\nFROM {target}/library/busybox:stable\n{SITE}{SERVE}"})
             said = clone.push()
             assert "Failed (build-failed)" in said and "x509" not in said, said
-        # Buildah takes a repository that it can't fetch for an empty one.
+        # Buildah takes a repository that it can't fetch for its working folder, which is empty.
         said = build(clone, f"ADD http://{machine}/repository.git /got/\nRUN echo it has $(ls -A /got | wc -l)\n")
         assert "it has 0" in said, said
 
@@ -359,6 +359,15 @@ def writable_registry(host: Host) -> Iterator[str]:
     finally:
         host.run("systemctl", "stop", "t-builds-registry.service", check=False)
         host.run("rm", "-rf", config, drop_in, "/run/t-builds-registry")
+
+
+def test_a_base_may_have_a_short_name(host: Host, name: str, clone: Clone):
+    """As most people write it: one that Debian's list of short names knows, and one that no list does."""
+    assert '"library/busybox"' not in host.run("cat", "/etc/containers/registries.conf.d/shortnames.conf")
+    text = f"FROM library/busybox:stable AS first\nRUN echo short >/page\nFROM busybox:stable\n{SITE}COPY --from=first /page /site/\n"
+    clone.commit({"Containerfile": text + SERVE, "site/index.html": "mine"})
+    clone.push()
+    assert host.serve(name, "/page").text == "short\n"
 
 
 def test_a_patched_base_is_taken(host: Host, name: str, clone: Clone):
