@@ -15,9 +15,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"a wait could take {SLACK} times what a quiet machine needs")
 
 
+# Seconds a test may take on a quiet machine, and on any: one that waits for what never comes keeps no other from its turn.
+LONG, LONGEST = 200, 1500
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files with the most in them first, so that no worker has a long one left when the others are done."""
     items.sort(key=lambda item: -item.path.stat().st_size)
+    for item in items:
+        item.add_marker(pytest.mark.timeout(min(LONG * SLACK, LONGEST), method="signal"))
 
 
 def debs() -> pathlib.Path:
