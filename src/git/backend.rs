@@ -62,6 +62,9 @@ impl Repositories {
         if !is_smart(request.post, &request.path, &request.query) || !self.exists(&request.service).await {
             return Err(GitError::NotSmart);
         }
+        if [request.path.as_str(), request.query.as_str()].iter().any(|asked| asked.ends_with("git-receive-pack")) {
+            self.check_room(&self.folder(&request.service), 0)?;
+        }
         let mut command = self.git();
         command
             .arg("http-backend")
@@ -98,16 +101,9 @@ impl Repositories {
                 // The service's branch may be pushed whatever it holds: a new history is a new release.
                 ("receive.denyCurrentBranch", "ignore".into()),
                 ("receive.denyDeleteCurrent", "refuse".into()),
-                // Objects stay packed as they came, however few; at each fiftieth pack they become one. Git's own memory
-                // stays within a small server's.
+                // Objects stay packed as they came, however few; at each fiftieth pack they become one.
                 ("receive.unpackLimit", "1".into()),
                 ("receive.autogc", "true".into()),
-                ("gc.autoDetach", "false".into()),
-                ("pack.threads", "1".into()),
-                ("pack.windowMemory", "32m".into()),
-                ("core.bigFileThreshold", "16m".into()),
-                ("core.packedGitLimit", "64m".into()),
-                ("core.packedGitWindowSize", "16m".into()),
                 ("uploadpack.allowFilter", "true".into()),
                 ("safe.directory", "*".into()),
             ],

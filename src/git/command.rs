@@ -11,12 +11,38 @@ use super::GitError;
 
 /// The longest output that is kept.
 const OUTPUT: u64 = 256 * 1024;
+/// What keeps git within a small server's memory, but for objects that it can only take whole.
+const LEAN: [(&str, &str); 7] = [
+    ("core.bigFileThreshold", "16m"),
+    ("core.deltaBaseCacheLimit", "32m"),
+    ("core.packedGitLimit", "64m"),
+    ("core.packedGitWindowSize", "16m"),
+    ("pack.threads", "1"),
+    ("pack.windowMemory", "32m"),
+    // Whoever waits for git waits for its tidying, too.
+    ("gc.autoDetach", "false"),
+];
+
+/// What git and the programs that it starts may take (setrlimit(2)).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// MiB of memory, each.
+    pub(super) memory: u64,
+    /// MiB of a file.
+    pub(super) file: Option<u64>,
+}
 
 /// What git is run with, whatever it does.
-pub(super) fn git(program: &Path, home: &Path) -> Command {
-    let mut command = Command::new(program);
+pub(super) fn git(program: &Path, home: &Path, bounds: Bounds) -> Command {
+    let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);
+    let mut command = Command::new("/usr/bin/prlimit");
+    command.arg(format!("--data={}", bytes(bounds.memory)));
+    if let Some(file) = bounds.file {
+        command.arg(format!("--fsize={}", bytes(file)));
+    }
+    command.arg("--").arg(program).env_clear();
+    settings(&mut command, &[]);
     command
-        .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("HOME", home)
         .env("LANG", "C.UTF-8")
@@ -30,10 +56,11 @@ pub(super) fn git(program: &Path, home: &Path) -> Command {
     command
 }
 
-/// Settings, given in the environment: GIT_CONFIG_COUNT of git(1).
+/// Settings beside those that git always has, given in the environment: GIT_CONFIG_COUNT of git(1).
 pub(super) fn settings(command: &mut Command, settings: &[(&str, String)]) {
-    command.env("GIT_CONFIG_COUNT", settings.len().to_string());
-    for (index, (key, value)) in settings.iter().enumerate() {
+    let all = LEAN.into_iter().chain(settings.iter().map(|(key, value)| (*key, value.as_str())));
+    command.env("GIT_CONFIG_COUNT", (LEAN.len() + settings.len()).to_string());
+    for (index, (key, value)) in all.enumerate() {
         command.env(format!("GIT_CONFIG_KEY_{index}"), key).env(format!("GIT_CONFIG_VALUE_{index}"), value);
     }
 }

@@ -1,7 +1,7 @@
 //! Fetching an external repository: one branch, its newest commit, from an address that was looked at before.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -53,6 +53,20 @@ fn is_public_v4(v4: Ipv4Addr) -> bool {
         || (a == 192 && b == 0 && v4.octets()[2] == 0))
 }
 
+/// Removes what a fetch that was cut off left in a repository's folder of packs, and gives the size of the largest such
+/// file, in bytes. There is one fetch of a repository at a time, and a push keeps elsewhere what isn't whole yet.
+async fn clear_unfinished(packs: &Path) -> u64 {
+    let mut largest = 0;
+    let Ok(mut entries) = tokio::fs::read_dir(packs).await else { return largest };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        if entry.file_name().as_encoded_bytes().starts_with(b"tmp_") {
+            largest = largest.max(entry.metadata().await.map_or(0, |found| found.len()));
+            let _ = tokio::fs::remove_file(entry.path()).await;
+        }
+    }
+    largest
+}
+
 impl Repositories {
     /// The address that git will connect to. It is looked up once and given to git, so that a second look-up can't lead
     /// elsewhere.
@@ -85,7 +99,9 @@ impl Repositories {
         }
         let address = self.address(uri).await?;
         let folder = self.folder(service);
-        let mut command = self.git();
+        self.check_room(&folder, 0)?;
+        let limit = self.config.get().git.max_push_mib;
+        let mut command = self.git_within(Some(limit));
         command.env("GIT_DIR", &folder).env("GIT_PROTOCOL_FROM_USER", "0");
         let mut target = uri.to_string();
         let mut config = vec![
@@ -93,6 +109,8 @@ impl Repositories {
             ("core.hooksPath", "/dev/null".to_owned()),
             ("credential.helper", String::new()),
             ("gc.auto", "0".to_owned()),
+            // One file, however many objects come: the limit is that of a file.
+            ("fetch.unpackLimit", "1".to_owned()),
         ];
         match uri.transport() {
             Transport::Http => {
@@ -135,12 +153,22 @@ impl Repositories {
         };
         command.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--no-write-fetch-head", "--"]);
         command.arg(&target).arg(format!("refs/heads/{branch}:{FETCHED}"));
-        match run(command, "fetch the repository", self.config.get().git.fetch_timeout).await {
+        let fetched = run(command, "fetch the repository", self.config.get().git.fetch_timeout).await;
+        let unfinished = clear_unfinished(&folder.join("objects/pack")).await;
+        match fetched {
             Ok(_) => {}
+            Err(_) if unfinished >= limit.saturating_mul(1024 * 1024) => return Err(GitError::FetchTooLarge(limit)),
             Err(GitError::Failed { message, .. }) if message.contains("couldn't find remote ref") => {
                 return Err(GitError::NoCommits(branch.to_string()));
             }
             Err(error) => return Err(error),
+        }
+        // What earlier deployments fetched goes after git's two weeks.
+        let mut tidy = self.git();
+        tidy.env("GIT_DIR", &folder).args(["gc", "--auto", "--quiet"]);
+        settings(&mut tidy, &[("gc.autoPackLimit", "20".into())]);
+        if let Err(error) = run(tidy, "tidy the repository", self.config.get().git.fetch_timeout).await {
+            tracing::warn!("{error}");
         }
         let mut parse = self.git();
         parse.env("GIT_DIR", &folder).args(["rev-parse", "--verify", "--quiet", &format!("{FETCHED}^{{commit}}")]);

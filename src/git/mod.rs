@@ -5,6 +5,7 @@ mod backend;
 mod command;
 mod fetch;
 pub mod hook;
+mod measure;
 mod repositories;
 mod uri;
 
@@ -55,6 +56,23 @@ pub enum GitError {
     /// The branch isn't there, or nothing is on it.
     #[error("the repository has no commit on the branch `{0}`")]
     NoCommits(String),
+    /// A commit of more files than are taken.
+    #[error("the commit has more than {0} files and folders, or names that are too long")]
+    TooManyFiles(u64),
+    /// A commit of larger files than are taken.
+    #[error("the commit's files take more than {0} MiB")]
+    CheckoutTooLarge(u64),
+    /// More than is taken of an external repository.
+    #[error("the repository's newest commit is larger than {0} MiB")]
+    FetchTooLarge(u64),
+    /// The disk has no room for it.
+    #[error("{free} MiB of disk are free, and {needed} must be")]
+    Room {
+        /// What is free, in MiB.
+        free: u64,
+        /// What must be, in MiB.
+        needed: u64,
+    },
     /// The repository lies at an address that isn't allowed.
     #[error("`{host}` leads to {address}, which is not a public address")]
     PrivateAddress {
@@ -84,6 +102,13 @@ impl GitError {
                 "push a commit to `{branch}`, or build another branch: `podkeeper settings NAME branch=BRANCH`, or PATCH \
                  /services/NAME"
             )),
+            Self::TooManyFiles(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
+                .with_hint("keep what is downloaded or generated out of the repository, or raise `git.max_files`"),
+            Self::CheckoutTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
+                .with_hint("keep large files out of the repository, or raise `git.max_checkout_mib`"),
+            Self::FetchTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
+                .with_hint("keep large files out of the repository, or raise `git.max_push_mib`"),
+            Self::Room { .. } => Problem::new(Code::DiskFull, self.to_string()).with_hint("free some space, then try again"),
             Self::Failed { message, .. } if message.contains("No space left on device") => Problem::disk_full(),
             Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
                 Problem::new(Code::FetchFailed, self.to_string())
