@@ -180,8 +180,8 @@ fn reload(config: &LiveConfig, deploys: &Deploys, path: &Path) {
         Ok(new) => {
             if !config.replace(new) {
                 tracing::warn!(
-                    "`listen.web`, `listen.local`, `paths`, `host`, `limits.head_timeout` and `limits.connections` \
-                     take effect at the agent's next start"
+                    "`listen.web`, `listen.local`, `paths`, `host`, `limits.head_timeout`, `limits.connections`, \
+                     `limits.anonymous` and `limits.anonymous_each` take effect at the agent's next start"
                 );
             }
             deploys.reconfigure();

@@ -7,7 +7,7 @@ mod builds;
 mod check;
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -340,9 +340,12 @@ pub struct Limits {
     /// How long a client may take to send a request's head.
     #[serde(deserialize_with = "duration")]
     pub head_timeout: Duration,
-    /// How long a client may send nothing in the middle of a body.
+    /// How long a client may send nothing in the middle of a body, and how long all its silences together may be, beside
+    /// what `body_rate_kib` gives.
     #[serde(deserialize_with = "duration")]
     pub body_timeout: Duration,
+    /// How many KiB of a body are worth a second of waiting for more of it.
+    pub body_rate_kib: NonZeroU64,
     /// How long a client may take nothing of what it is sent.
     #[serde(deserialize_with = "duration")]
     pub unread: Duration,
@@ -354,6 +357,10 @@ pub struct Limits {
     pub journal: Duration,
     /// How many connections at once, on each listening socket.
     pub connections: u32,
+    /// How many of them at once by which nobody has signed in, from all addresses.
+    pub anonymous: u32,
+    /// The same from one address.
+    pub anonymous_each: u32,
     /// How many wrong keys or passwords from one address, or at one password, a minute.
     pub guesses: NonZeroU32,
     /// How many rows of the audit log are kept.
@@ -366,10 +373,13 @@ impl Default for Limits {
             body_kib: 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            body_rate_kib: NonZeroU64::MIN.saturating_add(3),
             unread: Duration::from_secs(15),
             grace: Duration::from_millis(4500),
             journal: Duration::from_secs(10),
             connections: 1024,
+            anonymous: 256,
+            anonymous_each: 64,
             guesses: NonZeroU32::MIN.saturating_add(19),
             audit_rows: 100_000,
         }
@@ -431,6 +441,8 @@ impl LiveConfig {
         taken.host = running.host.clone();
         taken.limits.head_timeout = running.limits.head_timeout;
         taken.limits.connections = running.limits.connections;
+        taken.limits.anonymous = running.limits.anonymous;
+        taken.limits.anonymous_each = running.limits.anonymous_each;
         let whole = taken == config;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(taken);
         whole

@@ -7,6 +7,7 @@ pub mod config;
 pub mod connection;
 pub mod events;
 pub mod names;
+pub mod places;
 pub mod problem;
 
 pub mod git;

@@ -42,6 +42,8 @@ pub enum Code {
     Conflict,
     /// The body is larger than this path takes.
     PayloadTooLarge,
+    /// The body did not come in its time.
+    RequestTimeout,
     /// A body's type that this path doesn't take.
     UnsupportedMediaType,
     /// A password that is too short or too easily guessed.
@@ -96,7 +98,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::BadRequest,
         Self::InvalidName,
         Self::NameReserved,
@@ -114,6 +116,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::Conflict,
         Self::PayloadTooLarge,
+        Self::RequestTimeout,
         Self::UnsupportedMediaType,
         Self::WeakPassword,
         Self::RateLimited,
@@ -162,6 +165,7 @@ impl Code {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Conflict => "conflict",
             Self::PayloadTooLarge => "payload-too-large",
+            Self::RequestTimeout => "request-timeout",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::WeakPassword => "weak-password",
             Self::RateLimited => "rate-limited",
@@ -243,6 +247,12 @@ impl fmt::Display for Problem {
 }
 
 impl Error for Problem {}
+
+impl From<std::convert::Infallible> for Problem {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
 
 /// An error and all its sources on one line, for the log: it is written once, where the error is handled.
 #[must_use]

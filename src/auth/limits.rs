@@ -1,7 +1,7 @@
 //! How often may be guessed, and how often anybody at all may ask: by address, and by what is guessed at.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use governor::clock::{Clock, DefaultClock};
@@ -10,6 +10,8 @@ use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::{Auth, Peer, Presented};
+use crate::connection::Connection;
+use crate::places::network;
 use crate::problem::{Code, Problem};
 
 /// How often an address may make a call that takes no credential, a second.
@@ -49,14 +51,6 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-/// Whoever has one IPv6 address has the 2^64 beside it.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
 impl Auth {
     /// The client's address: the connection's, or what a trusted proxy says of it. None: a process on the host.
     #[must_use]
@@ -71,6 +65,14 @@ impl Auth {
         let Some(address) = self.address(presented) else { return Ok(()) };
         let limits = &self.limits;
         limits.count(&limits.open_calls, network(address), "too many requests at once")
+    }
+
+    /// Says of the connection that carried it whose it is, but of a proxy's, which carries everybody.
+    pub fn know(&self, presented: &Presented, connection: &Connection) {
+        match presented.peer {
+            Peer::Network(peer) if self.config.get().listen.trusted_proxies.contains(&peer) => {}
+            _ => connection.know(),
+        }
     }
 
     /// Counts a wrong key. What is 256 random bits can't be guessed, so who shows a right one is never kept waiting.

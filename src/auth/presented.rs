@@ -57,12 +57,37 @@ impl std::fmt::Debug for Presented {
     }
 }
 
-/// A header that may be there once. Twice, or with bytes that are no text, is present and empty.
+/// The longest text that is kept of a head: a session's handshake stays as long as the session.
+const LONGEST: usize = 2048;
+
+/// A header that may be there once. Twice, too long, or with bytes that are no text, is present and empty.
 fn single(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut all = headers.get_all(name).iter();
     let first = all.next()?;
     let text = if all.next().is_some() { "" } else { first.to_str().unwrap_or_default() };
-    Some(text.to_owned())
+    Some(short(text).to_owned())
+}
+
+fn short(text: &str) -> &str {
+    if text.len() <= LONGEST { text } else { "" }
+}
+
+/// The end of every `X-Forwarded-For`: a proxy appends to what the client wrote, whatever bytes that is.
+fn forwarded(headers: &HeaderMap) -> Vec<String> {
+    let mut room = LONGEST;
+    let mut all: Vec<String> = Vec::new();
+    // From the right, as they are read.
+    for value in headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>().into_iter().rev() {
+        let bytes = value.as_bytes();
+        let kept = bytes.len().min(room);
+        room -= kept;
+        all.push(String::from_utf8_lossy(&bytes[bytes.len() - kept..]).into_owned());
+        if kept < bytes.len() || room == 0 {
+            break;
+        }
+    }
+    all.reverse();
+    all
 }
 
 impl Presented {
@@ -80,7 +105,7 @@ impl Presented {
     #[must_use]
     pub fn read<B>(request: &Request<B>, peer: Peer) -> Self {
         let headers = request.headers();
-        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        let authority = request.uri().authority().map(|authority| short(authority.as_str()).to_owned());
         Self {
             peer,
             safe: [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method()),
@@ -91,12 +116,7 @@ impl Presented {
             fetch_site: single(headers, &SEC_FETCH_SITE),
             fetch_mode: single(headers, &SEC_FETCH_MODE),
             host: authority.or_else(|| single(headers, &HOST)),
-            forwarded: headers
-                .get_all(FORWARDED_FOR)
-                .iter()
-                // A proxy appends to what the client wrote, whatever bytes that is.
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-                .collect(),
+            forwarded: forwarded(headers),
         }
     }
 
@@ -113,7 +133,7 @@ fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|header| header.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == wanted).then(|| value.to_owned())
+        (name == wanted).then(|| short(value).to_owned())
     })
 }
 
@@ -129,6 +149,17 @@ mod tests {
         for other in ["", "podkeeper", "xpodkeeper=a", "a=podkeeper=b", "Podkeeper=a", "__Host-podkeeper=a"] {
             assert_eq!(cookie(&headers(other), PLAIN), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_head_is_bounded() {
+        let long = "x".repeat(LONGEST + 1);
+        let request = Request::builder().header("authorization", &long).header("cookie", format!("podkeeper={long}"));
+        let request = request.header("x-forwarded-for", &long).header("x-forwarded-for", format!("{long}, 192.0.2.1"));
+        let presented = Presented::read(&request.body(()).unwrap(), Peer::Local { uid: 0, gid: 0 });
+        assert_eq!((presented.authorization.as_deref(), presented.cookie.as_deref()), (Some(""), Some("")));
+        let [kept] = &presented.forwarded[..] else { panic!("{} are kept", presented.forwarded.len()) };
+        assert!(kept.len() == LONGEST && kept.ends_with("x, 192.0.2.1"));
     }
 
     #[test]

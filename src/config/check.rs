@@ -22,6 +22,10 @@ impl Config {
         if !(1000..=10_000_000).contains(&self.limits.audit_rows) {
             return Err(("limits.audit_rows", "must be from 1000 to 10000000"));
         }
+        let anonymous = [self.limits.anonymous, self.limits.anonymous_each];
+        if anonymous.iter().any(|places| !(1..=65_536).contains(places)) {
+            return Err(("limits.anonymous", "must be from 1 to 65536, and so must `limits.anonymous_each`"));
+        }
         if !(1..=64).contains(&self.shell.sessions) {
             return Err(("shell.sessions", "must be from 1 to 64"));
         }
@@ -115,6 +119,9 @@ mod tests {
             "[limits]\nunread = \"0s\"",
             "[limits]\ngrace = \"10s\"",
             "[limits]\njournal = \"11m\"",
+            "[limits]\nanonymous = 0",
+            "[limits]\nanonymous_each = 0",
+            "[limits]\nbody_rate_kib = 0",
             "[shell]\npatience = \"2m\"",
         ] {
             assert!(Config::parse(text, Path::new("podkeeper.toml")).is_err(), "{text}");

@@ -4,6 +4,7 @@ use super::State;
 use super::record::Record;
 use super::table::Route;
 use crate::auth::{Identity, Peer, Presented, Way};
+use crate::connection::Connection;
 use crate::names::{NameError, Scope, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::store::StoreError;
@@ -68,6 +69,9 @@ pub async fn authorise(
         });
     };
     record.comes_from(&identity.actor);
+    if let Some(connection) = connection(request) {
+        request.state().auth().know(presented, connection);
+    }
     let scope = match lock {
         Lock::Open | Lock::Key | Lock::Own => return Ok(Some(identity)),
         Lock::Read | Lock::List => Scope::Read,
@@ -96,6 +100,11 @@ pub fn presented(request: &tide::Request<State>) -> Result<&Presented, Problem> 
         .ext::<http::Extensions>()
         .and_then(|extensions| extensions.get())
         .ok_or_else(|| Problem::new(Code::Internal, "the request came by an unknown way"))
+}
+
+/// The connection that carries it.
+fn connection(request: &tide::Request<State>) -> Option<&Connection> {
+    request.ext::<http::Extensions>()?.get()
 }
 
 /// A part of the path, decoded.

@@ -4,21 +4,20 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::{FutureExt, TryStreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, BodyStream, Full, LengthLimitError, Limited, StreamBody};
+use http_body_util::{BodyExt, BodyStream, Full, Limited, StreamBody};
 use sync_wrapper::SyncStream;
 use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 use tokio_util::io::{ReaderStream, StreamReader};
 use url::Url;
 
+use super::body::{io_error, too_large};
 use super::respond;
 use crate::problem::{Code, Problem};
 
@@ -28,19 +27,10 @@ pub type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 /// An answer up to this size goes out in one piece, with its length.
 const WHOLE: usize = 64 * 1024;
 
-/// What a request may take.
-#[derive(Debug, Clone, Copy)]
-pub struct BodyLimit {
-    /// Bytes.
-    pub bytes: usize,
-    /// How long the client may be silent in the middle.
-    pub silence: Duration,
-}
-
 /// tide as a hyper service.
 pub struct Bridge<S> {
     app: tide::Server<S>,
-    limit: fn(&S, &str) -> BodyLimit,
+    limit: fn(&S, &str) -> usize,
 }
 
 impl<S: Clone + Send + Sync + 'static> Clone for Bridge<S> {
@@ -50,8 +40,8 @@ impl<S: Clone + Send + Sync + 'static> Clone for Bridge<S> {
 }
 
 impl<S: Clone + Send + Sync + 'static> Bridge<S> {
-    /// `limit` tells what a request to a path may take.
-    pub fn new(app: tide::Server<S>, limit: fn(&S, &str) -> BodyLimit) -> Self {
+    /// `limit` tells how many bytes a path's body may have.
+    pub fn new(app: tide::Server<S>, limit: fn(&S, &str) -> usize) -> Self {
         Self { app, limit }
     }
 
@@ -63,17 +53,17 @@ impl<S: Clone + Send + Sync + 'static> Bridge<S> {
         let limit = (self.limit)(self.app.state(), request.uri().path());
         let request = match to_tide(request, limit) {
             Ok(request) => request,
-            Err(problem) => return from_tide(respond::problem(&problem).into()).await,
+            Err(problem) => return document(&problem).await,
         };
         let answered = std::panic::AssertUnwindSafe(self.app.respond::<_, http_types::Response>(request));
         match answered.catch_unwind().await {
             Ok(Ok(answer)) => from_tide(answer).await,
             Ok(Err(error)) => {
                 tracing::error!("a handler failed: {error}");
-                from_tide(respond::problem(&internal()).into()).await
+                document(&internal()).await
             }
             // The default hook has written the panic itself.
-            Err(_) => from_tide(respond::problem(&internal()).into()).await,
+            Err(_) => document(&internal()).await,
         }
     }
 }
@@ -102,7 +92,7 @@ fn bad(detail: &'static str) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }
 
-fn to_tide<B>(request: Request<B>, limit: BodyLimit) -> Result<http_types::Request, Problem>
+fn to_tide<B>(request: Request<B>, limit: usize) -> Result<http_types::Request, Problem>
 where
     B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -119,15 +109,14 @@ where
         Some(value) => Some(value.to_str().ok().and_then(|v| v.parse().ok()).ok_or_else(|| bad("bad Content-Length"))?),
         None => None,
     };
-    if length.is_some_and(|length| length > limit.bytes) {
-        return Err(too_large(limit.bytes));
+    if length.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
     }
     if !body.is_end_stream() {
-        let frames = BodyStream::new(Limited::new(body, limit.bytes))
+        let frames = BodyStream::new(Limited::new(body, limit))
             .try_filter_map(|frame| async move { Ok(frame.into_data().ok()) })
             .map_err(io_error);
-        let frames = WithSilence::new(Box::pin(frames), limit.silence);
-        let reader = StreamReader::new(SyncStream::new(frames)).compat();
+        let reader = StreamReader::new(SyncStream::new(Box::pin(frames))).compat();
         out.set_body(http_types::Body::from_reader(reader, length));
         // `set_body` has put its own type in the place of the client's.
         match parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
@@ -160,45 +149,9 @@ fn url(parts: &http::request::Parts) -> Result<Url, Problem> {
     Url::parse(&format!("http://{host}{path}")).map_err(|_| bad("the address is not one"))
 }
 
-fn io_error(error: Box<dyn std::error::Error + Send + Sync>) -> io::Error {
-    let kind =
-        if error.is::<LengthLimitError>() { io::ErrorKind::FileTooLarge } else { io::ErrorKind::ConnectionAborted };
-    io::Error::new(kind, error)
-}
-
-/// What a body that is too large is answered.
-pub(super) fn too_large(limit: usize) -> Problem {
-    Problem::new(Code::PayloadTooLarge, format!("this path takes a body of at most {} KiB", limit / 1024))
-}
-
-/// A stream that ends with an error when nothing comes for too long.
-struct WithSilence<T> {
-    stream: T,
-    limit: Duration,
-    timer: Pin<Box<tokio::time::Sleep>>,
-}
-
-impl<T> WithSilence<T> {
-    fn new(stream: T, limit: Duration) -> Self {
-        Self { stream, limit, timer: Box::pin(tokio::time::sleep(limit)) }
-    }
-}
-
-impl<T: futures_util::Stream<Item = io::Result<Bytes>> + Unpin> futures_util::Stream for WithSilence<T> {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.stream.poll_next_unpin(context);
-        if polled.is_ready() {
-            let next = tokio::time::Instant::now() + self.limit;
-            self.timer.as_mut().reset(next);
-            return polled;
-        }
-        match self.timer.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into()))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
+/// The answer that tells a problem.
+pub(super) async fn document(problem: &Problem) -> Response<AnswerBody> {
+    from_tide(respond::problem(problem).into()).await
 }
 
 async fn from_tide(mut answer: http_types::Response) -> Response<AnswerBody> {

@@ -98,19 +98,12 @@ async fn body(request: &mut tide::Request<State>) -> Result<Map<String, Value>, 
 }
 
 async fn bytes(request: &mut tide::Request<State>) -> Result<Vec<u8>, Problem> {
-    let limit = request.state().config().limits.body_kib.saturating_mul(1024);
+    // The bridge ends what is larger.
+    let most = super::body_limit(request.state(), request.url().path());
     let mut bytes = Vec::new();
-    let read = request.take_body().into_reader().take(limit + 1).read_to_end(&mut bytes).await;
-    match read {
-        Ok(_) if bytes.len() as u64 > limit => {
-            Err(super::bridge::too_large(usize::try_from(limit).unwrap_or(usize::MAX)))
-        }
-        Ok(_) => Ok(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-            Err(super::bridge::too_large(usize::try_from(limit).unwrap_or(usize::MAX)))
-        }
-        Err(_) => Err(bad("the body did not arrive whole")),
-    }
+    let read = request.take_body().into_reader().read_to_end(&mut bytes).await;
+    read.map_err(|error| super::body::failed(&error, most))?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //! Each route stands once, in [`table`], with its lock; nothing is authorised anywhere else.
 
 mod access;
+mod body;
 mod bridge;
 mod extract;
+mod gate;
 mod line;
 mod openapi;
 mod record;
@@ -23,7 +25,8 @@ use tide::Response;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Lock;
-pub use bridge::{AnswerBody, BodyLimit, Bridge};
+pub use body::{BodyError, RequestBody};
+pub use bridge::{AnswerBody, Bridge};
 pub use server::Server;
 pub use sockets::Listeners;
 
@@ -35,6 +38,9 @@ use crate::problem::{Code, Problem};
 use record::Record;
 use table::Route;
 
+/// The largest body, in bytes, of a call that takes no credential or brings it in the body. It is held before anybody is
+/// known, and a passkey's answer has a few KiB.
+const OPEN_BODY: u64 = 16 * 1024;
 /// How much more than the largest push is read of one.
 const PUSH_MARGIN_MIB: u64 = 16;
 
@@ -219,19 +225,21 @@ pub fn app(state: State) -> tide::Server<State> {
     app
 }
 
-/// The path and its body's bound.
+/// How many bytes a path's body may have.
 #[must_use]
-pub fn body_limit(state: &State, path: &str) -> BodyLimit {
+pub fn body_limit(state: &State, path: &str) -> usize {
     let config = state.config();
     let bytes = if path.starts_with("/git/") {
         // Git itself refuses a push that is too large, with words that the person who pushes reads.
         config.git.max_push_mib.saturating_add(PUSH_MARGIN_MIB).saturating_mul(1024 * 1024)
     } else if path.starts_with("/hooks/") {
         spool::LARGEST as u64
+    } else if table::is_open(path) {
+        OPEN_BODY
     } else {
         config.limits.body_kib.saturating_mul(1024)
     };
-    BodyLimit { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), silence: config.limits.body_timeout }
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// What an answer that is no page lets a browser do with it.

@@ -20,6 +20,7 @@ pub fn status(code: Code) -> StatusCode {
         Code::MethodNotAllowed => StatusCode::MethodNotAllowed,
         Code::NameTaken | Code::Conflict | Code::Superseded | Code::Cancelled => StatusCode::Conflict,
         Code::PayloadTooLarge => StatusCode::PayloadTooLarge,
+        Code::RequestTimeout => StatusCode::RequestTimeout,
         Code::UnsupportedMediaType => StatusCode::UnsupportedMediaType,
         Code::InvalidName
         | Code::NameReserved

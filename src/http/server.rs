@@ -1,6 +1,7 @@
 //! Accepts connections, bounded in number, and lets them end in their time when the agent stops.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Listeners;
+use super::body::{Pace, RequestBody};
+use super::gate;
 use super::line::Line;
 use crate::auth::{Peer, Presented};
 use crate::config::LiveConfig;
 use crate::connection::Connection;
+use crate::places::{Place, Places, Seat};
+use crate::problem::Problem;
 
 /// How many bytes the kernel takes for a client that can't be sent any more yet. It would take megabytes, and all that
 /// waits there is old when it is read.
 const UNSENT: u32 = 16 * 1024;
+/// The longest head of a request, in bytes: its line and all its headers. A connection buffers no more of a body either.
+const HEAD: usize = 32 * 1024;
+/// How many headers it may have.
+const HEADERS: usize = 100;
 /// How long a client that has just connected may take to ask for something when the agent stops.
 const FIRST_REQUEST: Duration = Duration::from_millis(500);
 /// After an error such as "too many open files".
@@ -43,13 +52,13 @@ pub struct Server<S> {
 
 impl<S, B> Server<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Error: Into<Problem> + Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// A server of `service`. It ends when `stopping` is cancelled.
+    /// A server of `service`, whose error is the problem that is answered. It ends when `stopping` is cancelled.
     #[must_use]
     pub fn new(service: S, config: LiveConfig, stopping: CancellationToken) -> Self {
         Self { service, config, stopping, connections: TaskTracker::new() }
@@ -61,8 +70,10 @@ where
         let last = CancellationToken::new();
         let local = Self { stopping: last.clone(), connections: TaskTracker::new(), ..self.clone() };
         let (accepting, accepting_local) = (TaskTracker::new(), TaskTracker::new());
+        let limits = self.config.get().limits.clone();
+        let anonymous = Places::new(limits.anonymous as usize, limits.anonymous_each as usize);
         for listener in listeners.web {
-            accepting.spawn(self.clone().accept_web(listener));
+            accepting.spawn(self.clone().accept_web(listener, anonymous.clone()));
         }
         for listener in listeners.local {
             accepting_local.spawn(local.clone().accept_local(listener));
@@ -82,17 +93,25 @@ where
         }
     }
 
-    async fn accept_web(self, listener: TcpListener) {
+    async fn accept_web(self, listener: TcpListener, anonymous: Places) {
         let places = self.places();
-        while let Some((place, accepted)) = self.next(&places, listener.accept()).await {
+        let accept = || async {
+            let place = anonymous.next().await;
+            (place, listener.accept().await)
+        };
+        while let Some((place, (stranger, accepted))) = self.next(&places, accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(seat) = stranger.and_then(|stranger| self.seat(&anonymous, stranger, peer)) else {
+                        tracing::debug!("a connection is closed: {} has too many", peer.ip());
+                        continue;
+                    };
                     let _ = stream.set_nodelay(true);
                     let socket = SockRef::from(&stream);
                     // A client that takes nothing for so long is gone, whatever is queued for it.
                     let _ = socket.set_tcp_user_timeout(Some(self.config.get().limits.unread));
                     let _ = socket.set_tcp_notsent_lowat(UNSENT);
-                    self.serve(stream, Peer::Network(peer.ip().to_canonical()), place);
+                    self.serve(stream, Peer::Network(peer.ip().to_canonical()), place, seat);
                 }
                 Err(error) => self.rest(&error).await,
             }
@@ -104,7 +123,10 @@ where
         while let Some((place, accepted)) = self.next(&places, listener.accept()).await {
             match accepted {
                 Ok((stream, _)) => match stream.peer_cred() {
-                    Ok(peer) => self.serve(stream, Peer::Local { uid: peer.uid(), gid: peer.gid() }, place),
+                    Ok(peer) => {
+                        let peer = Peer::Local { uid: peer.uid(), gid: peer.gid() };
+                        self.serve(stream, peer, place, Seat::default());
+                    }
                     Err(error) => self.rest(&error).await,
                 },
                 Err(error) => self.rest(&error).await,
@@ -115,6 +137,15 @@ where
     /// What one listener's connections take: a full web port never shuts out the command line and git's hooks.
     fn places(&self) -> Arc<Semaphore> {
         Arc::new(Semaphore::new(self.config.get().limits.connections as usize))
+    }
+
+    /// The seat that a connection from `peer` has until it is known whose it is; none where that address has all it may.
+    /// Behind a trusted proxy everybody comes from its address.
+    fn seat(&self, anonymous: &Places, place: Place, peer: SocketAddr) -> Option<Seat> {
+        let address = peer.ip().to_canonical();
+        let proxy = self.config.get().listen.trusted_proxies.contains(&address);
+        let place = anonymous.give(place, (!proxy).then_some(address)).ok()?;
+        Some(Seat::new(Some(place)))
     }
 
     /// The next connection, once there is a place for it. Until then it waits in the backlog, and when the agent stops
@@ -143,9 +174,11 @@ where
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: Peer,
         place: OwnedSemaphorePermit,
+        seat: Seat,
     ) {
         let service = self.service.clone();
-        let connection = Connection::default();
+        let config = self.config.clone();
+        let connection = Connection::new(seat);
         let stream = Line::new(stream, connection.clone(), place);
         let asked = CancellationToken::new();
         let service = service_fn({
@@ -155,11 +188,13 @@ where
                 let presented = Presented::read(&request, peer);
                 request.extensions_mut().insert(presented);
                 request.extensions_mut().insert(connection.clone());
-                Service::call(&service, request)
+                let pace = Pace::of(&config.get().limits);
+                gate::pass(service.clone(), request, pace)
             }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.config.get().limits.head_timeout);
+        builder.max_header_size(HEAD).max_headers(HEADERS).max_buf_size(HEAD);
         let stopping = self.stopping.clone();
         self.connections.spawn(async move {
             let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

@@ -63,7 +63,7 @@ impl Spool {
         let folder = request.state().config().paths.state.clone();
         let body = request.take_body();
         let taken = tokio::time::timeout(PATIENCE, self.hold(body.into_reader(), &folder, most)).await;
-        taken.map_err(|_| Problem::new(Code::BadRequest, "the body did not arrive in time"))?
+        taken.map_err(|_| super::body::late())?
     }
 
     async fn hold(
@@ -81,10 +81,7 @@ impl Spool {
             let n = match body.read(&mut piece).await {
                 Ok(0) => break,
                 Ok(n) => n,
-                Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-                    return Err(super::bridge::too_large(LARGEST));
-                }
-                Err(_) => return Err(Problem::new(Code::BadRequest, "the body did not arrive whole")),
+                Err(error) => return Err(super::body::failed(&error, LARGEST)),
             };
             length += n;
             if length > most {

@@ -137,6 +137,12 @@ pub fn methods(path: &str) -> Vec<&'static str> {
     methods
 }
 
+/// Whether a path takes a body from anybody.
+#[must_use]
+pub fn is_open(path: &str) -> bool {
+    ROUTES.iter().any(|route| route.lock == Lock::Open && route.method != Method::Get && fits(route.path, path))
+}
+
 fn fits(pattern: &str, path: &str) -> bool {
     let mut parts = path.split('/');
     for wanted in pattern.split('/') {

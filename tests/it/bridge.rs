@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use futures_util::AsyncReadExt as _;
 use podkeeper::config::{Config, Limits, LiveConfig};
-use podkeeper::http::{BodyLimit, Bridge};
+use podkeeper::http::Bridge;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::support::{Answer, PATIENCE, Served, is_alone, raw, request, serve};
@@ -33,15 +33,17 @@ impl Drop for Dropped {
     }
 }
 
-fn limit(_: &Seen, path: &str) -> BodyLimit {
-    let bytes = if path == "/count" { usize::MAX } else { 1000 };
-    let silence = if path == "/slow" { SHORT } else { PATIENCE };
-    BodyLimit { bytes, silence }
+fn limit(_: &Seen, path: &str) -> usize {
+    if path == "/count" { usize::MAX } else { 1000 }
+}
+
+fn patient() -> Limits {
+    Limits { head_timeout: PATIENCE, body_timeout: PATIENCE, ..Limits::default() }
 }
 
 /// A server that waits for its clients, however slow this machine is.
 async fn served() -> (Seen, Served) {
-    served_within(Limits { head_timeout: PATIENCE, ..Limits::default() }).await
+    served_within(patient()).await
 }
 
 /// One that cuts them off.
@@ -50,18 +52,20 @@ async fn served_shortly() -> (Seen, Served) {
 }
 
 async fn served_within(limits: Limits) -> (Seen, Served) {
+    served_as(Config { limits, ..Config::default() }).await
+}
+
+async fn served_as(config: Config) -> (Seen, Served) {
     let seen = Seen::default();
     let mut app = tide::with_state(seen.clone());
     app.at("/hello").get(|_| async { Ok("hello") });
-    for path in ["/echo", "/slow"] {
-        app.at(path).post(|mut request: tide::Request<Seen>| async move {
-            let mut text = String::new();
-            match request.take_body().into_reader().read_to_string(&mut text).await {
-                Ok(_) => Ok(tide::Response::builder(200).body(text).build()),
-                Err(error) => Ok(tide::Response::builder(400).body(format!("{:?}", error.kind())).build()),
-            }
-        });
-    }
+    app.at("/echo").post(|mut request: tide::Request<Seen>| async move {
+        let mut text = String::new();
+        match request.take_body().into_reader().read_to_string(&mut text).await {
+            Ok(_) => Ok(tide::Response::builder(200).body(text).build()),
+            Err(error) => Ok(tide::Response::builder(400).body(format!("{:?}", error.kind())).build()),
+        }
+    });
     app.at("/count").post(|mut request: tide::Request<Seen>| async move {
         let mut reader = request.take_body().into_reader();
         let mut buffer = vec![0; 64 * 1024];
@@ -89,8 +93,7 @@ async fn served_within(limits: Limits) -> (Seen, Served) {
         }
         Ok("")
     });
-    let config = LiveConfig::new(Config { limits, ..Config::default() });
-    (seen, serve(Bridge::new(app, limit), config, CancellationToken::new()).await)
+    (seen, serve(Bridge::new(app, limit), LiveConfig::new(config), CancellationToken::new()).await)
 }
 
 async fn connect(address: SocketAddr, request: &str) -> TcpStream {
@@ -199,14 +202,126 @@ async fn a_connection_is_kept_and_takes_requests_one_behind_the_other() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_slow_with_its_head_or_body_is_cut_off() {
+async fn a_client_that_is_slow_with_its_head_is_cut_off() {
     let (_, served) = served_shortly().await;
     assert_eq!(cut_off(connect(served.address, "GET /hello HTTP/1.1\r\nHo").await).await, "");
-    // This one's head comes in time.
-    let (_, served) = self::served().await;
-    let answer =
-        raw(served.address, "POST /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9\r\n\r\nab").await;
-    assert_eq!((answer.status, answer.body.as_str()), (400, "TimedOut"));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_answered_so_whatever_its_handler_says_and_nothing_follows() {
+    let (_, served) = served_within(Limits { body_timeout: SHORT, ..patient() }).await;
+    for head in ["Content-Length: 9\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"] {
+        // It asks for no end of the connection.
+        let answer = raw(served.address, &format!("POST /echo HTTP/1.1\r\nHost: a\r\n{head}")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (408, "request-timeout"), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+}
+
+/// A head of so many bytes in all, with so many headers.
+fn long_head(length: usize, headers: usize) -> String {
+    let mut head = "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
+    (3..headers).for_each(|number| head += &format!("x{number}: \r\n"));
+    let filler = length - head.len() - "filler: \r\n\r\n".len();
+    format!("{head}filler: {}\r\n\r\n", "x".repeat(filler))
+}
+
+#[tokio::test]
+async fn a_head_is_taken_up_to_a_bound() {
+    const MOST: usize = 32 * 1024;
+    let (_, served) = served().await;
+    for (length, headers, status) in
+        [(MOST, 4, 200), (MOST + 1, 4, 431), (360 * 1024, 4, 431), (4096, 100, 200), (4096, 101, 431)]
+    {
+        let mut stream = connect(served.address, "").await;
+        // It may be answered, and closed, before all of it was written or read.
+        let _ = stream.write_all(long_head(length, headers).as_bytes()).await;
+        assert_eq!(Answer::parse(&cut_off(stream).await).status, status, "{length} bytes, {headers} headers");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_says_two_things_is_refused() {
+    let (_, served) = served().await;
+    for head in [
+        "GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n",
+        "GET /hello HTTP/1.1\r\nHost: a\r\nHost: a\r\n",
+        "GET http://a/hello HTTP/1.1\r\nHost: b\r\n",
+        "GET http://a/hello HTTP/1.1\r\nHost: a:80\r\n",
+        "GET http://a/hello HTTP/1.1\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n",
+    ] {
+        let answer = raw(served.address, &format!("{head}Connection: close\r\n\r\n")).await;
+        assert_eq!(answer.status, 400, "{head}: {answer:?}");
+    }
+    let whole = "GET http://A:7070/hello HTTP/1.1\r\nHost: a:7070\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw(served.address, whole).await.body, "hello");
+}
+
+#[tokio::test]
+async fn what_follows_a_body_of_two_lengths_is_no_request() {
+    let (_, served) = served().await;
+    // The chunks count (RFC 9112, section 6.3), and the connection ends: whoever took the other length sends the rest as
+    // the next request's.
+    for lengths in
+        ["Content-Length: 44\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 44"]
+    {
+        let smuggled = "0\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+        let request = format!("POST /echo HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n{smuggled}");
+        let text = cut_off(connect(served.address, &request).await).await;
+        assert_eq!((text.matches("HTTP/1.1 ").count(), text.contains("hello")), (1, false), "{text}");
+    }
+}
+
+/// A request from another of this host's addresses, on a connection that is kept.
+async fn connect_from(from: &str, to: SocketAddr, request: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    let mut stream = socket.connect(to).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Whether a connection was served; it is kept.
+async fn is_served(stream: &mut TcpStream) -> bool {
+    let mut first = [0; 8];
+    match tokio::time::timeout(PATIENCE, stream.read(&mut first)).await.expect("it is answered or closed") {
+        Ok(n) => n > 0,
+        Err(_) => false,
+    }
+}
+
+#[tokio::test]
+async fn one_address_takes_no_more_than_its_share_of_the_connections() {
+    const KEPT: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+    let limits = Limits { anonymous: 3, anonymous_each: 2, ..patient() };
+    let (_, served) = served_within(limits.clone()).await;
+    let ask = async |from| {
+        let mut stream = connect_from(from, served.address, KEPT).await;
+        is_served(&mut stream).await.then_some(stream)
+    };
+    let first = ask("127.0.0.1").await.expect("its first");
+    let _second = ask("127.0.0.1").await.expect("its second");
+    assert!(ask("127.0.0.1").await.is_none());
+    let _other = ask("127.0.0.2").await.expect("another's first");
+    drop(first);
+    // As soon as it is seen to be gone.
+    while ask("127.0.0.1").await.is_none() {}
+
+    // Behind a proxy all come from its address.
+    let mut config = Config { limits, ..Config::default() };
+    config.listen.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    let (_, served) = served_as(config).await;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect_from("127.0.0.1", served.address, KEPT).await;
+        assert!(is_served(&mut stream).await);
+        all.push(stream);
+    }
 }
 
 #[tokio::test]

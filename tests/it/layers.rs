@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "config", "connection"],
+    &["names", "problem", "events", "config", "places", "connection"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["builds", "services", "auth", "terminal"],
     &["deploys"],
@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Within one layer: the first may name the second.
 const BESIDE: &[(&str, &str)] =
-    &[("names", "problem"), ("events", "names"), ("config", "names"), ("http", "dashboard")];
+    &[("names", "problem"), ("events", "names"), ("config", "names"), ("connection", "places"), ("http", "dashboard")];
 
 fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {

@@ -1,11 +1,15 @@
 //! The routes of REST: what is malformed, what is missing, what is counted.
 
+use std::time::Duration;
+
 use http_types::Method;
 use podkeeper::http::{Lock, table};
 use podkeeper::names::Scope;
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::support::{TestAgent, request};
+use super::support::{PATIENCE, TestAgent, request};
 
 #[tokio::test]
 async fn the_seeds_calls_are_in_the_table() {
@@ -141,6 +145,55 @@ async fn what_anybody_may_ask_is_counted() {
         }
     }
     assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn whoever_has_signed_in_is_not_counted_among_strangers() {
+    let agent = TestAgent::start_with(|config| {
+        config.limits.anonymous_each = 1;
+        config.limits.head_timeout = PATIENCE;
+    })
+    .await;
+    let token = agent.token("test", Scope::Read, None).await;
+    let kept =
+        |token: &str| format!("GET /credentials/session HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut all = Vec::new();
+    // The last one is a stranger's, which has the one place then.
+    for (token, status) in [(token.expose_secret(), "200"), (token.expose_secret(), "200"), ("pk_no", "401")] {
+        let mut stream = TcpStream::connect(agent.served.address).await.unwrap();
+        stream.write_all(kept(token).as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[9..], *status.as_bytes());
+        all.push(stream);
+    }
+    let mut stream = TcpStream::connect(agent.served.address).await.unwrap();
+    assert!(!matches!(stream.read(&mut [0]).await, Ok(1..)));
+}
+
+#[tokio::test]
+async fn what_anybody_may_send_is_small() {
+    let agent = TestAgent::start().await;
+    let json = ("Content-Type", "application/json");
+    for path in ["/sessions", "/credentials/fido/login"] {
+        let body = format!("{{\"token\":\"{}\"}}", "x".repeat(16 * 1024));
+        let answer = agent.ask(&request("POST", path, &[json], &body)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (413, "payload-too-large"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_told_and_recorded_so() {
+    let agent = TestAgent::start_with(|config| config.limits.body_timeout = Duration::from_secs(1)).await;
+    let token = agent.token("test", Scope::Admin, None).await;
+    let bearer = format!("Authorization: Bearer {}", token.expose_secret());
+    for (path, header) in [("/sessions", "Accept: */*"), ("/credentials/tokens", &bearer)] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{header}\r\n");
+        let answer = agent.ask(&format!("{head}Content-Length: 9\r\n\r\n{{")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (408, "request-timeout"), "{answer:?}");
+    }
+    let rows = agent.auth.audit(None, 10).await.unwrap();
+    assert!(rows.iter().any(|row| row.entry.result == "request-timeout"), "{rows:?}");
 }
 
 #[tokio::test]

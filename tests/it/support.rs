@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use podkeeper::auth::Auth;
@@ -15,10 +14,11 @@ use podkeeper::config::{Config, LiveConfig};
 use podkeeper::deploys::Deploys;
 use podkeeper::events::Events;
 use podkeeper::git::Repositories;
-use podkeeper::http::{self, Bridge, Listeners, Server, State};
+use podkeeper::http::{self, Bridge, Listeners, RequestBody, Server, State};
 use podkeeper::journal::Journal;
 use podkeeper::names::{AbsPath, HookKey, Scope, ServiceName};
 use podkeeper::podman::Podman;
+use podkeeper::problem::Problem;
 use podkeeper::proxy::Routes;
 use podkeeper::services::{Adapters, Locks, status::LiveUnits};
 use podkeeper::socketio::Sockets;
@@ -59,9 +59,9 @@ pub struct Served {
 
 pub async fn serve<S, B>(service: S, config: LiveConfig, stopping: CancellationToken) -> Served
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Error: Into<Problem> + Send,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {

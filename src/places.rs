@@ -1,0 +1,147 @@
+//! Places for what anybody may take before it is known whose it is: bounded all together, and by address, so that no one
+//! address takes what is everybody's.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Whose a place is. Whoever has one IPv6 address has the 2^64 beside it.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// The places of one kind. A clone is another handle on the same ones.
+#[derive(Debug, Clone)]
+pub struct Places {
+    all: Arc<Semaphore>,
+    each: usize,
+    // As many as places are taken.
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// A place, taken until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    _all: OwnedSemaphorePermit,
+    _own: Option<Own>,
+}
+
+/// One of the places that one address may have.
+#[derive(Debug)]
+struct Own {
+    network: IpAddr,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// All are taken.
+    All,
+    /// This address has all that one may have.
+    Address,
+}
+
+impl Places {
+    /// `all` places, `each` of which one address may have.
+    #[must_use]
+    pub fn new(all: usize, each: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), each, taken: Arc::default() }
+    }
+
+    /// Waits for a place that is nobody's yet.
+    pub async fn next(&self) -> Option<Place> {
+        // Never closed.
+        let all = self.all.clone().acquire_owned().await.ok()?;
+        Some(Place { _all: all, _own: None })
+    }
+
+    /// A place for `address`. None is whoever is not counted by address, such as a proxy.
+    pub fn take(&self, address: Option<IpAddr>) -> Result<Place, Full> {
+        let all = self.all.clone().try_acquire_owned().map_err(|_| Full::All)?;
+        self.give(Place { _all: all, _own: None }, address)
+    }
+
+    /// The same with a place that was waited for.
+    pub fn give(&self, place: Place, address: Option<IpAddr>) -> Result<Place, Full> {
+        let Some(network) = address.map(network) else { return Ok(place) };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = taken.entry(network).or_default();
+        if *own >= self.each {
+            return Err(Full::Address);
+        }
+        *own += 1;
+        Ok(Place { _own: Some(Own { network, taken: self.taken.clone() }), ..place })
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = taken.get_mut(&self.network) {
+            *own -= 1;
+            if *own == 0 {
+                taken.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// A place that is given back as soon as it is known whose it is, by whichever clone.
+#[derive(Debug, Clone, Default)]
+pub struct Seat {
+    place: Arc<Mutex<Option<Place>>>,
+}
+
+impl Seat {
+    /// Holds `place` until it is left, or the last clone goes.
+    #[must_use]
+    pub fn new(place: Option<Place>) -> Self {
+        Self { place: Arc::new(Mutex::new(place)) }
+    }
+
+    /// Gives the place back.
+    pub fn leave(&self) {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_takes_its_own_share_and_no_more() {
+        let places = Places::new(3, 2);
+        let take = |text: &str| places.take(Some(text.parse().unwrap()));
+        let (first, second) = (take("2001:db8::1").unwrap(), take("2001:db8::2").unwrap());
+        // The same network; then another one.
+        assert_eq!(take("2001:db8::3").unwrap_err(), Full::Address);
+        let other = take("192.0.2.1").unwrap();
+        assert_eq!(take("192.0.2.2").unwrap_err(), Full::All);
+        assert_eq!(places.take(None).unwrap_err(), Full::All);
+        drop(first);
+        let _proxy = places.take(None).unwrap();
+        drop((second, other));
+        assert!(places.taken.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_seat_is_left_once_for_all_its_clones() {
+        let places = Places::new(1, 1);
+        let seat = Seat::new(places.take(None).ok());
+        let other = seat.clone();
+        other.leave();
+        let again = Seat::new(Some(places.take(None).unwrap()));
+        seat.leave();
+        assert_eq!(places.take(None).unwrap_err(), Full::All);
+        drop(again);
+        places.take(None).unwrap();
+    }
+}
