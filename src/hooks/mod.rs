@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::names::BranchName;
 
-pub use authentic::{authorises, is_signed};
+pub use authentic::{authorises, authorises_whole, is_signed};
 
 /// A key may lie in the body of an unsigned delivery up to this size.
 pub const KEYED_BODY: usize = 64 * 1024;

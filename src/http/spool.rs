@@ -1,7 +1,7 @@
 //! The bodies of deliveries: whose they are is known only once they are whole, so what is held of all of them together
 //! has one bound.
 
-use std::io::{Read, Seek};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,11 @@ use crate::problem::{Code, Problem};
 
 /// The largest body.
 pub const LARGEST: usize = 25 * 1024 * 1024;
-/// What is larger than this goes to a file.
-const IN_MEMORY: usize = 1024 * 1024;
-/// Bodies are counted in pieces of this size. The first of each is free: the number of connections bounds them.
-const PIECE: usize = 64 * 1024;
-/// How many pieces are held at once: 64 MiB.
-const BUDGET: usize = 1024;
+/// Bodies are counted in pieces of this size. The first of each is free, and held in memory: the number of connections
+/// bounds them. What is larger goes to a file.
+const PIECE: usize = 32 * 1024;
+/// How many pieces are held in files at once: 64 MiB.
+const BUDGET: usize = 2048;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -50,8 +49,8 @@ enum Held {
     File(std::fs::File),
 }
 
-fn host_failed(error: std::io::Error) -> Problem {
-    if error.kind() == std::io::ErrorKind::StorageFull {
+fn host_failed(error: io::Error) -> Problem {
+    if error.kind() == io::ErrorKind::StorageFull {
         return Problem::new(Code::DiskFull, "no space is left on the host's disk");
     }
     Problem::new(Code::Internal, format!("a body can't be kept: {error}"))
@@ -76,7 +75,7 @@ impl Spool {
         let mut memory = Vec::new();
         let mut file: Option<tokio::fs::File> = None;
         let mut length = 0;
-        let mut piece = vec![0; 16 * 1024];
+        let mut piece = vec![0; 8 * 1024];
         loop {
             let n = match body.read(&mut piece).await {
                 Ok(0) => break,
@@ -95,10 +94,10 @@ impl Spool {
                     None => budget = Some(more),
                 }
             }
-            if length > IN_MEMORY && file.is_none() {
+            if length > PIECE && file.is_none() {
                 let folder = folder.to_owned();
                 let made = tokio::task::spawn_blocking(move || tempfile::tempfile_in(folder)).await;
-                let made = made.map_err(std::io::Error::other).and_then(|made| made).map_err(host_failed)?;
+                let made = made.map_err(io::Error::other).and_then(|made| made).map_err(host_failed)?;
                 let mut made = tokio::fs::File::from_std(made);
                 made.write_all(&std::mem::take(&mut memory)).await.map_err(host_failed)?;
                 file = Some(made);
@@ -118,27 +117,30 @@ impl Spool {
         Ok(Some(Spooled { held, _budget: budget }))
     }
 
-    /// Lets `work` see the whole body. Where that takes time it has a thread of its own.
+    /// Lets `work` see the whole body. One in a file is read into memory only where `check`, which reads it piece by
+    /// piece, lets it be; None where it doesn't. That has a thread of its own.
     pub async fn with<T: Send + 'static>(
         &self,
         body: Spooled,
+        check: impl FnOnce(&mut dyn Read) -> io::Result<bool> + Send + 'static,
         work: impl FnOnce(&[u8]) -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let _turn = match &body.held {
-            Held::Memory(bytes) if bytes.len() <= PIECE => return Ok(work(bytes)),
-            Held::Memory(_) => None,
-            Held::File(_) => self.reading.acquire().await.ok(),
+    ) -> Result<Option<T>, Problem> {
+        let mut file = match body.held {
+            Held::Memory(bytes) => return Ok(Some(work(&bytes))),
+            Held::File(file) => file,
         };
-        let worked = tokio::task::spawn_blocking(move || match body.held {
-            Held::Memory(bytes) => Ok(work(&bytes)),
-            Held::File(mut file) => {
-                let mut bytes = Vec::new();
-                file.rewind()?;
-                file.read_to_end(&mut bytes)?;
-                Ok(work(&bytes))
+        let _turn = self.reading.acquire().await.ok();
+        let worked = tokio::task::spawn_blocking(move || {
+            file.rewind()?;
+            if !check(&mut file)? {
+                return Ok(None);
             }
+            let mut bytes = Vec::new();
+            file.rewind()?;
+            file.read_to_end(&mut bytes)?;
+            Ok(Some(work(&bytes)))
         });
-        worked.await.map_err(std::io::Error::other).and_then(|worked| worked).map_err(host_failed)
+        worked.await.map_err(io::Error::other).and_then(|worked| worked).map_err(host_failed)
     }
 }
 
@@ -154,17 +156,26 @@ mod tests {
     async fn a_large_body_lies_in_a_file_without_a_name_and_is_read_back_as_it_came() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::default();
-        for (length, in_file) in
-            [(0, false), (PIECE, false), (IN_MEMORY, false), (IN_MEMORY + 1, true), (LARGEST, true)]
-        {
+        for (length, in_file) in [(0, false), (1, false), (PIECE, false), (PIECE + 1, true), (LARGEST, true)] {
             let held = spool.hold(body(length), folder.path(), LARGEST).await.unwrap().unwrap();
             assert_eq!(matches!(held.held, Held::File(_)), in_file, "{length}");
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
             let wanted = body(length).into_inner();
-            assert!(spool.with(held, move |bytes| bytes == wanted).await.unwrap(), "{length}");
+            let read = spool.with(held, |_| Ok(true), move |bytes| bytes == wanted).await.unwrap();
+            assert_eq!(read, Some(true), "{length}");
         }
         assert!(spool.hold(body(1001), folder.path(), 1000).await.unwrap().is_none());
         assert_eq!(spool.budget.available_permits(), BUDGET);
+    }
+
+    #[tokio::test]
+    async fn a_large_body_that_nobody_answers_for_is_never_held_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::default();
+        let held = spool.hold(body(PIECE + 1), folder.path(), LARGEST).await.unwrap().unwrap();
+        let check = |body: &mut dyn Read| Ok(io::copy(body, &mut io::sink())? != PIECE as u64 + 1);
+        let read = spool.with(held, check, |_| unreachable!("it is not read")).await.unwrap();
+        assert_eq!(read, None::<()>);
     }
 
     #[tokio::test]

@@ -1,5 +1,8 @@
 //! `/hooks/{repo}`, where a forge says that somebody pushed, and `/services/{name}/hook`, which shows what it said.
 
+use std::io;
+use std::sync::Arc;
+
 use http_types::StatusCode;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -47,11 +50,19 @@ async fn read(call: &mut Call, sender: Sender, headers: Headers, key: HookKey) -
     let most = if known { spool::LARGEST } else { hooks::KEYED_BODY };
     let state = call.state().clone();
     let Some(body) = state.spool().take(&mut call.request, most).await? else { return Ok(None) };
-    let read = state.spool().with(body, move |body| {
+    let headers = Arc::new(headers);
+    let check = {
+        let (headers, query, key) = (headers.clone(), query.clone(), key.clone());
+        move |body: &mut dyn io::Read| {
+            let head = Delivery { headers: &headers, query: &query, body: &[] };
+            hooks::authorises_whole(&key, sender, head, body, now)
+        }
+    };
+    let read = state.spool().with(body, check, move |body| {
         let delivery = Delivery { headers: &headers, query: &query, body };
         hooks::authorises(&key, sender, delivery, now).then(|| hooks::read(sender, delivery))
     });
-    read.await
+    Ok(read.await?.flatten())
 }
 
 /// A delivery, by GET or POST.
