@@ -361,6 +361,8 @@ pub struct Limits {
     pub anonymous: u32,
     /// The same from one address.
     pub anonymous_each: u32,
+    /// How many connects of Socket.IO from one address, a second.
+    pub handshakes: NonZeroU32,
     /// How many wrong keys or passwords from one address, or at one password, a minute.
     pub guesses: NonZeroU32,
     /// How many rows of the audit log are kept.
@@ -380,6 +382,7 @@ impl Default for Limits {
             connections: 1024,
             anonymous: 256,
             anonymous_each: 64,
+            handshakes: NonZeroU32::MIN.saturating_add(49),
             guesses: NonZeroU32::MIN.saturating_add(19),
             audit_rows: 100_000,
         }

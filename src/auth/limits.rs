@@ -25,17 +25,19 @@ pub(super) struct Limits<C: Clock = DefaultClock> {
     clock: C,
     guesses: Buckets<C>,
     open_calls: Buckets<C>,
+    handshakes: Buckets<C>,
 }
 
 type Buckets<C> = RateLimiter<u64, DefaultKeyedStateStore<u64>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 impl<C: Clock + Clone> Limits<C> {
-    pub(super) fn new(guesses_a_minute: NonZeroU32, clock: C) -> Self {
+    pub(super) fn new(guesses_a_minute: NonZeroU32, handshakes: NonZeroU32, clock: C) -> Self {
         let buckets = |quota| Buckets::new(quota, DefaultKeyedStateStore::default(), clock.clone());
         Self {
             chance: RandomState::new(),
             guesses: buckets(Quota::per_minute(guesses_a_minute)),
             open_calls: buckets(Quota::per_second(OPEN_CALLS)),
+            handshakes: buckets(Quota::per_second(handshakes)),
             clock,
         }
     }
@@ -65,6 +67,13 @@ impl Auth {
         let Some(address) = self.address(presented) else { return Ok(()) };
         let limits = &self.limits;
         limits.count(&limits.open_calls, network(address), "too many requests at once")
+    }
+
+    /// Counts a handshake of Socket.IO, which anybody may make.
+    pub fn handshake(&self, presented: &Presented) -> Result<(), Problem> {
+        let Some(address) = self.address(presented) else { return Ok(()) };
+        let limits = &self.limits;
+        limits.count(&limits.handshakes, network(address), "too many connects at once")
     }
 
     /// Says of the connection that carried it whose it is, but of a proxy's, which carries everybody.
@@ -157,7 +166,7 @@ mod tests {
     #[test]
     fn a_limit_is_an_addresss_own_and_says_when_it_ends() {
         let clock = FakeRelativeClock::default();
-        let limits = Limits::new(NonZeroU32::new(3).unwrap(), clock.clone());
+        let limits = Limits::new(NonZeroU32::new(3).unwrap(), NonZeroU32::MIN, clock.clone());
         let wrong = |text: &str| limits.count(&limits.guesses, network(text.parse().unwrap()), "too many");
         for _ in 0..3 {
             wrong("2001:db8::1").unwrap();
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory() {
-        let limits = Limits::new(NonZeroU32::new(3).unwrap(), FakeRelativeClock::default());
+        let limits = Limits::new(NonZeroU32::new(3).unwrap(), NonZeroU32::MIN, FakeRelativeClock::default());
         for number in 0..50_000_u32 {
             let _ = limits.count(&limits.guesses, IpAddr::from(number.to_be_bytes()), "too many");
         }

@@ -48,7 +48,8 @@ impl Auth {
     /// The credentials of this store.
     #[must_use]
     pub fn new(store: Store, events: Events, config: LiveConfig) -> Self {
-        let limits = Arc::new(Limits::new(config.get().limits.guesses, Default::default()));
+        let now = config.get();
+        let limits = Arc::new(Limits::new(now.limits.guesses, now.limits.handshakes, Default::default()));
         let (passwords, refusals) = (Arc::new(Passwords::new()), Arc::default());
         Self { store, events, config, limits, passwords, refusals, open: Arc::new(passkeys::Open::new()) }
     }

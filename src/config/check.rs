@@ -121,6 +121,7 @@ mod tests {
             "[limits]\njournal = \"11m\"",
             "[limits]\nanonymous = 0",
             "[limits]\nanonymous_each = 0",
+            "[limits]\nhandshakes = 0",
             "[limits]\nbody_rate_kib = 0",
             "[shell]\npatience = \"2m\"",
         ] {

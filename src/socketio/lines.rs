@@ -8,22 +8,42 @@ use futures_util::future::{BoxFuture, Either};
 use futures_util::{FutureExt, TryFutureExt};
 use http::{Request, Response, StatusCode};
 use hyper::service::Service;
+use socketioxide::SocketIo;
 use socketioxide::extract::SocketRef;
 
+use super::table::NAMESPACES;
 use crate::connection::Connection;
 
+/// What the query of a WebSocket's request holds.
+pub(super) const WEBSOCKET: &str = "transport=websocket";
+
 /// The connections of clients that began with polling and upgraded. The others are in their own handshake's request.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Lines {
+    io: SocketIo,
     upgraded: Arc<Mutex<HashMap<String, Connection>>>,
 }
 
 impl Lines {
+    pub(super) fn new(io: SocketIo) -> Self {
+        Self { io, upgraded: Arc::default() }
+    }
+
+    /// Whether a session has joined a namespace, which takes a credential.
+    pub(super) fn has_joined(&self, sid: &str) -> bool {
+        let Ok(sid) = sid.parse() else { return false };
+        NAMESPACES.iter().any(|namespace| self.io.of(namespace.path).is_some_and(|all| all.get_socket(sid).is_some()))
+    }
+
     /// Remembers the connection of an upgrade for as long as it lasts. It carries nothing else after that, so there is
     /// at most one of a connection.
     fn note(&self, sid: String, line: Connection) {
         let upgraded = self.upgraded.clone();
         upgraded.lock().unwrap_or_else(PoisonError::into_inner).insert(sid.clone(), line.clone());
+        // It may have joined while it was upgraded. What joins from now on finds its connection here.
+        if self.has_joined(&sid) {
+            line.know();
+        }
         tokio::spawn(async move {
             line.ended().cancelled().await;
             upgraded.lock().unwrap_or_else(PoisonError::into_inner).remove(&sid);
@@ -37,12 +57,20 @@ impl Lines {
         }
     }
 
+    /// Says of the WebSockets of `socket` that they are no stranger's. The connection of a poll may be a proxy's.
+    pub(super) fn know(&self, socket: &SocketRef) {
+        let parts = socket.req_parts();
+        let polls = !parts.uri.query().is_some_and(|query| query.contains(WEBSOCKET));
+        self.of(socket).skip(usize::from(polls)).for_each(|line| line.know());
+    }
+
     /// Whether what was written last to `socket` waits for being read. Between two polls nothing does.
     pub(super) fn is_full(&self, socket: &SocketRef) -> bool {
         self.of(socket).any(|line| line.is_full())
     }
 
     fn of(&self, socket: &SocketRef) -> impl Iterator<Item = Connection> {
+        // Every request comes on one.
         let began = socket.req_parts().extensions.get::<Connection>().cloned();
         let upgraded =
             self.upgraded.lock().unwrap_or_else(PoisonError::into_inner).get(&socket.id.to_string()).cloned();
@@ -55,7 +83,7 @@ fn upgrade<B>(request: &Request<B>) -> Option<(String, Connection)> {
     if !request.uri().path().starts_with(super::PATH) {
         return None;
     }
-    let query = request.uri().query().filter(|query| query.contains("transport=websocket"))?;
+    let query = request.uri().query().filter(|query| query.contains(WEBSOCKET))?;
     let sid = query.split('&').find_map(|pair| pair.strip_prefix("sid="))?;
     Some((sid.to_owned(), request.extensions().get::<Connection>()?.clone()))
 }
@@ -100,7 +128,8 @@ mod tests {
 
     #[tokio::test]
     async fn only_who_was_upgraded_is_remembered_and_only_for_as_long() {
-        let lines = Lines::default();
+        let (_, io) = SocketIo::new_svc();
+        let lines = Lines::new(io);
         let service = Streaming {
             service: service_fn(|request: Request<String>| async move {
                 let known = request.uri().query().is_some_and(|query| query.contains("sid=known"));

@@ -5,6 +5,7 @@
 
 pub mod channel;
 mod client;
+mod door;
 mod lines;
 mod log;
 mod status;
@@ -29,16 +30,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use client::{Call, Client, Payload, Subject};
+pub use door::Guarded;
 pub use lines::Streaming;
 
 use crate::auth::{Auth, Deed, Identity, Presented, Way};
 use crate::deploys::Deploys;
 use crate::events::Event;
+use crate::places::Seat;
 use crate::problem::{Code, Problem, chain};
 use crate::services::Adapters;
 use crate::terminal::Terminals;
 use channel::BUFFER;
 use client::{authorise, listen_to_all};
+use door::Door;
 use lines::Lines;
 use table::{NAMESPACES, Namespace};
 
@@ -47,8 +51,8 @@ pub const PATH: &str = "/socket.io";
 /// How often a client is asked whether it lives, and how long it may take to say so: one that vanished is gone after
 /// both.
 const PING: Duration = Duration::from_secs(10);
-/// How long somebody who connected may take to join a namespace.
-const JOIN: Duration = Duration::from_secs(10);
+/// How long somebody who connected may take to join a namespace. A session is gone after that, abandoned or not.
+const JOIN: Duration = Duration::from_secs(5);
 /// The largest message from a client.
 const PAYLOAD: usize = 1 << 20;
 /// How long a client that is cut off has for reading that it is.
@@ -117,9 +121,10 @@ impl Sockets {
         terminals: Terminals,
         auth: Auth,
         stopping: CancellationToken,
-    ) -> (Streaming<SocketIoService<S>>, Self) {
+    ) -> (Guarded<Streaming<SocketIoService<S>>>, Self) {
         let (service, io) = protocol().build_with_inner_svc(inner);
-        let lines = Lines::default();
+        let lines = Lines::new(io.clone());
+        let door = Door::new(auth.clone(), lines.clone());
         let sockets = Self {
             inner: Arc::new(Inner {
                 io: io.clone(),
@@ -147,7 +152,7 @@ impl Sockets {
             };
             io.ns(namespace.path, connected.with(admit));
         }
-        (Streaming { service, lines }, sockets)
+        (Guarded { service: Streaming { service, lines }, door }, sockets)
     }
 
     /// The parts of the host.
@@ -226,6 +231,11 @@ impl Sockets {
         let identity = self.inner.auth.identify(&presented, Way::Web).await?;
         let identity = identity.ok_or_else(|| told(presented.nobody()))?;
         authorise(&identity, namespace.scope, &Subject::Own)?;
+        // It is told only after this, and may then send more.
+        if let Some(seat) = socket.req_parts().extensions.get::<Seat>() {
+            seat.leave();
+        }
+        self.inner.lines.know(socket);
         self.expect(identity, socket);
         Ok(())
     }
@@ -256,6 +266,8 @@ impl Sockets {
             self.clients(|clients| clients.remove(&id));
             return;
         }
+        // Once more: an upgrade may have been under way.
+        self.inner.lines.know(&socket);
         self.inner.came.notify_one();
         client.joined().cancel();
         if socket.ns() == status::NAMESPACE {

@@ -1,7 +1,10 @@
 //! Socket.IO over real connections: the protocol's frames, who is let in, and the table of events.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -10,14 +13,14 @@ use podkeeper::socketio::table::{EVENTS, NAMESPACES};
 use podkeeper::store::Grant;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::HeaderValue;
 
-use super::support::{Answer, PATIENCE, TestAgent, request};
+use super::support::{Answer, PATIENCE, TestAgent, exchange, request};
 
 /// A client on a plain WebSocket that speaks the frames by hand.
 struct Client {
@@ -55,6 +58,21 @@ impl Client {
 
     async fn send(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Reads to the end and answers nothing; false where something was answered.
+    async fn is_cut_off(&mut self) -> bool {
+        let ended = async {
+            loop {
+                match self.stream.next().await {
+                    Some(Ok(Message::Text(text))) if text.as_str() == "2" => {}
+                    Some(Ok(Message::Text(_))) => return false,
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return true,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("an end")
     }
 
     /// Connects to a namespace. The error is what the server says.
@@ -196,6 +214,124 @@ async fn what_is_no_engine_io_is_refused() {
     }
     // What only begins like it is another path.
     assert_eq!(agent.ask(&request("GET", "/socket.iox", &[], "")).await.status, 404);
+}
+
+async fn poll_from(from: &str, to: SocketAddr) -> Answer {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    exchange(socket.connect(to).await.unwrap(), &request("GET", OPEN, &[], "")).await
+}
+
+/// A handshake.
+const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
+
+#[tokio::test]
+async fn handshakes_are_counted_by_address() {
+    let agent = TestAgent::start_with(|config| config.limits.handshakes = NonZeroU32::MIN).await;
+    let limited = loop {
+        let answer = poll(&agent, "GET", "", &[], "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((limited.status, limited.code().as_str()), (429, "rate-limited"), "{limited:?}");
+    assert_eq!(limited.header("content-type"), Some("application/problem+json"));
+    assert!(limited.header("retry-after").is_some());
+    assert_eq!(poll_from("127.0.0.2", agent.served.address).await.status, 200);
+}
+
+#[tokio::test]
+async fn sessions_that_join_nothing_are_few_and_end() {
+    let agent = TestAgent::start().await;
+    let token = agent.token("socket", Scope::Read, None).await;
+    let bearer = format!("Bearer {}", token.expose_secret());
+    // Those who have joined are not counted.
+    let mut joined = Vec::new();
+    for _ in 0..40 {
+        let mut client = Client::open(&agent, &[("Authorization", &bearer)]).await;
+        client.join("/log", json!({})).await.unwrap();
+        joined.push(client);
+    }
+    // Nobody closes them.
+    let mut opened = 0;
+    let full = loop {
+        let answer = poll(&agent, "GET", "", &[], "").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        opened += 1;
+    };
+    assert_eq!((full.status, full.code().as_str()), (429, "rate-limited"), "{full:?}");
+    assert!(opened >= 32, "{opened}");
+    assert_eq!(poll_from("127.0.0.2", agent.served.address).await.status, 200, "another address has its own");
+    let ended = async {
+        while poll(&agent, "GET", "", &[], "").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("they end");
+}
+
+#[tokio::test]
+async fn who_has_not_joined_sends_little() {
+    let agent = TestAgent::start().await;
+    let large = format!("42/log,1[\"close\",{{\"channel\":1,\"filler\":\"{}\"}}]", "x".repeat(100_000));
+    let mut client = signed_in(&agent).await;
+    // The agent may be quicker than we are.
+    let _ = client.stream.send(Message::text(large.clone())).await;
+    assert!(client.is_cut_off().await);
+    let mut client = signed_in_as(&agent, "joined").await;
+    client.join("/log", json!({})).await.unwrap();
+    client.send(&large).await;
+    assert!(client.text().await.unwrap().contains("bad-request"), "it is looked at");
+
+    // The same by polling, and where that is upgraded.
+    let token = agent.token("polling", Scope::Read, None).await;
+    let bearer = format!("Bearer {}", token.expose_secret());
+    let headers = [("Authorization", bearer.as_str())];
+    for joins in [false, true] {
+        let open = poll(&agent, "GET", "", &headers, "").await;
+        let opened: Value = serde_json::from_str(open.body.strip_prefix('0').unwrap()).unwrap();
+        let sid = format!("&sid={}", opened["sid"].as_str().unwrap());
+        if joins {
+            assert_eq!(poll(&agent, "POST", &sid, &headers, "40/log,").await.body, "ok");
+            while !poll(&agent, "GET", &sid, &headers, "").await.body.contains("40/log,{") {}
+        }
+        let stream = TcpStream::connect(agent.served.address).await.unwrap();
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{sid}", agent.served.address);
+        let (stream, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        let mut client = Client { stream, next: 0, events: VecDeque::new() };
+        client.send("2probe").await;
+        assert_eq!(client.text().await.as_deref(), Some("3probe"));
+        client.send("5").await;
+        let _ = client.stream.send(Message::text(large.clone())).await;
+        if joins {
+            assert!(client.text().await.unwrap().contains("bad-request"), "it is looked at");
+        } else {
+            assert!(client.is_cut_off().await);
+        }
+
+        let open = poll(&agent, "GET", "", &headers, "").await;
+        let opened: Value = serde_json::from_str(open.body.strip_prefix('0').unwrap()).unwrap();
+        let sid = format!("&sid={}", opened["sid"].as_str().unwrap());
+        if joins {
+            assert_eq!(poll(&agent, "POST", &sid, &headers, "40/log,").await.body, "ok");
+            while !poll(&agent, "GET", &sid, &headers, "").await.body.contains("40/log,{") {}
+        }
+        let answer = poll(&agent, "POST", &sid, &headers, &large).await;
+        assert_eq!(answer.status == 200, joins, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_poll_is_answered() {
+    let agent = TestAgent::start_with(|config| config.limits.body_timeout = Duration::from_secs(1)).await;
+    let open = poll(&agent, "GET", "", &[], "").await;
+    let opened: Value = serde_json::from_str(open.body.strip_prefix('0').unwrap()).unwrap();
+    let sid = opened["sid"].as_str().unwrap();
+    let head = format!("POST {OPEN}&sid={sid} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n40/log");
+    let answer = agent.ask(&head).await;
+    assert_eq!((answer.status, answer.code().as_str()), (408, "request-timeout"), "{answer:?}");
 }
 
 #[tokio::test]

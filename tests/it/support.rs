@@ -90,7 +90,7 @@ impl TestAgent {
         Self::start_with(|_| {}).await
     }
 
-    /// With another configuration than the default, under which wrong keys are hardly limited.
+    /// With another configuration than the default, under which wrong keys and handshakes are hardly limited.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -102,6 +102,7 @@ impl TestAgent {
         config.host.podman_socket = Some(path("podman.sock"));
         config.host.bus_socket = Some(path("bus"));
         config.limits.guesses = NonZeroU32::MAX;
+        config.limits.handshakes = NonZeroU32::MAX;
         change(&mut config);
         let config = LiveConfig::new(config);
         let now = config.get();
@@ -210,7 +211,8 @@ pub async fn raw(address: SocketAddr, request: &str) -> Answer {
     exchange(TcpStream::connect(address).await.unwrap(), request).await
 }
 
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
+/// The same on a connection that is there.
+pub async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> Answer {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
     let answered = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut text)).await;
