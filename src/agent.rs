@@ -207,3 +207,19 @@ async fn watchdog(store: Store) {
         tokio::time::sleep(period / 3).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_unit_ends_what_takes_too_much_memory_and_slows_nothing_down() {
+        let unit = include_str!("../systemd/podkeeper.service");
+        let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        // Throttled, the agent would miss its own watchdog.
+        assert_eq!(value("MemoryHigh"), None);
+        // What the agent takes, and what one push makes git take (`core.packedGitLimit` and the like), many times.
+        let most: u64 = value("MemoryMax").and_then(|most| most.strip_suffix('G')?.parse().ok()).unwrap_or_default();
+        assert!(most * 1024 >= 8 * (64 + 64));
+        // One of git's programs that is ended takes the unit with it otherwise.
+        assert_eq!(value("OOMPolicy"), Some("continue"));
+    }
+}
