@@ -142,7 +142,8 @@ def sustained(host: Host, output: Output, name: str) -> list[Row]:
 
 
 def connect(host: Host) -> websocket.WebSocket:
-    """A bare connection to `/log`."""
+    """A bare connection to `/log`. One address may make 50 a second."""
+    time.sleep(0.02)
     socket = websocket.create_connection(
         "ws://127.0.0.1:7070/socket.io/?EIO=4&transport=websocket",
         header={"Authorization": f"Bearer {host.token}"},
