@@ -363,7 +363,7 @@ pub struct Limits {
     pub anonymous_each: u32,
     /// How many connects of Socket.IO from one address, a second.
     pub handshakes: NonZeroU32,
-    /// How many wrong keys or passwords from one address, or at one password, a minute.
+    /// How many wrong keys or passwords from one address, a minute.
     pub guesses: NonZeroU32,
     /// How many rows of the audit log are kept.
     pub audit_rows: u32,

@@ -1,7 +1,7 @@
-//! How often may be guessed, and how often anybody at all may ask: by address, and by what is guessed at.
+//! How often may be guessed, and how often anybody at all may ask: by address.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
 use governor::clock::{Clock, DefaultClock};
@@ -9,10 +9,13 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
+use super::gate::Place;
+use super::identity::failed;
 use super::{Auth, Peer, Presented};
 use crate::connection::Connection;
 use crate::places::network;
 use crate::problem::{Code, Problem};
+use crate::store::GitPassword;
 
 /// How often an address may make a call that takes no credential, a second.
 const OPEN_CALLS: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
@@ -99,12 +102,20 @@ impl Auth {
         shown
     }
 
-    /// Counts a try at what a person chose, before it is looked at: by the address, and by `credential` from wherever
-    /// they come.
-    pub fn attempt(&self, presented: &Presented, credential: &str) -> Result<(), Problem> {
+    /// Counts a try at the git password by its address, before it is looked at, and tells from what kind of place it comes.
+    /// Others' wrong ones don't count: what bounds all of them together is the gate, which keeps who has the right one from
+    /// waiting for them.
+    pub(super) async fn attempt(&self, presented: &Presented, password: &GitPassword) -> Result<Place, Problem> {
         self.wrong_key(presented)?;
-        let limits = &self.limits;
-        limits.count(&limits.guesses, credential, "this was tried too often")
+        // A process on the host has no address, and there is no flood of them.
+        let Some(network) = self.network(presented) else { return Ok(Place::Known(Ipv4Addr::LOCALHOST.into())) };
+        let known = self.store.git_password_comes_from(network, password.changed).await.map_err(failed)?;
+        Ok(if known { Place::Known(network) } else { Place::Stranger(network) })
+    }
+
+    /// The network that a request comes from: an IPv4 address, or the 2^64 of IPv6 that one host has. None: this host.
+    pub(super) fn network(&self, presented: &Presented) -> Option<IpAddr> {
+        self.address(presented).map(network)
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 mod ceremonies;
+mod gate;
 mod identity;
 mod limits;
 mod origin;
