@@ -365,8 +365,11 @@ pub struct Limits {
     pub handshakes: NonZeroU32,
     /// How many wrong keys or passwords from one address, a minute.
     pub guesses: NonZeroU32,
-    /// How many rows of the audit log are kept.
+    /// How many rows of what was done the audit log keeps; of what was refused it keeps a tenth of that.
     pub audit_rows: u32,
+    /// How old a row of the audit log becomes.
+    #[serde(deserialize_with = "duration")]
+    pub audit_age: Duration,
 }
 
 impl Default for Limits {
@@ -385,6 +388,7 @@ impl Default for Limits {
             handshakes: NonZeroU32::MIN.saturating_add(49),
             guesses: NonZeroU32::MIN.saturating_add(19),
             audit_rows: 100_000,
+            audit_age: Duration::from_secs(2 * 365 * 24 * 3600),
         }
     }
 }

@@ -1,21 +1,18 @@
 //! Who did what, from where, with what result: every change and every refusal, as a row in the store and as fields in
 //! the journal.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Auth, Presented};
 use crate::names::Actor;
 use crate::problem::chain;
-use crate::store::{AuditEntry, AuditRow, AuditState, StoreError};
+use crate::store::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState, StoreError};
 
-/// How many kinds of refusal are told apart in a minute; what comes beyond them is counted together.
-const KINDS: usize = 16;
-const MINUTE: Duration = Duration::from_secs(60);
+/// How often it is looked whether what was counted is to be written down.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// What was done or refused.
 #[derive(Debug, Clone)]
@@ -34,50 +31,8 @@ pub struct Deed {
     pub detail: Option<String>,
 }
 
-/// The refusals of this minute that came after the first of their kind.
-#[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<Kind, u32>>);
-
-/// Whose, from where, of what, why.
-type Kind = (String, Option<String>, String, String);
-
-impl Refusals {
-    /// Whether this one is the first of its kind; else it is counted.
-    fn is_first(&self, entry: &AuditEntry) -> bool {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = (entry.actor.clone(), entry.address.clone(), entry.action.clone(), entry.result.clone());
-        let full = kinds.len() >= KINDS;
-        match kinds.entry(kind) {
-            Slot::Occupied(mut count) => *count.get_mut() += 1,
-            Slot::Vacant(_) if full => {
-                let others = (nobody(), None, "many".to_owned(), entry.result.clone());
-                *kinds.entry(others).or_default() += 1;
-            }
-            Slot::Vacant(free) => {
-                free.insert(0);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn take(&self) -> Vec<AuditEntry> {
-        let kinds = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let again = kinds.into_iter().filter(|(_, count)| *count > 0);
-        let entry = |((actor, address, action, result), count)| AuditEntry {
-            actor,
-            address,
-            action,
-            target: "the same again, within a minute".into(),
-            result,
-            count,
-            detail: None,
-        };
-        again.map(entry).collect()
-    }
-}
-
-fn nobody() -> String {
+/// Who nobody knows.
+pub(super) fn nobody() -> String {
     "nobody".into()
 }
 
@@ -96,19 +51,22 @@ impl From<Deed> for AuditEntry {
             result: deed.result,
             count: 1,
             detail: deed.detail.as_deref().map(short),
+            refused: false,
+            counted: None,
         }
     }
 }
 
 impl Auth {
-    /// Writes down a change, or what somebody who is known tried to change.
+    /// Writes down a change, or what failed in the middle of one.
     pub async fn done(&self, deed: Deed) {
         self.append(deed.into()).await;
     }
 
-    /// Writes down a refusal. The first of its kind in a minute is a row; those after it are counted into one more.
+    /// Writes down what was refused and changed nothing. The first of its kind is a row; those after it are counted into one
+    /// more.
     pub async fn refused(&self, deed: Deed) {
-        let entry = AuditEntry::from(deed);
+        let entry = AuditEntry { refused: true, ..deed.into() };
         if self.refusals.is_first(&entry) {
             self.append(entry).await;
         }
@@ -128,10 +86,11 @@ impl Auth {
     }
 
     async fn append(&self, entry: AuditEntry) {
-        let keep = self.config.get().limits.audit_rows;
-        match self.store.append_audit(entry.clone(), keep).await {
+        let limits = &self.config.get().limits;
+        let age = SignedDuration::try_from(limits.audit_age).unwrap_or(SignedDuration::MAX);
+        match self.store.append_audit(entry.clone(), AuditBounds { rows: limits.audit_rows, age }).await {
             Ok(row) => {
-                let AuditEntry { actor, address, action, target, result, count, detail } = row.entry;
+                let AuditEntry { actor, address, action, target, result, count, detail, .. } = row.entry;
                 let address = address.unwrap_or_default();
                 let detail = detail.unwrap_or_default();
                 let (audit, hash) = (row.id, row.hash);
@@ -152,11 +111,11 @@ impl Auth {
         }
     }
 
-    /// Writes down each minute's counts, until the agent stops.
+    /// Writes down what was counted, until the agent stops.
     pub async fn count_refusals(&self, stopping: CancellationToken) {
         loop {
-            let stopped = stopping.run_until_cancelled(tokio::time::sleep(MINUTE)).await.is_none();
-            for entry in self.refusals.take() {
+            let stopped = stopping.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none();
+            for entry in self.refusals.take(stopped) {
                 self.append(entry).await;
             }
             if stopped {
@@ -168,6 +127,11 @@ impl Auth {
     /// Rows before the row `before`, the newest first.
     pub async fn audit(&self, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         self.store.audit(before, limit).await
+    }
+
+    /// What was cut from it so far.
+    pub async fn audit_cuts(&self) -> Result<Vec<AuditCut>, StoreError> {
+        self.store.audit_cuts().await
     }
 
     /// Whether a row is missing or was changed.
@@ -193,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_minutes_refusals_are_counted_and_bounded() {
+    async fn refusals_are_counted_and_cost_no_row_each() {
         let (_folder, auth) = auth_at("http://localhost:7070");
         for _ in 0..100 {
             auth.refused(refusal(1)).await;
@@ -202,15 +166,16 @@ mod tests {
             auth.refused(refusal(address)).await;
         }
         let rows = auth.audit(None, 1000).await.unwrap();
-        assert_eq!(rows.len(), KINDS);
+        assert_eq!(rows.len(), 16);
         let stopping = CancellationToken::new();
         stopping.cancel();
         auth.count_refusals(stopping).await;
         let rows = auth.audit(None, 1000).await.unwrap();
-        assert_eq!(rows.len(), KINDS + 2);
+        assert_eq!(rows.len(), 18);
         assert_eq!(rows.iter().map(|row| row.entry.count).sum::<u32>(), 300);
         let again = rows.iter().find(|row| row.entry.count == 100).unwrap();
         assert_eq!(again.entry.address.as_deref(), Some("192.0.2.1"));
+        assert!(rows.iter().all(|row| row.entry.refused));
         assert!(matches!(auth.verify_audit().await.unwrap(), AuditState::Whole { .. }));
     }
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod ceremonies;
+mod fold;
 mod gate;
 mod identity;
 mod limits;
@@ -25,7 +26,7 @@ pub use presented::{Peer, Presented};
 pub use sessions::SignedIn;
 pub use site::Site;
 
-use audit::Refusals;
+use fold::Refusals;
 use limits::Limits;
 use password::Passwords;
 
@@ -51,7 +52,7 @@ impl Auth {
     pub fn new(store: Store, events: Events, config: LiveConfig) -> Self {
         let now = config.get();
         let limits = Arc::new(Limits::new(now.limits.guesses, now.limits.handshakes, Default::default()));
-        let (passwords, refusals) = (Arc::new(Passwords::new()), Arc::default());
+        let (passwords, refusals) = (Arc::new(Passwords::new()), Arc::new(Refusals::new()));
         Self { store, events, config, limits, passwords, refusals, open: Arc::new(passkeys::Open::new()) }
     }
 }

@@ -29,9 +29,10 @@ pub async fn run(agent: &Agent, command: AuditCommand, json: bool) -> Outcome {
 
 async fn list(agent: &Agent, most: &pages::Most, json: bool) -> Outcome {
     let rows = pages::rows(agent, "/audit", "rows", most.limit()).await?;
+    let dropped = agent.call(Method::GET, "/audit?limit=1", None).await?["dropped"].take();
     let mut out = std::io::stdout().lock();
     if json {
-        writeln!(out, "{}", json!({ "rows": rows }))?;
+        writeln!(out, "{}", json!({ "rows": rows, "dropped": dropped }))?;
         return Ok(ExitCode::SUCCESS);
     }
     let row = |row: &Value| {
@@ -47,7 +48,20 @@ async fn list(agent: &Agent, most: &pages::Most, json: bool) -> Outcome {
     };
     let rows: Vec<Vec<Cell>> = rows.iter().map(row).collect();
     table(&mut out, &["ROW", "TIME", "WHO", "FROM", "WHAT", "RESULT", "DETAIL"], &rows, colours())?;
+    for part in dropped.as_array().into_iter().flatten() {
+        writeln!(out, "{}", gone(part))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is no longer in the log.
+fn gone(part: &Value) -> String {
+    let what = if part["refused"] == true { "refused" } else { "done" };
+    format!(
+        "The oldest {} rows of what was {what} are no longer kept, the last since {}.",
+        part["rows"],
+        second(&part["time"])
+    )
 }
 
 /// A route is told by its path: `POST /services/blog/start`.
@@ -59,12 +73,14 @@ fn what(row: &Value) -> String {
     }
 }
 
-/// A status of what was done, or the code of the problem that it met; refusals of a minute are one row.
+/// A status of what was done, or the code of the problem that it met; refusals that come again are one row.
 fn result(row: &Value) -> Cell {
     let (text, paint) = cell(&row["result"]);
     let paint = if text.starts_with('2') || text == "done" { paint } else { Paint::Red };
     match row["count"].as_u64() {
-        Some(count @ 2..) => (format!("{text} ({count} times)"), paint),
+        Some(count) if count > 1 || row["since"].is_string() => {
+            (format!("{text} ({count} times since {})", second(&row["since"])), paint)
+        }
         _ => (text, paint),
     }
 }
@@ -94,9 +110,13 @@ mod tests {
         let route = json!({ "action": "POST /services/:name/start", "target": "/services/blog/start", "result": "202", "count": 1 });
         assert_eq!((what(&route).as_str(), result(&route).0.as_str()), ("POST /services/blog/start", "202"));
         let again = json!({
-            "action": "GET /services", "target": "the same again, within a minute", "result": "not-signed-in", "count": 7,
+            "action": "GET /services", "target": "the same again", "result": "not-signed-in", "count": 7,
+            "time": "2026-01-31T08:01:00.5Z", "since": "2026-01-31T08:00:00.5Z",
         });
-        assert_eq!(what(&again), "GET /services the same again, within a minute");
-        assert_eq!(result(&again), ("not-signed-in (7 times)".to_owned(), Paint::Red));
+        assert_eq!(what(&again), "GET /services the same again");
+        assert_eq!(result(&again).0, "not-signed-in (7 times since 2026-01-31T08:00:00Z)");
+        let dropped = json!({ "refused": true, "rows": 412, "time": "2026-01-31T08:00:00.5Z" });
+        let told = "The oldest 412 rows of what was refused are no longer kept, the last since 2026-01-31T08:00:00Z.";
+        assert_eq!(gone(&dropped), told);
     }
 }

@@ -26,6 +26,10 @@ impl Config {
         if anonymous.iter().any(|places| !(1..=65_536).contains(places)) {
             return Err(("limits.anonymous", "must be from 1 to 65536, and so must `limits.anonymous_each`"));
         }
+        let day = Duration::from_secs(24 * 3600);
+        if !(day..=day * 36_600).contains(&self.limits.audit_age) {
+            return Err(("limits.audit_age", "must be from a day to a hundred years"));
+        }
         if !(1..=64).contains(&self.shell.sessions) {
             return Err(("shell.sessions", "must be from 1 to 64"));
         }
@@ -117,6 +121,8 @@ mod tests {
             "[services]\nsettle = \"61s\"",
             "[services]\nlook = \"0s\"",
             "[limits]\nunread = \"0s\"",
+            "[limits]\naudit_rows = 0",
+            "[limits]\naudit_age = \"23h\"",
             "[limits]\ngrace = \"10s\"",
             "[limits]\njournal = \"11m\"",
             "[limits]\nanonymous = 0",

@@ -3,7 +3,7 @@
 use tide::Response;
 
 use super::table::Route;
-use super::{Lock, State, access};
+use super::{Lock, State, access, respond};
 use crate::auth::{Auth, Deed, Presented};
 use crate::names::Actor;
 use crate::problem::{Code, Problem};
@@ -64,9 +64,12 @@ impl Record {
             }
             Err(problem) => {
                 deed.result = problem.code.as_str().to_owned();
-                if problem.code.is_refusal() || (self.keyed && problem.code == Code::NotFound) {
+                let tried = self.changes && deed.actor.is_some();
+                let refused = problem.code.is_refusal() || (self.keyed && problem.code == Code::NotFound);
+                if refused || (tried && respond::status(problem.code).is_client_error()) {
                     self.auth.refused(deed).await;
-                } else if self.changes && deed.actor.is_some() {
+                } else if tried {
+                    // Something may have been changed before it failed.
                     self.auth.done(deed).await;
                 }
             }

@@ -191,7 +191,7 @@ pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Pro
             let _ = written.await;
         }
         Err(problem) => {
-            sockets.auth().done(Deed { result: problem.code.as_str().into(), ..deed }).await;
+            sockets.auth().refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
         }
     }
     watching(call, &opened?)

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction};
 use thiserror::Error;
 
-pub use audit::{AuditEntry, AuditRow, AuditState};
+pub use audit::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
@@ -37,7 +37,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -45,6 +45,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/005.sql"),
     include_str!("migrations/006.sql"),
     include_str!("migrations/007.sql"),
+    include_str!("migrations/008.sql"),
 ];
 
 /// Why the store refused.

@@ -192,6 +192,52 @@ async fn each_change_and_each_refusal_is_in_the_audit_log() {
     assert_eq!(told, expected);
     assert_eq!(rows[4]["detail"], "ci: read of all");
     assert!(!page.body.contains("pk_"), "{page:?}");
+    let refused: Vec<_> = rows.iter().map(|row| row["refused"].as_bool().unwrap()).collect();
+    assert_eq!(refused, [false, true, true, true, false]);
     let verified = ask(&agent, admin, "GET", "/audit/verify", &Value::Null).await;
     assert_eq!((&body(&verified)["whole"], &body(&verified)["head"]), (&json!(true), &rows[0]["hash"]));
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_a_few_rows_which_say_so_and_what_was_done_stays() {
+    let agent = TestAgent::start_with(|config| {
+        config.limits.audit_rows = 100;
+        config.listen.trusted_proxies = vec![[127, 0, 0, 1].into()];
+    })
+    .await;
+    let admin = agent.token("admin", Scope::Admin, None).await;
+    let admin = admin.expose_secret();
+    ask(&agent, admin, "POST", "/credentials/tokens", &json!({"name": "ci", "scope": "read"})).await;
+    let mut asked = 0;
+    for round in 0..10 {
+        for address in 0..40 {
+            let from = format!("192.0.{round}.{address}");
+            let headers = [("X-Forwarded-For", from.as_str()), ("Authorization", "Bearer pk_no")];
+            assert_eq!(agent.ask(&request("GET", "/services/none", &headers, "")).await.status, 401);
+            asked += 1;
+        }
+        // Somebody who was let in, and whose requests mean nothing.
+        assert_eq!(ask(&agent, admin, "POST", "/services/none/start", &Value::Null).await.status, 404);
+        let stopping = tokio_util::sync::CancellationToken::new();
+        stopping.cancel();
+        agent.auth.count_refusals(stopping).await;
+    }
+    let page = body(&ask(&agent, admin, "GET", "/audit?limit=1000", &Value::Null).await);
+    let rows = page["rows"].as_array().unwrap();
+    let done: Vec<_> = rows.iter().filter(|row| row["refused"] == false).collect();
+    assert_eq!(done.iter().map(|row| &row["result"]).collect::<Vec<_>>(), ["201"]);
+    assert!(rows.len() <= 1 + 12, "{} rows of {asked} refusals", rows.len());
+    let many = rows.iter().find(|row| row["action"] == "many").unwrap();
+    assert_eq!(
+        (&many["actor"], &many["result"], &many["count"]),
+        (&json!("nobody"), &json!("not-signed-in"), &json!(24))
+    );
+    assert!(many["since"].as_str().unwrap() <= many["time"].as_str().unwrap());
+    let dropped = page["dropped"].as_array().unwrap();
+    assert!(
+        dropped.len() == 1 && dropped[0]["refused"] == true && dropped[0]["rows"].as_i64().unwrap() > 100,
+        "{dropped:?}"
+    );
+    let verified = ask(&agent, admin, "GET", "/audit/verify", &Value::Null).await;
+    assert_eq!(body(&verified)["whole"], true);
 }

@@ -21,7 +21,8 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let more = rows.len() > limit as usize;
     let rows: Vec<AuditRow> = rows.into_iter().take(limit as usize).map(Into::into).collect();
     let cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    respond::json(StatusCode::Ok, &Audit { rows, cursor })
+    let dropped = call.state().auth().audit_cuts().await.map_err(|error| told(error.into()))?;
+    respond::json(StatusCode::Ok, &Audit { rows, cursor, dropped: dropped.into_iter().map(Into::into).collect() })
 }
 
 /// Looks at the whole log.
