@@ -41,8 +41,8 @@ pub struct GitRequest {
 pub struct GitResponse {
     /// The HTTP status.
     pub status: u16,
-    /// The headers that git set.
-    pub headers: Vec<(String, String)>,
+    /// The headers that git set, of those that it sets.
+    pub headers: Vec<(&'static str, String)>,
     /// The body, which ends with the program; dropping it ends the program.
     pub body: Box<dyn AsyncRead + Send + Sync + Unpin>,
 }
@@ -134,7 +134,7 @@ impl Repositories {
         });
         // Before the head, too, a client that goes away ends the program.
         let running = Running { _child: child, group, feed };
-        let (status, headers, rest) = read_head(&mut output).await?;
+        let ((status, headers), rest) = read_head(&mut output).await?;
         Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, _running: running }) })
     }
 }
@@ -177,10 +177,14 @@ impl AsyncRead for Output {
     }
 }
 
-type Head = (u16, Vec<(String, String)>, Vec<u8>);
+/// What an answer of git's says beside its status (http-backend.c).
+const HEADERS: [&str; 4] = ["content-type", "cache-control", "expires", "pragma"];
+
+/// The status, and the headers.
+type Head = (u16, Vec<(&'static str, String)>);
 
 /// Reads a CGI head (RFC 3875, section 6): lines up to an empty one. What was read beyond it belongs to the body.
-async fn read_head(output: &mut ChildStdout) -> Result<Head, GitError> {
+async fn read_head(output: &mut ChildStdout) -> Result<(Head, Vec<u8>), GitError> {
     let mut bytes = Vec::with_capacity(4096);
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -191,23 +195,36 @@ async fn read_head(output: &mut ChildStdout) -> Result<Head, GitError> {
         }
     };
     let rest = bytes.split_off(end + 4);
+    Ok((head(&bytes[..end])?, rest))
+}
+
+fn head(bytes: &[u8]) -> Result<Head, GitError> {
     let mut status = 200;
     let mut headers = Vec::new();
-    for line in String::from_utf8_lossy(&bytes[..end]).split("\r\n") {
+    for line in String::from_utf8_lossy(bytes).split("\r\n") {
         let Some((name, value)) = line.split_once(':') else { continue };
         let value = value.trim();
         if name.eq_ignore_ascii_case("status") {
             status = value.split(' ').next().and_then(|code| code.parse().ok()).ok_or(GitError::Answer)?;
-        } else {
-            headers.push((name.to_owned(), value.to_owned()));
+        } else if let Some(known) = HEADERS.into_iter().find(|known| name.eq_ignore_ascii_case(known)) {
+            headers.push((known, value.to_owned()));
         }
     }
-    Ok((status, headers, rest))
+    Ok((status, headers))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answers_head_holds_what_git_sets_and_nothing_else() {
+        let text =
+            "Status: 403 Forbidden\r\nContent-Type: text/plain\r\nSet-Cookie: podkeeper=a\r\nX-\u{e9}: b\r\nno header";
+        let (status, headers) = head(text.as_bytes()).unwrap();
+        assert_eq!((status, headers), (403, vec![("content-type", "text/plain".to_owned())]));
+        assert!(head(b"Status: x").is_err());
+    }
 
     #[test]
     fn only_smart_requests() {

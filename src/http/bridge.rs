@@ -92,6 +92,7 @@ fn bad(detail: &'static str) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }
 
+#[expect(clippy::disallowed_methods, reason = "`to_str` takes visible ASCII alone")]
 fn to_tide<B>(request: Request<B>, limit: usize) -> Result<http_types::Request, Problem>
 where
     B: Body<Data = Bytes> + Send + Sync + Unpin + 'static,

@@ -36,6 +36,7 @@ use crate::deploys::Deploys;
 use crate::names::{Actor, HookKey, Scope, ServiceName};
 use crate::problem::{Code, Problem};
 use record::Record;
+use respond::Head;
 use table::Route;
 
 /// The largest body, in bytes, of a call that takes no credential or brings it in the body. It is held before anybody is
@@ -204,10 +205,10 @@ impl tide::Endpoint<State> for Endpoint {
             }
         };
         if response.header("x-request-id").is_none() {
-            response.insert_header("x-request-id", respond::request_id());
+            response.set_header("x-request-id", respond::request_id());
         }
         if route.lock != Lock::Open && response.header("cache-control").is_none() {
-            response.insert_header("cache-control", "no-store");
+            response.set_header("cache-control", "no-store");
         }
         Ok(response)
     }
@@ -257,15 +258,15 @@ impl tide::Middleware<State> for Headers {
         let site = access::presented(&request).and_then(|presented| request.state().auth().site(presented));
         let secure = site.is_ok_and(|site| site.secure());
         let mut response = next.run(request).await;
-        response.insert_header("x-content-type-options", "nosniff");
-        response.insert_header("referrer-policy", "same-origin");
-        response.insert_header("cross-origin-opener-policy", "same-origin");
-        response.insert_header("cross-origin-resource-policy", "same-origin");
+        response.set_header("x-content-type-options", "nosniff");
+        response.set_header("referrer-policy", "same-origin");
+        response.set_header("cross-origin-opener-policy", "same-origin");
+        response.set_header("cross-origin-resource-policy", "same-origin");
         if response.header("content-security-policy").is_none() {
-            response.insert_header("content-security-policy", NOTHING);
+            response.set_header("content-security-policy", NOTHING);
         }
         if secure {
-            response.insert_header("strict-transport-security", HSTS);
+            response.set_header("strict-transport-security", HSTS);
         }
         Ok(response)
     }
@@ -293,8 +294,8 @@ impl tide::Middleware<State> for Unmatched {
             return Ok(not_allowed(&path));
         }
         let mut response = Response::new(http_types::StatusCode::NoContent);
-        response.insert_header("x-request-id", respond::request_id());
-        response.insert_header("allow", allow);
+        response.set_header("x-request-id", respond::request_id());
+        response.set_header("allow", allow);
         Ok(response)
     }
 }
@@ -303,6 +304,6 @@ impl tide::Middleware<State> for Unmatched {
 fn not_allowed(path: &str) -> Response {
     let allow = table::methods(path).join(", ");
     let mut response = respond::problem(&Problem::new(Code::MethodNotAllowed, format!("this path takes {allow}")));
-    response.insert_header("allow", allow);
+    response.set_header("allow", allow);
     response
 }

@@ -9,6 +9,39 @@ use tide::Response;
 
 use crate::problem::{Code, Problem};
 
+/// The only way to an answer's headers: `http_types` panics at a value that is not ASCII, and passes on what breaks a line.
+pub trait Head {
+    /// Gives a header this value and no other. One that no header can have is left out, and the log says so.
+    fn set_header(&mut self, name: &'static str, value: impl AsRef<str>);
+    /// Gives a header one more value.
+    fn add_header(&mut self, name: &'static str, value: impl AsRef<str>);
+}
+
+impl Head for Response {
+    #[expect(clippy::disallowed_methods, reason = "the value was looked at")]
+    fn set_header(&mut self, name: &'static str, value: impl AsRef<str>) {
+        if let Some(value) = header_value(name, value.as_ref()) {
+            self.insert_header(name, value);
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the value was looked at")]
+    fn add_header(&mut self, name: &'static str, value: impl AsRef<str>) {
+        if let Some(value) = header_value(name, value.as_ref()) {
+            self.append_header(name, value);
+        }
+    }
+}
+
+fn header_value(name: &str, value: &str) -> Option<http_types::headers::HeaderValue> {
+    let visible = value.bytes().all(|byte| byte == b' ' || byte == b'\t' || byte.is_ascii_graphic());
+    let good = visible.then(|| http_types::headers::HeaderValue::from_bytes(value.as_bytes().to_vec()).ok()).flatten();
+    if good.is_none() {
+        tracing::error!(name, "a header's value holds what none can hold, and is left out");
+    }
+    good
+}
+
 /// The HTTP status of a code.
 #[must_use]
 pub fn status(code: Code) -> StatusCode {
@@ -86,13 +119,13 @@ pub fn problem(problem: &Problem) -> Response {
     }
     let id = request_id();
     body["instance"] = json!(id);
-    response.insert_header("x-request-id", id.as_str());
-    response.insert_header("cache-control", "no-store");
+    response.set_header("x-request-id", id.as_str());
+    response.set_header("cache-control", "no-store");
     if let Some(seconds) = retry_after(problem) {
-        response.insert_header("retry-after", seconds.to_string());
+        response.set_header("retry-after", seconds.to_string());
     }
     response.set_body(body.to_string());
-    response.insert_header("content-type", "application/problem+json");
+    response.set_header("content-type", "application/problem+json");
     response
 }
 
@@ -106,13 +139,13 @@ pub fn plain_problem(problem: &Problem) -> Response {
     }
     let mut response = Response::new(status(problem.code));
     response.set_body(text);
-    response.insert_header("content-type", "text/plain; charset=utf-8");
-    response.insert_header("cache-control", "no-store");
+    response.set_header("content-type", "text/plain; charset=utf-8");
+    response.set_header("cache-control", "no-store");
     if let Some(seconds) = retry_after(problem) {
-        response.insert_header("retry-after", seconds.to_string());
+        response.set_header("retry-after", seconds.to_string());
     }
     if problem.code == Code::NotSignedIn {
-        response.insert_header("www-authenticate", "Basic realm=\"podkeeper\", charset=\"UTF-8\"");
+        response.set_header("www-authenticate", "Basic realm=\"podkeeper\", charset=\"UTF-8\"");
     }
     response
 }
@@ -123,7 +156,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Probl
         .map_err(|error| Problem::new(Code::Internal, format!("the answer can't be written: {error}")))?;
     let mut response = Response::new(status);
     response.set_body(text);
-    response.insert_header("content-type", "application/json");
+    response.set_header("content-type", "application/json");
     Ok(response)
 }
 
@@ -138,6 +171,18 @@ pub fn request_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_value_of_a_header_breaks_an_answer() {
+        let mut response = Response::new(StatusCode::Ok);
+        response.set_header("etag", "\"plain\"");
+        for evil in ["caf\u{e9}", "a\r\nset-cookie: b", "a\nb", "\0", "\u{7f}", "\u{202e}"] {
+            response.set_header("etag", evil);
+            response.add_header("allow", evil);
+        }
+        assert_eq!(response.header("etag").map(|values| values.as_str()), Some("\"plain\""));
+        assert!(response.header("allow").is_none());
+    }
 
     #[test]
     fn every_code_has_a_status_of_an_error_and_a_title() {

@@ -11,6 +11,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt;
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 
+use super::respond::Head;
 use crate::api::logs::LogEntry;
 use crate::deploys::{self, LogLine};
 use crate::problem::{Code, Problem};
@@ -23,9 +24,9 @@ fn answer(stream: impl Stream<Item = Bytes> + Send + 'static, content_type: &str
     let reader = StreamReader::new(SyncStream::new(Box::pin(stream))).compat();
     let mut response = Response::new(StatusCode::Ok);
     response.set_body(http_types::Body::from_reader(reader, None));
-    response.insert_header("content-type", content_type);
-    response.insert_header("cache-control", "no-store");
-    response.insert_header("x-accel-buffering", "no");
+    response.set_header("content-type", content_type);
+    response.set_header("cache-control", "no-store");
+    response.set_header("x-accel-buffering", "no");
     response
 }
 

@@ -7,6 +7,7 @@ use tide::Response;
 
 use super::super::extract::{self, Rules};
 use super::super::record::Note;
+use super::super::respond::Head;
 use super::super::{Call, respond};
 use super::sessions::{close, open};
 use super::told;
@@ -71,7 +72,7 @@ pub async fn login_options(call: Call) -> Result<Response, Problem> {
     let auth = call.state().auth();
     let options = auth.start_login(&auth.site(call.presented()?)?)?;
     let mut response = respond::json(StatusCode::Ok, &options)?;
-    response.insert_header("cache-control", "no-store");
+    response.set_header("cache-control", "no-store");
     Ok(response)
 }
 

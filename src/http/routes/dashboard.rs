@@ -4,6 +4,7 @@ use http_types::StatusCode;
 use tide::Response;
 
 use super::super::Call;
+use super::super::respond::Head;
 use crate::dashboard::{self, Asset};
 use crate::problem::{Code, Problem};
 
@@ -23,11 +24,11 @@ fn file(call: &Call, name: &str) -> Result<Response, Problem> {
     let mut response = Response::new(if known { StatusCode::NotModified } else { StatusCode::Ok });
     if !known {
         response.set_body(*bytes);
-        response.insert_header("content-type", *content_type);
+        response.set_header("content-type", *content_type);
     }
-    response.insert_header("etag", etag);
+    response.set_header("etag", etag);
     // Kept, and asked for each time: a new agent's page is there at once.
-    response.insert_header("cache-control", "no-cache");
-    response.insert_header("content-security-policy", dashboard::POLICY);
+    response.set_header("cache-control", "no-cache");
+    response.set_header("content-security-policy", dashboard::POLICY);
     Ok(response)
 }

@@ -5,6 +5,7 @@ use tide::Response;
 use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
 
 use super::super::Call;
+use super::super::respond::Head;
 use super::told;
 use crate::git::GitRequest;
 use crate::names::ServiceName;
@@ -40,7 +41,7 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
     let mut response = Response::new(StatusCode::try_from(answer.status).unwrap_or(StatusCode::InternalServerError));
     response.set_body(http_types::Body::from_reader(futures_util::io::BufReader::new(answer.body.compat()), None));
     for (name, value) in answer.headers {
-        response.insert_header(name.as_str(), value.as_str());
+        response.set_header(name, value);
     }
     Ok(response)
 }

@@ -4,6 +4,7 @@ use http_types::StatusCode;
 use serde_json::json;
 use tide::Response;
 
+use super::super::respond::Head;
 use super::super::{Call, respond};
 use crate::journal::{Query, Select};
 use crate::names::DeploymentId;
@@ -36,7 +37,7 @@ pub async fn ready(call: Call) -> Result<Response, Problem> {
     let status = if ready { StatusCode::Ok } else { StatusCode::ServiceUnavailable };
     let mut response = respond::json(status, &json!({ "ready": ready, "detail": detail, "parts": all }))?;
     if !ready {
-        response.insert_header("retry-after", "5");
+        response.set_header("retry-after", "5");
     }
     Ok(response)
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
+use super::super::respond::Head;
 use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
@@ -66,7 +67,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     if accepts.contains("text/plain") {
         let mut response = Response::new(StatusCode::Ok);
         response.set_body(entries.iter().map(|entry| entry.short(&host)).collect::<String>());
-        response.insert_header("content-type", "text/plain; charset=utf-8");
+        response.set_header("content-type", "text/plain; charset=utf-8");
         return Ok(response);
     }
     respond::json(StatusCode::Ok, &LogPage { entries, cursor: page.next })

@@ -12,6 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 use tide::Response;
 
 use super::super::Call;
+use super::super::respond::Head;
 use super::told;
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
@@ -108,7 +109,7 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
     encode(&mut text, &metrics.registry()).map_err(|_| Problem::new(Code::Internal, "the metrics can't be written"))?;
     let mut response = Response::new(StatusCode::Ok);
     response.set_body(text);
-    response.insert_header("content-type", OPEN_METRICS);
-    response.insert_header("cache-control", "no-store");
+    response.set_header("content-type", OPEN_METRICS);
+    response.set_header("cache-control", "no-store");
     Ok(response)
 }

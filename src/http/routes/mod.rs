@@ -23,6 +23,7 @@ use std::time::Duration;
 use http_types::StatusCode;
 use tide::Response;
 
+use super::respond::Head;
 use super::{Call, respond};
 use crate::api;
 use crate::problem::{Code, Problem, chain};
@@ -56,9 +57,9 @@ async fn accepted(call: &Call, deployment: Deployment) -> Result<Response, Probl
         None => deployment,
     };
     let mut response = respond::json(StatusCode::Accepted, &api::deployments::Deployment::from(deployment))?;
-    response.insert_header("location", format!("/deployments/{id}"));
+    response.set_header("location", format!("/deployments/{id}"));
     if let Some(seconds) = wait {
-        response.insert_header("preference-applied", format!("wait={}", seconds.min(WAIT)));
+        response.set_header("preference-applied", format!("wait={}", seconds.min(WAIT)));
     }
     Ok(response)
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
+use super::super::respond::Head;
 use super::super::{Call, respond};
 use super::{accepted, told, within};
 use crate::api::deployments::{PageOf, Restart, Rollback};
@@ -85,7 +86,7 @@ pub async fn available(mut call: Call) -> Result<Response, Problem> {
     let api::AskName { name } = extract::fields(&mut call.request, Rules::default()).await?;
     let availability = call.state().parts().availability(&name).await.map_err(told)?;
     let mut response = respond::json(StatusCode::Ok, &api::NameAnswer::new(name, availability))?;
-    response.insert_header("cache-control", "no-store");
+    response.set_header("cache-control", "no-store");
     Ok(response)
 }
 
@@ -118,7 +119,7 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
         service: shown(&call, service, None, None),
     };
     let mut response = respond::json(StatusCode::Created, &created)?;
-    response.insert_header("location", format!("/services/{name}"));
+    response.set_header("location", format!("/services/{name}"));
     Ok(response)
 }
 

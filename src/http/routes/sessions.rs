@@ -8,6 +8,7 @@ use tide::Response;
 
 use super::super::extract::{self, Rules};
 use super::super::record::Note;
+use super::super::respond::Head;
 use super::super::{Call, respond};
 use crate::api::auth::{EndSessions, Session, SignIn};
 use crate::auth::{Credential, SignedIn, Site};
@@ -22,17 +23,17 @@ pub(super) fn open(response: &mut Response, site: &Site, signed_in: &SignedIn) {
         site.cookie(),
         signed_in.value.expose_secret()
     );
-    response.insert_header("set-cookie", cookie);
-    response.insert_header("cache-control", "no-store");
+    response.set_header("set-cookie", cookie);
+    response.set_header("cache-control", "no-store");
 }
 
 /// Takes it away.
 pub(super) fn close(response: &mut Response) {
     for (name, secure) in Site::COOKIES {
         let secure = if secure { "; Secure" } else { "" };
-        response.append_header("set-cookie", format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}"));
+        response.add_header("set-cookie", format!("{name}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secure}"));
     }
-    response.insert_header("cache-control", "no-store");
+    response.set_header("cache-control", "no-store");
 }
 
 pub async fn sign_in(mut call: Call) -> Result<Response, Problem> {
