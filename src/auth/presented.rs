@@ -128,13 +128,14 @@ impl Presented {
     }
 }
 
-/// A cookie's value (RFC 6265, section 5.4).
+/// A cookie's value (RFC 6265, section 5.4). Of two, one was set by somebody else, and neither counts.
 fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let all = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    all.flat_map(|header| header.split(';')).find_map(|pair| {
+    let mut found = all.flat_map(|header| header.split(';')).filter_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
         (name == wanted).then(|| short(value).to_owned())
-    })
+    });
+    found.next().filter(|_| found.next().is_none())
 }
 
 #[cfg(test)]
@@ -146,7 +147,8 @@ mod tests {
         let headers = |text: &'static str| HeaderMap::from_iter([(COOKIE, text.parse().unwrap())]);
         assert_eq!(cookie(&headers("a=b; podkeeper=x=y; c"), PLAIN).as_deref(), Some("x=y"));
         assert_eq!(cookie(&headers("podkeeper=a;__Host-podkeeper=z"), SECURE).as_deref(), Some("z"));
-        for other in ["", "podkeeper", "xpodkeeper=a", "a=podkeeper=b", "Podkeeper=a", "__Host-podkeeper=a"] {
+        let shadowed = "podkeeper=a; podkeeper=b";
+        for other in ["", "podkeeper", "xpodkeeper=a", "a=podkeeper=b", "Podkeeper=a", "__Host-podkeeper=a", shadowed] {
             assert_eq!(cookie(&headers(other), PLAIN), None, "{other}");
         }
     }

@@ -65,6 +65,7 @@ impl Auth {
         presented: &Presented,
         client: &str,
     ) -> Result<SignedIn, Problem> {
+        self.site(presented)?.keeps_sessions()?;
         let value = random();
         let latest = Timestamp::now() + self.config.get().auth.session_max;
         let expires = ends.map_or(latest, |ends| ends.min(latest));
@@ -112,7 +113,7 @@ impl Auth {
 
     /// The cookie's value. The cookie that a page without TLS could set counts only where we are seen without TLS.
     fn cookie<'a>(&self, presented: &'a Presented) -> Option<&'a str> {
-        let plain = self.site(presented).is_ok_and(|site| !site.secure());
+        let plain = self.site(presented).is_ok_and(|site| !site.secure() && site.keeps_sessions().is_ok());
         let secure = presented.secure_cookie.as_deref();
         secure.or_else(|| presented.cookie.as_deref().filter(|_| plain))
     }

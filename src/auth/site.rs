@@ -71,6 +71,21 @@ impl Site {
         if self.secure() { SECURE } else { PLAIN }
     }
 
+    /// Whether a browser can keep a session here that no other site sets. Over TLS the cookie's name says so; without it,
+    /// any page of the same domain, a service's too, could set one. An IP address has no such domain, and neither has
+    /// `localhost` (RFC 6265, section 5.3, steps 5 and 6).
+    pub(super) fn keeps_sessions(&self) -> Result<(), Problem> {
+        if self.secure() || self.origin.domain().is_none_or(|name| name == "localhost") {
+            return Ok(());
+        }
+        let detail =
+            format!("nobody can be signed in at {}: another page of its domain could set the cookie", self.origin());
+        Err(Problem::new(Code::UnfitAddress, detail).with_hint(
+            "open the dashboard over https and set that as `listen.public_url`, or through a tunnel: \
+             ssh -L 7070:localhost:7070 HOST, then http://localhost:7070",
+        ))
+    }
+
     /// Scheme, host and port.
     #[must_use]
     pub fn origin(&self) -> String {
@@ -161,6 +176,23 @@ mod tests {
             (None, "", None),
         ] {
             assert_eq!(find(own, origin, host), wanted, "{origin:?} {host}");
+        }
+    }
+
+    #[test]
+    fn sessions_are_kept_where_no_other_site_sets_their_cookie() {
+        for (public_url, good) in [
+            ("https://pods.example.com", true),
+            ("https://192.0.2.1", true),
+            ("http://localhost:7070", true),
+            ("http://192.0.2.1:7070", true),
+            ("http://[2001:db8::1]:7070", true),
+            ("http://pods.example.com", false),
+            ("http://pods", false),
+            ("http://pods.localhost", false),
+        ] {
+            let listen = Listen { public_url: public_url.parse().unwrap(), ..Listen::default() };
+            assert_eq!(Site::public(&listen).unwrap().keeps_sessions().is_ok(), good, "{public_url}");
         }
     }
 

@@ -63,7 +63,24 @@ fn commits_branches_hosts_keys_numbers() {
     );
     check::<HostName>(
         &["blog.localhost", "a.b-c.de", "1.example", "0x1.b"],
-        &["", ".a", "a..b", "-a.b", "A.b", "../x", "*", "a_b", "127.0.0.1", "127.1", "2130706433", "a.0x7f", "a.0x"],
+        &[
+            "",
+            ".a",
+            "a..b",
+            "-a.b",
+            "A.b",
+            "../x",
+            "*",
+            "a_b",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "a.0x7f",
+            "a.0x",
+            "::1",
+            "[::1]",
+            "0x7f000001",
+        ],
     );
     check::<RegistryHost>(
         &["docker.io", "localhost:5000", "registry.example.org:65535", "10.0.0.1"],

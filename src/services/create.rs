@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::{Adapters, ServiceError};
+use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
 use crate::git::RepoUri;
 use crate::names::{BranchName, HookKey, NameError, ServiceName, TemplateName};
@@ -59,6 +59,9 @@ impl Adapters {
             Err(NameError::Reserved(_)) => return Ok(Availability::Reserved),
             Err(_) => return Ok(Availability::Invalid),
         };
+        if self.would_be_the_agent(&name) {
+            return Ok(Availability::Reserved);
+        }
         match self.store.service(&name).await {
             Ok(_) => return Ok(Availability::Taken),
             Err(StoreError::NoService(_)) => {}
@@ -72,6 +75,12 @@ impl Adapters {
             return Ok(Availability::Reserved);
         }
         Ok(if self.is_left(&name).await? { Availability::Left } else { Availability::Free })
+    }
+
+    /// Whether a service of this name would have the agent's own host.
+    fn would_be_the_agent(&self, name: &ServiceName) -> bool {
+        let config = self.config.get();
+        spec::is_agents(&config.listen.service_url.host(name), &config)
     }
 
     /// Whether a service of this name, which the store doesn't know (any more), left releases or a repository: they are
@@ -104,7 +113,11 @@ impl Adapters {
                 return Err(Problem::new(Code::NameTaken, detail).with_hint(hint).into());
             }
             _ => {
-                let detail = format!("the host has a unit named `{name}` already");
+                let detail = if self.would_be_the_agent(name) {
+                    format!("a service `{name}` would have the agent's own address")
+                } else {
+                    format!("the host has a unit named `{name}` already")
+                };
                 return Err(Problem::new(Code::NameReserved, detail).with_hint("choose another name").into());
             }
         }

@@ -51,25 +51,35 @@ pub fn hook_url(name: &ServiceName, config: &Config) -> String {
     format!("{}/hooks/{name}", config.listen.public_url)
 }
 
-/// The host names that lead to the service.
+/// The host names that lead to the service. The agent's own is never one, whatever the configuration was when the service
+/// got its name and its domains.
 #[must_use]
 pub fn hosts(service: &Service, config: &Config) -> Vec<HostName> {
     let own = config.listen.service_url.host(&service.name);
-    std::iter::once(own).chain(service.settings.domains.iter().cloned()).collect()
+    let all = std::iter::once(own).chain(service.settings.domains.iter().cloned());
+    all.filter(|host| !is_agents(host, config)).collect()
+}
+
+/// Whether a host name is the agent's own. A browser sends the dashboard's cookie to whatever has its host, on any port,
+/// and takes one from there.
+#[must_use]
+pub fn is_agents(host: &HostName, config: &Config) -> bool {
+    let mut own = std::iter::once(&config.listen.public_url).chain(&config.listen.origins);
+    host.as_str() == "localhost" || own.any(|url| url.host() == host.as_str())
 }
 
 /// Whether a host name is one that the configuration gives to the agent itself or to a service by its name, so that no
 /// service may have it as a domain.
 #[must_use]
 pub fn is_given(host: &HostName, config: &Config) -> bool {
-    let mut own = std::iter::once(&config.listen.public_url).chain(&config.listen.origins);
-    // A browser sends the dashboard's cookie to whatever has the dashboard's host, on any port.
-    host.as_str() == "localhost" || own.any(|url| url.host() == host.as_str()) || config.listen.service_url.gives(host)
+    is_agents(host, config) || config.listen.service_url.gives(host)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::{HookKey, IdRange};
+    use crate::store::{Desired, Settings, Source};
 
     #[test]
     fn addresses() {
@@ -81,6 +91,36 @@ mod tests {
             [("blog.localhost", true), ("localhost", true), ("a.blog.localhost", false), ("blog.example.org", false)]
         {
             assert_eq!(is_given(&host.parse().unwrap(), &config), given, "{host}");
+        }
+    }
+
+    #[test]
+    fn no_host_of_a_service_is_the_agents() {
+        let mut config = Config::default();
+        config.listen.service_url = "https://{name}.example.org".parse().unwrap();
+        config.listen.public_url = "https://pods.example.org:8443".parse().unwrap();
+        config.listen.origins = vec!["https://other.example".parse().unwrap()];
+        let service = |name: &str, domains: &[&str]| Service {
+            id: 1,
+            name: name.parse().unwrap(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            source: Source::Template("static".parse().unwrap()),
+            branch: "main".parse().unwrap(),
+            hook_key: HookKey::from_random([7; 32]).unwrap(),
+            desired: Desired::Running,
+            ids: IdRange::of_slot(0),
+            current: None,
+            settings: Settings {
+                domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
+                ..Settings::default()
+            },
+        };
+        for (name, domains, led) in [
+            ("blog", &["a.example", "other.example"][..], &["blog.example.org", "a.example"][..]),
+            ("pods", &["localhost", "pods.example.org"], &[]),
+        ] {
+            let hosts: Vec<String> = hosts(&service(name, domains), &config).iter().map(ToString::to_string).collect();
+            assert_eq!(hosts, led);
         }
     }
 }
