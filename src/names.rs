@@ -12,12 +12,14 @@ use crate::problem::{Code, Problem};
 
 mod host;
 mod mounts;
+mod people;
 mod program;
 mod secrets;
 mod urls;
 
 pub use host::{AbsPath, Network, SettingError};
 pub use mounts::{MOST_VOLUMES, MountError, MountPath, Volumes};
+pub use people::{DeliveryId, Excerpt, HealthPath, PasskeyName, SenderName, TokenName};
 pub use program::ImageRef;
 pub use secrets::{EnvValue, SecretName};
 pub use urls::{BaseUrl, ServiceUrl};
@@ -79,6 +81,21 @@ pub enum NameError {
     /// A terminal session's name.
     #[error("`{0}` is not a session name: it takes 1 to 40 of a-z, 0-9 and -, starting with a letter")]
     Session(String),
+    /// A token's name.
+    #[error("`{0}` is not a token's name: a token's name takes 1 to 64 of letters, digits, - _ . and @")]
+    Token(String),
+    /// A passkey's name.
+    #[error("`{0}` is not a passkey's name: it takes 1 to 64 characters that are shown as they are")]
+    Passkey(String),
+    /// A kind of forge.
+    #[error("`{0}` is not a kind of forge")]
+    Sender(String),
+    /// A delivery's number; it isn't repeated.
+    #[error("the delivery's number is not 1 to 200 printable ASCII characters")]
+    DeliveryId,
+    /// A path that health is asked for at.
+    #[error("`{0}` is not a path: it begins with / and takes at most 500 printable ASCII characters, without ..")]
+    HealthPath(String),
     /// A number (deployment, release) that isn't one.
     #[error("`{0}` is not a number from 1 on")]
     Number(String),
@@ -99,6 +116,25 @@ impl NameError {
 /// At most this much of a refused name is repeated in an error, so that an error stays short.
 fn shown(text: &str) -> String {
     text.chars().take(60).flat_map(char::escape_default).collect()
+}
+
+/// What no terminal shows as it is: control characters, also those behind ASCII, what turns the writing round, and what
+/// takes no place (Unicode's Bidi_Control, and of the format characters those that join no letters).
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 fn is_label(text: &str) -> bool {
@@ -146,6 +182,8 @@ macro_rules! text_name {
         }
     };
 }
+
+use text_name;
 
 text_name! {
     /// The id of an image, or the digest of a blob: SHA-256 in 64 hexadecimal digits, without the `sha256:` before it
@@ -212,12 +250,8 @@ text_name! {
 impl FromStr for BranchName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        // What no terminal shows as it is: control characters, also those behind ASCII, and what turns the writing round.
-        let hidden = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-        };
-        let refused = |c: char| hidden(c) || " ~^:?*[\\".contains(c);
+        let joins = |c: char| matches!(c, '\u{200c}' | '\u{200d}');
+        let refused = |c: char| is_hidden(c) || joins(c) || " ~^:?*[\\".contains(c);
         let good = !text.is_empty()
             && text.len() <= 200
             && !text.starts_with('-')
@@ -562,17 +596,17 @@ impl FromStr for Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// An API token, by its name, whether it came as a cookie's session or as a header.
-    Token(String),
+    Token(TokenName),
     /// Whoever has the git password.
     GitPassword,
     /// A passkey, by its name.
-    Passkey(String),
+    Passkey(PasskeyName),
     /// An enrolment link, which registers a passkey and does nothing else.
     Link,
     /// A process on the host that spoke over the agent's unix socket, by its user id.
     Local(u32),
     /// A forge that has the key of the service's hook, by its kind.
-    Hook(String),
+    Hook(SenderName),
     /// The agent itself, ending what it found half done.
     Agent,
 }
@@ -582,9 +616,9 @@ impl FromStr for Actor {
     /// The inverse of `Display`.
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.split_once(':') {
-            Some(("token", name)) => Ok(Self::Token(name.to_owned())),
-            Some(("passkey", name)) => Ok(Self::Passkey(name.to_owned())),
-            Some(("hook", sender)) => Ok(Self::Hook(sender.to_owned())),
+            Some(("token", name)) => name.parse().map(Self::Token),
+            Some(("passkey", name)) => Ok(Self::Passkey(PasskeyName::kept(name))),
+            Some(("hook", sender)) => sender.parse().map(Self::Hook),
             Some(("local", uid)) => uid.parse().map(Self::Local).map_err(|_| NameError::Number(shown(uid))),
             _ if text == "link" => Ok(Self::Link),
             _ if text == "agent" => Ok(Self::Agent),

@@ -137,7 +137,7 @@ impl From<store::Passkey> for Passkey {
     fn from(passkey: store::Passkey) -> Self {
         Self {
             id: BASE64URL_NOPAD.encode(&passkey.credential),
-            name: passkey.name,
+            name: passkey.name.into(),
             host: passkey.rp_id,
             transports: passkey.transports,
             backup_eligible: passkey.standing.backup_eligible,

@@ -100,6 +100,7 @@ described_as! {
     crate::names::ServiceName => String,
     crate::names::BranchName => String,
     crate::names::CommitId => String,
+    crate::names::HealthPath => String,
     crate::names::HostName => String,
     crate::names::VolumeName => String,
     crate::names::Scope => String,

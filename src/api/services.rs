@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::deployments::Deployment;
-use crate::names::{BranchName, CommitId, HostName, ReleaseNumber, ServiceName, Volumes};
+use crate::names::{BranchName, CommitId, HealthPath, HostName, ReleaseNumber, ServiceName, Volumes};
 use crate::problem::Code;
 use crate::services::status::{Condition, Figures as HostFigures, Status as HostStatus};
 use crate::services::{Availability, Removed as HostRemoved};
@@ -266,7 +266,7 @@ pub struct Settings {
     /// The port that its program listens on in the container.
     pub container_port: Option<u16>,
     /// A path that must answer 2xx or 3xx before traffic moves.
-    pub health_path: Option<String>,
+    pub health_path: Option<HealthPath>,
     /// Seconds that a new release may take until it is healthy, 1 to 600.
     pub health_timeout: Option<u32>,
     /// It speaks no HTTP.
@@ -333,16 +333,9 @@ impl Settings {
 
     /// The settings as the store keeps them; the error names the one that is wrong.
     pub fn check(self) -> Result<store::Settings, String> {
-        let path = |path: &str| {
-            path.starts_with('/')
-                && path.len() <= 500
-                && !path.contains("..")
-                && path.bytes().all(|b| b.is_ascii_graphic())
-        };
         let within = |value: Option<u64>, least: u64, most: u64| value.is_none_or(|v| (least..=most).contains(&v));
         let good = [
             ("container_port", self.container_port != Some(0)),
-            ("health_path", self.health_path.as_deref().is_none_or(path)),
             ("health_timeout", within(self.health_timeout.map(u64::from), 1, 600)),
             ("memory_mib", within(self.memory_mib, 16, 1 << 24)),
             ("cpu_percent", within(self.cpu_percent.map(u64::from), 1, 10_000)),
@@ -523,7 +516,8 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be() {
-        let with = |text: &str| serde_json::from_str::<Settings>(text).unwrap().check();
+        let read = |text: &str| serde_json::from_str::<Settings>(text).map_err(|error| error.to_string());
+        let with = |text: &str| read(text).and_then(Settings::check);
         assert!(with(r#"{"volumes":{"data":"/data"},"health_path":"/up"}"#).is_ok());
         for text in [r#"{"health_path":"up"}"#, r#"{"container_port":0}"#, r#"{"keep":0}"#] {
             assert!(with(text).is_err(), "{text}");

@@ -56,7 +56,7 @@ pub struct Token {
 impl From<store::Token> for Token {
     fn from(token: store::Token) -> Self {
         Self {
-            name: token.name,
+            name: token.name.into(),
             scope: token.grant.scope,
             service: token.grant.service.map(Into::into),
             created: token.created,

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Auth, Presented};
-use crate::names::Actor;
+use crate::names::{Actor, Excerpt};
 use crate::problem::chain;
 use crate::store::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState, StoreError};
 
@@ -36,21 +36,16 @@ pub(super) fn nobody() -> String {
     "nobody".into()
 }
 
-/// At most so much of what a stranger chose stands in a row.
-fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(200).collect()
-}
-
 impl From<Deed> for AuditEntry {
     fn from(deed: Deed) -> Self {
         Self {
             actor: deed.actor.map_or_else(nobody, |actor| actor.to_string()),
             address: deed.address.map(|address| address.to_string()),
             action: deed.action,
-            target: short(&deed.target),
+            target: Excerpt::of(&deed.target).into(),
             result: deed.result,
             count: 1,
-            detail: deed.detail.as_deref().map(short),
+            detail: deed.detail.map(|detail| Excerpt::of(&detail).into()),
             refused: false,
             counted: None,
         }

@@ -17,6 +17,7 @@ use webauthn_rs::prelude::{
 use super::ceremonies::Ceremonies;
 use super::{Auth, Credential, Identity, Site, hash, random};
 use crate::events::Event;
+use crate::names::PasskeyName;
 use crate::problem::{Code, Problem, chain};
 use crate::store::{NewPasskey, Passkey, Standing, StoreError};
 
@@ -123,14 +124,6 @@ fn credential_id(text: &str) -> Result<Vec<u8>, Problem> {
     id.ok_or_else(|| Problem::new(Code::BadRequest, "a passkey's id is base64url without padding"))
 }
 
-fn check_name(name: &str) -> Result<(), Problem> {
-    if (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control) {
-        Ok(())
-    } else {
-        Err(Problem::new(Code::InvalidName, "a passkey's name takes 1 to 64 characters"))
-    }
-}
-
 fn standing(key: &Key) -> Standing {
     let inner = Internals::from(key.clone());
     Standing { counter: inner.counter, backup_eligible: inner.backup_eligible, backup_state: inner.backup_state }
@@ -207,9 +200,8 @@ impl Auth {
         site: &Site,
         id: &str,
         key: Value,
-        name: &str,
+        name: PasskeyName,
     ) -> Result<Passkey, Problem> {
-        check_name(name)?;
         let id = credential_id(id)?;
         let transports = transports(&key);
         let verified = self.verify_new(by, site, &id, key);
@@ -218,7 +210,7 @@ impl Auth {
             credential: key.cred_id().to_vec(),
             rp_id: site.rp_id().to_owned(),
             user_handle: user.into_bytes(),
-            name: name.to_owned(),
+            name,
             key: written(&key)?,
             transports,
             standing: standing(&key),
@@ -228,7 +220,7 @@ impl Auth {
             _ => None,
         };
         let passkey = self.store.create_passkey(new, link).await.map_err(told)?;
-        tracing::info!(actor = %by.actor, passkey = passkey.name, "a passkey is registered");
+        tracing::info!(actor = %by.actor, passkey = %passkey.name, "a passkey is registered");
         Ok(passkey)
     }
 
@@ -315,13 +307,8 @@ impl Auth {
     }
 
     /// Gives a passkey another name.
-    pub async fn rename_passkey(&self, id: &str, name: &str) -> Result<(), Problem> {
-        check_name(name)?;
-        if self.store.rename_passkey(credential_id(id)?, name.to_owned()).await.map_err(told)? {
-            Ok(())
-        } else {
-            Err(unknown())
-        }
+    pub async fn rename_passkey(&self, id: &str, name: PasskeyName) -> Result<(), Problem> {
+        if self.store.rename_passkey(credential_id(id)?, name).await.map_err(told)? { Ok(()) } else { Err(unknown()) }
     }
 
     /// Removes a passkey and ends the sessions that it signed in. The last one stays.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Auth, Presented, Site, hash, random};
 use crate::events::Event;
-use crate::names::Actor;
+use crate::names::{Actor, Excerpt};
 use crate::problem::{Code, Problem, chain};
 use crate::store::{NewSession, Passkey, Session, SignedBy, StoreError};
 
@@ -73,7 +73,7 @@ impl Auth {
             hash: hash(&value),
             by,
             expires,
-            client: client.chars().filter(|c| !c.is_control()).take(200).collect(),
+            client: Excerpt::of(client),
             address: self.place(presented),
             replaces: self.cookie(presented).map(hash),
         };

@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use super::{Auth, hash, random};
 use crate::events::Event;
+use crate::names::TokenName;
 use crate::problem::{Code, Problem};
 use crate::store::{Grant, StoreError, Token};
 
@@ -15,22 +16,16 @@ impl Auth {
     /// Makes a token named `name`. It is shown this once.
     pub async fn create_token(
         &self,
-        name: &str,
+        name: TokenName,
         grant: Grant,
         expires: Option<Timestamp>,
     ) -> Result<SecretString, Problem> {
-        let good =
-            (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@".contains(&b));
-        if !good {
-            let detail = "a token's name takes 1 to 64 of letters, digits, - _ . and @";
-            return Err(Problem::new(Code::InvalidName, detail));
-        }
         if expires.is_some_and(|ends| ends <= Timestamp::now()) {
             return Err(Problem::new(Code::InvalidSetting, "the token would have ended already"));
         }
         let token = format!("{PREFIX}{}", random());
-        self.store.create_token(name, hash(&token), grant, expires).await.map_err(|error| error.problem())?;
-        tracing::info!(token = name, "token created");
+        self.store.create_token(name.clone(), hash(&token), grant, expires).await.map_err(|error| error.problem())?;
+        tracing::info!(token = %name, "token created");
         Ok(token.into())
     }
 
@@ -40,10 +35,10 @@ impl Auth {
     }
 
     /// Removes a token and the sessions that it signed in.
-    pub async fn remove_token(&self, name: &str) -> Result<(), Problem> {
+    pub async fn remove_token(&self, name: &TokenName) -> Result<(), Problem> {
         if self.store.remove_token(name).await.map_err(|error| error.problem())? {
             self.events.publish(Event::Credentials);
-            tracing::info!(token = name, "token removed");
+            tracing::info!(token = %name, "token removed");
             Ok(())
         } else {
             Err(Problem::new(Code::NotFound, "there is no token of this name")

@@ -355,7 +355,7 @@ impl Deploys {
         let host =
             spec::hosts(service, &self.parts().config.get()).first().map(ToString::to_string).unwrap_or_default();
         let expect = match &release.settings.health_path {
-            Some(path) => Some(Expect::Path(path)),
+            Some(path) => Some(Expect::Path(path.as_str())),
             None if release.settings.tcp => Some(Expect::Tcp),
             // The image's own check has passed, or its unit would not have started.
             None if release.healthcheck => None,

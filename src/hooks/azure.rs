@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Change, Delivery, HookError, News, Sender, Told, checked_id, payload, shown};
+use super::{Change, Delivery, HookError, News, Sender, Told, payload};
+use crate::names::Excerpt;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,7 +32,7 @@ struct RefUpdate {
 
 pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
     let Event { id, event_type } = payload(Sender::Azure, delivery)?;
-    let id = id.as_deref().map(checked_id).transpose()?;
+    let id = id.as_deref().map(str::parse).transpose()?;
     let news = if event_type == "git.push" {
         let Push { resource } = payload(Sender::Azure, delivery)?;
         let changes = resource.ref_updates.iter().map(|update| Change::new(&update.name, &update.new_object_id));
@@ -39,5 +40,5 @@ pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
     } else {
         News::Other
     };
-    Ok(Told { event: shown(&event_type), id, news })
+    Ok(Told { event: Excerpt::of(&event_type), id, news })
 }

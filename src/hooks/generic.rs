@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::{Change, Delivery, HookError, News, Reference, Sender, Told, essence, id, is_form, parse};
+use crate::names::Excerpt;
 
 #[derive(Default, Deserialize)]
 struct Said {
@@ -54,5 +55,5 @@ pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
         }
     };
     let event = if news == News::Wanted { "build" } else { "push" };
-    Ok(Told { event: event.into(), id, news })
+    Ok(Told { event: Excerpt::of(event), id, news })
 }

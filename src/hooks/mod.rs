@@ -16,7 +16,7 @@ mod tests;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::names::BranchName;
+use crate::names::{BranchName, DeliveryId, Excerpt, NameError, SenderName};
 
 pub use authentic::{authorises, authorises_whole, is_signed};
 
@@ -107,6 +107,12 @@ impl Sender {
         }
     }
 
+    /// The same as whoever asks for what it sends.
+    #[must_use]
+    pub fn name(self) -> SenderName {
+        SenderName::known(self.as_str())
+    }
+
     /// The word of the interface and of the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -128,9 +134,9 @@ impl Sender {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// The sender's own word for what happened.
-    pub event: String,
+    pub event: Excerpt,
     /// The sender's number of the delivery, the same again when it is sent again.
-    pub id: Option<String>,
+    pub id: Option<DeliveryId>,
     /// What happened.
     pub news: News,
 }
@@ -202,7 +208,7 @@ pub fn decide(told: &Told, branch: &BranchName) -> Decision {
     let changes = match &told.news {
         News::Wanted => return Decision::Build,
         News::Ping => return Decision::Ping,
-        News::Other => return Decision::Ignore(format!("`{}` is not a push", told.event)),
+        News::Other => return Decision::Ignore(format!("`{}` is not a push", told.event.as_str())),
         News::Pushed(changes) => changes,
     };
     let own =
@@ -243,9 +249,9 @@ pub enum HookError {
     /// A form without the field that holds the payload.
     #[error("the form has no field `payload`")]
     NoPayload,
-    /// A delivery's number that is too long to be remembered.
-    #[error("the delivery's number is longer than 200 characters")]
-    Id,
+    /// A delivery's number that can't be remembered.
+    #[error(transparent)]
+    Id(#[from] NameError),
 }
 
 /// What an authorised delivery tells.
@@ -261,17 +267,13 @@ pub fn read(sender: Sender, delivery: Delivery<'_>) -> Result<Told, HookError> {
 }
 
 /// The first of these headers, as the delivery's number.
-fn id(headers: &Headers, names: &[&str]) -> Result<Option<String>, HookError> {
-    names.iter().find_map(|name| headers.get(name)).map(checked_id).transpose()
-}
-
-fn checked_id(text: &str) -> Result<String, HookError> {
-    if text.len() <= 200 { Ok(text.to_owned()) } else { Err(HookError::Id) }
+fn id(headers: &Headers, names: &[&str]) -> Result<Option<DeliveryId>, HookError> {
+    Ok(names.iter().find_map(|name| headers.get(name)).map(str::parse).transpose()?)
 }
 
 /// The value of a header that names an event.
-fn event(headers: &Headers, name: &str) -> String {
-    shown(headers.get(name).unwrap_or_default())
+fn event(headers: &Headers, name: &str) -> Excerpt {
+    Excerpt::of(headers.get(name).unwrap_or_default())
 }
 
 fn is_form(headers: &Headers) -> bool {

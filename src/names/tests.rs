@@ -1,6 +1,6 @@
 use super::*;
 
-fn check<T: FromStr>(good: &[&str], bad: &[&str]) {
+pub(super) fn check<T: FromStr>(good: &[&str], bad: &[&str]) {
     for text in good {
         assert!(text.parse::<T>().is_ok(), "`{text}` should be taken");
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::deployments::{self, Deployment, NewDeployment, words};
 use super::services::find_kept;
 use super::{Store, StoreError, micros, time};
-use crate::names::{DeploymentId, HookKey, ServiceName};
+use crate::names::{DeliveryId, DeploymentId, Excerpt, HookKey, ServiceName};
 
 /// How long a delivery is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -35,9 +35,9 @@ pub struct NewDelivery {
     /// Who sent it.
     pub sender: &'static str,
     /// What happened there.
-    pub event: String,
+    pub event: Excerpt,
     /// The sender's number of it.
-    pub id: Option<String>,
+    pub id: Option<DeliveryId>,
     /// What becomes of it.
     pub outcome: NewOutcome,
 }
@@ -126,7 +126,7 @@ impl Store {
         self.write(move |transaction| {
             let service = find_kept(transaction, &new.service)?;
             if let Some(id) = &new.id
-                && let Some(delivery) = remembered(transaction, service.id, id)?
+                && let Some(delivery) = remembered(transaction, service.id, id.as_str())?
             {
                 return Ok(Delivered { delivery, again: true, superseded: Vec::new() });
             }
@@ -143,9 +143,9 @@ impl Store {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     service.id,
-                    new.id,
+                    new.id.as_ref().map(DeliveryId::as_str),
                     new.sender,
-                    new.event,
+                    new.event.as_str(),
                     micros(Timestamp::now()),
                     outcome.as_str(),
                     reason,
@@ -213,8 +213,8 @@ mod tests {
         NewDelivery {
             service: "blog".parse().unwrap(),
             sender: "github",
-            event: "push".into(),
-            id: id.map(str::to_owned),
+            event: Excerpt::of("push"),
+            id: id.map(|id| id.parse().unwrap()),
             outcome,
         }
     }
@@ -223,7 +223,7 @@ mod tests {
         NewOutcome::Deployed(NewDeployment {
             service: "blog".parse().unwrap(),
             cause: Cause::Hook,
-            actor: Actor::Hook("github".into()),
+            actor: Actor::Hook("github".parse().unwrap()),
             commit: None,
             from_release: None,
             env: None,

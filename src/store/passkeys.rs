@@ -5,6 +5,7 @@ use rusqlite::{OptionalExtension, Params, Transaction, params};
 
 use super::tokens::SecretHash;
 use super::{Store, StoreError, json, micros, time, to_json};
+use crate::names::PasskeyName;
 
 /// The form that [`NewPasskey::key`] has now. A row of an older form is read as such by whoever changes this number.
 const VERSION: i64 = 1;
@@ -23,7 +24,7 @@ pub struct NewPasskey {
     /// The name under which the authenticator knows its owner.
     pub user_handle: [u8; 16],
     /// What its owner calls it.
-    pub name: String,
+    pub name: PasskeyName,
     /// The public key and what else the verifier needs, as JSON.
     pub key: String,
     /// How the browser says that it is reached.
@@ -55,7 +56,7 @@ pub struct Passkey {
     /// The name under which the authenticator knows its owner.
     pub user_handle: [u8; 16],
     /// What its owner calls it.
-    pub name: String,
+    pub name: PasskeyName,
     /// The public key and what else the verifier needs, as JSON.
     pub key: String,
     /// How the browser says that it is reached.
@@ -93,7 +94,7 @@ impl Store {
                     new.credential,
                     new.rp_id,
                     new.user_handle.as_slice(),
-                    new.name,
+                    new.name.as_str(),
                     VERSION,
                     new.key,
                     to_json(&new.transports, "transports")?,
@@ -158,10 +159,10 @@ impl Store {
     }
 
     /// Gives a passkey another name. False: there is none with this credential id.
-    pub async fn rename_passkey(&self, credential: Vec<u8>, name: String) -> Result<bool, StoreError> {
+    pub async fn rename_passkey(&self, credential: Vec<u8>, name: PasskeyName) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let sql = "UPDATE passkeys SET name = ?2 WHERE credential = ?1";
-            Ok(transaction.execute(sql, params![credential, name])? > 0)
+            Ok(transaction.execute(sql, params![credential, name.as_str()])? > 0)
         })
         .await
     }
@@ -231,7 +232,7 @@ fn passkeys(connection: &rusqlite::Connection, rest: &str, args: impl Params) ->
             credential: row.get(1)?,
             rp_id: row.get(2)?,
             user_handle: row.get(3)?,
-            name: row.get(4)?,
+            name: PasskeyName::kept(&row.get::<_, String>(4)?),
             key: row.get(6)?,
             transports: json(&row.get::<_, String>(7)?, "transports")?,
             standing: Standing { counter: row.get(8)?, backup_eligible: row.get(9)?, backup_state: row.get(10)? },

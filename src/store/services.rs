@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, json, micros, parse, time, to_json};
 use crate::names::{
-    BranchName, HookKey, HostName, IdRange, ReleaseNumber, SecretName, ServiceName, TemplateName, Volumes,
+    BranchName, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, SecretName, ServiceName, TemplateName, Volumes,
 };
 
 /// Where a service's code comes from.
@@ -56,7 +56,7 @@ pub struct Settings {
     /// The port that the program listens on in its container; else the image's first EXPOSE, else 8080.
     pub container_port: Option<u16>,
     /// A path that must answer 2xx or 3xx before traffic moves; else any answer does.
-    pub health_path: Option<String>,
+    pub health_path: Option<HealthPath>,
     /// How many seconds a new release may take until it is healthy; else the host's setting.
     pub health_timeout: Option<u32>,
     /// The service speaks no HTTP: a connection that stays open is enough.

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Params, params};
 
 use super::tokens::{Grant, MINUTE, SecretHash};
-use super::{Store, StoreError, micros, time};
-use crate::names::{Actor, Scope};
+use super::{Store, StoreError, micros, parse, time};
+use crate::names::{Actor, Excerpt, PasskeyName, Scope};
 
 /// How many sessions there may be; those that were not seen for longest go for new ones.
 const MOST: i64 = 1000;
@@ -29,7 +29,7 @@ pub struct NewSession {
     /// When it ends.
     pub expires: Timestamp,
     /// What the browser says of itself.
-    pub client: String,
+    pub client: Excerpt,
     /// Where it is.
     pub address: String,
     /// The session that the browser had until now. It ends.
@@ -75,7 +75,15 @@ impl Store {
             transaction.execute(
                 "INSERT INTO sessions (hash, token, passkey, created, last_seen, expires, client, address) \
                  VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7)",
-                params![new.hash.as_slice(), token, passkey, now, micros(new.expires), new.client, new.address],
+                params![
+                    new.hash.as_slice(),
+                    token,
+                    passkey,
+                    now,
+                    micros(new.expires),
+                    new.client.as_str(),
+                    new.address
+                ],
             )?;
             Ok(())
         })
@@ -142,10 +150,14 @@ fn sessions(connection: &Connection, rest: &str, args: impl Params) -> Result<Ve
     let mut rows = statement.query(args)?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        let (actor, grant) = match (row.get(1)?, row.get(4)?) {
-            (Some(token), None) => (Actor::Token(token), Grant::read(&row.get::<_, String>(2)?, row.get(3)?)?),
+        let (actor, grant) = match (row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(4)?) {
+            (Some(token), None) => {
+                (Actor::Token(parse(&token, "name")?), Grant::read(&row.get::<_, String>(2)?, row.get(3)?)?)
+            }
             // A passkey is the administrator's.
-            (None, Some(passkey)) => (Actor::Passkey(passkey), Grant { scope: Scope::Admin, service: None }),
+            (None, Some(passkey)) => {
+                (Actor::Passkey(PasskeyName::kept(&passkey)), Grant { scope: Scope::Admin, service: None })
+            }
             _ => return Err(StoreError::Corrupt { what: "session" }),
         };
         all.push(Session {

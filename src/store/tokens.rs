@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::{Store, StoreError, micros, parse, time};
-use crate::names::{Scope, ServiceName};
+use crate::names::{Scope, ServiceName, TokenName};
 
 /// The SHA-256 of a token or of a cookie's value.
 pub type SecretHash = [u8; 32];
@@ -32,7 +32,7 @@ pub struct Token {
     /// Its row.
     pub id: i64,
     /// What its owner calls it.
-    pub name: String,
+    pub name: TokenName,
     /// What it may do.
     pub grant: Grant,
     /// When it was made.
@@ -50,19 +50,18 @@ impl Store {
     /// Keeps a new token.
     pub async fn create_token(
         &self,
-        name: &str,
+        name: TokenName,
         hash: SecretHash,
         grant: Grant,
         expires: Option<Timestamp>,
     ) -> Result<Token, StoreError> {
-        let name = name.to_owned();
         self.write(move |transaction| {
             let taken = transaction
-                .query_row("SELECT 1 FROM tokens WHERE name = ?1", [&name], |_| Ok(()))
+                .query_row("SELECT 1 FROM tokens WHERE name = ?1", [name.as_str()], |_| Ok(()))
                 .optional()?
                 .is_some();
             if taken {
-                return Err(StoreError::TokenTaken(name));
+                return Err(StoreError::TokenTaken(name.into()));
             }
             let service = match &grant.service {
                 Some(service) => Some(super::services::find_kept(transaction, service)?.id),
@@ -71,7 +70,14 @@ impl Store {
             let created = Timestamp::now();
             transaction.execute(
                 "INSERT INTO tokens (name, hash, scope, service, created, expires) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![name, hash.as_slice(), grant.scope.as_str(), service, micros(created), expires.map(micros)],
+                params![
+                    name.as_str(),
+                    hash.as_slice(),
+                    grant.scope.as_str(),
+                    service,
+                    micros(created),
+                    expires.map(micros)
+                ],
             )?;
             Ok(Token { id: transaction.last_insert_rowid(), name, grant, created, expires, last_used: None })
         })
@@ -84,8 +90,8 @@ impl Store {
     }
 
     /// Removes a token, and with it the sessions that it signed in. False: there is none of this name.
-    pub async fn remove_token(&self, name: &str) -> Result<bool, StoreError> {
-        let name = name.to_owned();
+    pub async fn remove_token(&self, name: &TokenName) -> Result<bool, StoreError> {
+        let name = String::from(name.clone());
         self.write(move |transaction| Ok(transaction.execute("DELETE FROM tokens WHERE name = ?1", [name])? > 0)).await
     }
 
@@ -141,7 +147,7 @@ fn token(row: &Row<'_>) -> Result<Token, StoreError> {
     };
     Ok(Token {
         id: row.get(0)?,
-        name: row.get(1)?,
+        name: parse(&row.get::<_, String>(1)?, "name")?,
         grant: Grant::read(&row.get::<_, String>(2)?, row.get(3)?)?,
         created: time(row.get(4)?, "created")?,
         expires: moment(5, "expires")?,

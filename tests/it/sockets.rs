@@ -426,7 +426,7 @@ async fn a_client_whose_token_goes_is_cut_off() {
         client.join("/log", json!({})).await.unwrap();
         client.join("/status", json!({})).await.unwrap();
     }
-    agent.auth.remove_token("goes").await.unwrap();
+    agent.auth.remove_token(&"goes".parse().unwrap()).await.unwrap();
     let mut farewells = 0;
     while let Some(text) = goes.text().await {
         farewells += usize::from(text.starts_with("41/"));
@@ -559,7 +559,7 @@ async fn every_event_for_everybody() {
     let (shop, blog) = (&agent.service("shop").await, &agent.service("blog").await);
     let soon = Some(Timestamp::now() + SignedDuration::from_secs(600));
     let all = Grant { scope: Scope::Admin, service: None };
-    let expired = agent.auth.create_token("expired", all, soon).await.unwrap();
+    let expired = agent.auth.create_token("expired".parse().unwrap(), all, soon).await.unwrap();
     agent.database().execute("UPDATE tokens SET expires = expires - 601000000", []).unwrap();
     let admin = agent.token("admin", Scope::Admin, None).await;
     let ended = cookie(&agent, admin.expose_secret()).await;

@@ -152,7 +152,7 @@ impl TestAgent {
 
     /// A new token.
     pub async fn token(&self, name: &str, scope: Scope, service: Option<ServiceName>) -> SecretString {
-        self.auth.create_token(name, Grant { scope, service }, None).await.unwrap()
+        self.auth.create_token(name.parse().unwrap(), Grant { scope, service }, None).await.unwrap()
     }
 
     /// A service that was never started.

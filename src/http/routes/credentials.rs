@@ -14,6 +14,7 @@ use super::told;
 use crate::api::auth::{Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Who};
 use crate::api::tokens::Token;
 use crate::auth::Credential;
+use crate::names::NameError;
 use crate::problem::Problem;
 
 const KEY: Rules<'_> = Rules { path: None, body_only: &["key"] };
@@ -56,10 +57,10 @@ pub async fn register(mut call: Call) -> Result<Response, Problem> {
     let auth = call.state().auth();
     let (presented, by) = (call.presented()?, call.identity()?);
     let site = auth.site(presented)?;
-    let name = name.as_deref().unwrap_or("passkey");
+    let name = name.as_deref().unwrap_or("passkey").parse().map_err(|error: NameError| error.problem())?;
     let passkey = auth.guessed(presented, auth.finish_registration(by, &site, &id, key, name).await)?;
     let mut response = respond::json(StatusCode::Created, &Passkey::from(passkey.clone()))?;
-    response.insert_ext(Note { detail: Some(passkey.name.clone()), ..Note::default() });
+    response.insert_ext(Note { detail: Some(passkey.name.to_string()), ..Note::default() });
     if matches!(by.credential, Credential::Link(_)) {
         let client = call.header("user-agent").unwrap_or_default();
         open(&mut response, &site, &auth.sign_in_as(passkey, presented, client).await?);
@@ -106,7 +107,8 @@ pub async fn logout(call: Call) -> Result<Response, Problem> {
 
 pub async fn rename(mut call: Call) -> Result<Response, Problem> {
     let RenamePasskey { name } = extract::fields(&mut call.request, Rules::default()).await?;
-    call.state().auth().rename_passkey(&call.param("id")?, &name).await?;
+    let name = name.parse().map_err(|error: NameError| error.problem())?;
+    call.state().auth().rename_passkey(&call.param("id")?, name).await?;
     Ok(Response::new(StatusCode::NoContent))
 }
 

@@ -14,7 +14,7 @@ use super::super::{Call, respond, spool};
 use super::{accepted, told};
 use crate::api::hooks as api;
 use crate::hooks::{self, Decision, Delivery, Headers, Sender};
-use crate::names::{Actor, HookKey, NameError, ServiceName};
+use crate::names::{Actor, Excerpt, HookKey, NameError, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::spec;
 use crate::store::{Cause, NewDelivery, NewDeployment, NewOutcome, Outcome, Service, StoreError};
@@ -78,7 +78,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
         call.state().auth().wrong_key(call.presented()?)?;
         return Err(unknown());
     };
-    let note = Note { actor: Some(Actor::Hook(sender.as_str().to_owned())), detail: None };
+    let note = Note { actor: Some(Actor::Hook(sender.name())), detail: None };
 
     let (event, id, outcome) = match read {
         Ok(told) => {
@@ -86,7 +86,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
                 Decision::Build => NewOutcome::Deployed(NewDeployment {
                     service: service.name.clone(),
                     cause: Cause::Hook,
-                    actor: Actor::Hook(sender.as_str().to_owned()),
+                    actor: Actor::Hook(sender.name()),
                     // The branch's newest when its turn comes, which may be newer than what was pushed here.
                     commit: None,
                     from_release: None,
@@ -97,7 +97,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
             };
             (told.event, told.id, outcome)
         }
-        Err(error) => (String::new(), None, NewOutcome::Refused(error.to_string())),
+        Err(error) => (Excerpt::of(""), None, NewOutcome::Refused(error.to_string())),
     };
     let name = service.name.clone();
     let delivery = NewDelivery { service: service.name, sender: sender.as_str(), event, id, outcome };

@@ -10,17 +10,19 @@ use super::super::record::Note;
 use super::super::{Call, respond};
 use super::told;
 use crate::api::tokens::{CreatedToken, NewToken, Token};
+use crate::names::{NameError, ServiceName, TokenName};
 use crate::problem::Problem;
 use crate::store::Grant;
 
 pub async fn create(mut call: Call) -> Result<Response, Problem> {
     let NewToken { name, scope, service, expires } = extract::fields(&mut call.request, Rules::default()).await?;
-    let service = service.map(|name| name.parse()).transpose();
-    let service = service.map_err(|error: crate::names::NameError| error.problem())?;
-    let detail = format!("{name}: {scope} of {}", service.as_ref().map_or("all", crate::names::ServiceName::as_str));
+    let refused = |error: NameError| error.problem();
+    let name: TokenName = name.parse().map_err(refused)?;
+    let service = service.map(|name| name.parse::<ServiceName>()).transpose().map_err(refused)?;
+    let detail = format!("{name}: {scope} of {}", service.as_ref().map_or("all", ServiceName::as_str));
     let grant = Grant { scope, service };
-    let token = call.state().auth().create_token(&name, grant, expires).await?;
-    let created = CreatedToken { name, token: token.expose_secret().to_owned() };
+    let token = call.state().auth().create_token(name.clone(), grant, expires).await?;
+    let created = CreatedToken { name: name.into(), token: token.expose_secret().to_owned() };
     let mut response = respond::json(StatusCode::Created, &created)?;
     response.insert_ext(Note { detail: Some(detail), ..Note::default() });
     Ok(response)
@@ -33,6 +35,7 @@ pub async fn list(call: Call) -> Result<Response, Problem> {
 }
 
 pub async fn remove(call: Call) -> Result<Response, Problem> {
-    call.state().auth().remove_token(&call.param("name")?).await?;
+    let name = call.param("name")?.parse().map_err(|error: NameError| error.problem())?;
+    call.state().auth().remove_token(&name).await?;
     Ok(Response::new(StatusCode::NoContent))
 }
