@@ -144,7 +144,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let streaming = tokio::spawn(sockets.clone().run());
     let counting = tokio::spawn({
         let stopping = stopping.clone();
-        async move { auth.count_refusals(stopping).await }
+        async move { tokio::join!(auth.count_refusals(stopping.clone()), stopping.run_until_cancelled(auth.guard())) }
     });
     let clearing = tokio::spawn({
         let sockets = sockets.clone();

@@ -13,6 +13,7 @@ mod password;
 mod presented;
 mod sessions;
 mod site;
+mod stay;
 mod tokens;
 
 use std::sync::Arc;
@@ -25,10 +26,12 @@ pub use identity::{Credential, Identity, Way};
 pub use presented::{Peer, Presented};
 pub use sessions::SignedIn;
 pub use site::Site;
+pub use stay::Stay;
 
 use fold::Refusals;
 use limits::Limits;
 use password::Passwords;
+use stay::Staying;
 
 use crate::config::LiveConfig;
 use crate::events::Events;
@@ -44,6 +47,7 @@ pub struct Auth {
     passwords: Arc<Passwords>,
     refusals: Arc<Refusals>,
     open: Arc<passkeys::Open>,
+    staying: Arc<Staying>,
 }
 
 impl Auth {
@@ -53,7 +57,8 @@ impl Auth {
         let now = config.get();
         let limits = Arc::new(Limits::new(now.limits.guesses, now.limits.handshakes, Default::default()));
         let (passwords, refusals) = (Arc::new(Passwords::new()), Arc::new(Refusals::new()));
-        Self { store, events, config, limits, passwords, refusals, open: Arc::new(passkeys::Open::new()) }
+        let open = Arc::new(passkeys::Open::new());
+        Self { store, events, config, limits, passwords, refusals, open, staying: Arc::default() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Lines as they come: a deployment's whole story, which is the agent's steps and the build's lines until it has ended;
 //! and a service's, with those of its builds, the ones to come too.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -21,6 +21,8 @@ pub type LogLine = Result<Entry, ServiceError>;
 
 /// A lost event delays the news that a deployment has ended by this much.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the last lines of a deployment may be silent whose service is gone.
+const LEAVE: Duration = Duration::from_millis(300);
 /// How many of a service's newest builds its log shows.
 const BUILDS: u32 = 50;
 
@@ -91,7 +93,7 @@ impl Deploys {
         mut log: ServiceLog,
     ) -> Result<impl Stream<Item = LogLine> + Send + use<>, ServiceError> {
         let events = self.parts().events.subscribe();
-        if self.has_gone(&log).await? {
+        if self.gone_since(&log).await?.is_some() {
             return Err(gone());
         }
         if let Select::Service(name, builds) = &mut log.query.select {
@@ -118,10 +120,13 @@ impl Deploys {
         self.follow_log(ServiceLog { query: part.of(log.query), ..log }).await
     }
 
-    async fn has_gone(&self, log: &ServiceLog) -> Result<bool, ServiceError> {
+    /// Where the service is gone, the last moment whose lines under its name can be its own: another may have that now.
+    async fn gone_since(&self, log: &ServiceLog) -> Result<Option<Timestamp>, ServiceError> {
+        let now = Timestamp::now();
         match self.parts().store.service(&log.name).await {
-            Ok(service) => Ok(service.id != log.id),
-            Err(StoreError::NoService(_)) => Ok(true),
+            Ok(service) if service.id == log.id => Ok(None),
+            Ok(other) => Ok(Some(other.created - SignedDuration::from_micros(1))),
+            Err(StoreError::NoService(_)) => Ok(Some(now)),
             Err(error) => Err(error.into()),
         }
     }
@@ -149,16 +154,14 @@ impl Deploys {
         } else {
             lines(self.parts().journal.follow(query))
         };
-        let story = Story { deploys: self.clone(), id, lines, events, ended };
-        Ok(futures_util::stream::unfold(story, |mut story| async move {
+        let story = Story { deploys: self.clone(), id, lines, events, stands: Stands::of(deployment.state) };
+        Ok(futures_util::stream::unfold(Some(story), |story| async move {
+            let mut story = story?;
             let line = story.next().await?;
-            Some((line, story))
+            let goes_on = line.is_ok();
+            Some((line, goes_on.then_some(story)))
         })
         .fuse())
-    }
-
-    async fn has_ended(&self, id: DeploymentId) -> bool {
-        self.parts().store.deployment(id).await.map_or(true, |deployment| deployment.state.is_final())
     }
 }
 
@@ -174,30 +177,67 @@ struct Story {
     id: DeploymentId,
     lines: Lines,
     events: broadcast::Receiver<Event>,
-    ended: bool,
+    stands: Stands,
+}
+
+/// How a deployment stands whose log is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    UnderWay,
+    Ended,
+    /// It went with its service.
+    Gone,
+}
+
+impl Stands {
+    fn of(state: State) -> Self {
+        if state.is_final() { Self::Ended } else { Self::UnderWay }
+    }
 }
 
 impl Story {
     async fn next(&mut self) -> Option<LogLine> {
         loop {
             // Behind the last that the agent says of it the lines end by themselves. An agent that was killed says nothing.
-            let pause = if self.ended { self.deploys.parts().config.get().limits.journal } else { LOOK };
-            tokio::select! {
-                line = self.lines.next() => return line,
-                () = self.deploys.inner.stopping.cancelled() => return None,
-                event = self.events.recv(), if !self.ended => {
-                    if matches!(&event, Ok(Event::Deployment(_, heard)) if *heard == self.id) || event.is_err() {
-                        self.ended = self.deploys.has_ended(self.id).await;
+            let pause = match self.stands {
+                Stands::UnderWay => LOOK,
+                Stands::Ended => self.deploys.parts().config.get().limits.journal,
+                Stands::Gone => LEAVE,
+            };
+            let (before, mut silence) = (self.stands, pin!(tokio::time::sleep(pause)));
+            while self.stands == before {
+                tokio::select! {
+                    line = self.lines.next() => return line,
+                    () = self.deploys.inner.stopping.cancelled() => return None,
+                    event = self.events.recv(), if self.stands != Stands::Gone => {
+                        let concerns = match &event {
+                            Ok(Event::Deployment(_, heard)) => *heard == self.id,
+                            Ok(Event::Removed(_)) | Err(_) => true,
+                            Ok(_) => false,
+                        };
+                        if concerns {
+                            self.look().await;
+                        }
                     }
-                }
-                () = tokio::time::sleep(pause) => {
-                    if self.ended {
-                        return None;
+                    () = &mut silence => match self.stands {
+                        Stands::UnderWay => {
+                            self.look().await;
+                            break;
+                        }
+                        Stands::Ended => return None,
+                        Stands::Gone => return Some(Err(gone())),
                     }
-                    self.ended = self.deploys.has_ended(self.id).await;
                 }
             }
         }
+    }
+
+    async fn look(&mut self) {
+        self.stands = match self.deploys.parts().store.deployment(self.id).await {
+            Ok(deployment) => Stands::of(deployment.state),
+            Err(StoreError::NoDeployment(_)) => Stands::Gone,
+            Err(_) => Stands::Ended,
+        };
     }
 }
 
@@ -248,8 +288,8 @@ impl Following {
             Ok(Event::Deployment(service, id)) if service == self.log.name => self.look_for_builds(Some(id)).await,
             Ok(Event::Removed(service)) if service == self.log.name => self.look_whether_gone().await,
             Err(broadcast::error::RecvError::Lagged(_)) => {
-                self.look_for_builds(None).await;
                 self.look_whether_gone().await;
+                self.look_for_builds(None).await;
             }
             _ => {}
         }
@@ -257,27 +297,45 @@ impl Following {
 
     /// Where the service is gone, what it printed is read to its end: the agent has said since that it removed it.
     async fn look_whether_gone(&mut self) {
-        if self.gone || !self.deploys.has_gone(&self.log).await.unwrap_or(false) {
+        if self.gone {
             return;
         }
+        let since = match self.deploys.gone_since(&self.log).await {
+            Ok(Some(since)) => since,
+            Ok(None) => return,
+            Err(error) => {
+                // Whose lines these are is not known any more.
+                self.end_with(error);
+                return;
+            }
+        };
         // What this reader has and nobody took yet is read again.
         self.lines = Box::pin(futures_util::stream::empty());
         self.deploys.marked(self.log.removed.clone()).await;
-        let rest = self.deploys.parts().journal.read(self.log.query.clone());
+        let until = u64::try_from(since.as_microsecond()).ok();
+        let rest = self.deploys.parts().journal.read(Query { until, ..self.log.query.clone() });
         self.lines = Box::pin(lines(rest).chain(futures_util::stream::iter([Err(gone())])));
+        self.gone = true;
+    }
+
+    fn end_with(&mut self, error: ServiceError) {
+        self.lines = Box::pin(futures_util::stream::iter([Err(error)]));
         self.gone = true;
     }
 
     /// Where a build has begun that the reader doesn't know of, another reader goes on at the same place.
     async fn look_for_builds(&mut self, begun: Option<DeploymentId>) {
-        let Select::Service(name, builds) = &self.log.query.select else { return };
+        if self.gone {
+            return;
+        }
+        let Select::Service(name, builds) = &mut self.log.query.select else { return };
         if begun.is_some_and(|id| builds.contains(&id)) {
             return;
         }
         if let Ok(newest) = self.deploys.newest_builds(name).await
             && newest.iter().any(|id| !builds.contains(id))
         {
-            self.log.query.select = Select::Service(name.clone(), newest);
+            *builds = newest;
             self.lines = lines(self.deploys.parts().journal.follow(self.log.query.clone()));
         }
     }

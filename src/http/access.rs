@@ -2,6 +2,7 @@
 
 use super::State;
 use super::record::Record;
+use super::stream::Ends;
 use super::table::Route;
 use crate::auth::{Identity, Peer, Presented, Way};
 use crate::connection::Connection;
@@ -72,14 +73,7 @@ pub async fn authorise(
     if let Some(connection) = connection(request) {
         request.state().auth().know(presented, connection);
     }
-    let scope = match lock {
-        Lock::Open | Lock::Key | Lock::Own => return Ok(Some(identity)),
-        Lock::Read | Lock::List => Scope::Read,
-        Lock::Deploy => Scope::Deploy,
-        Lock::Admin | Lock::Enroll | Lock::Local => Scope::Admin,
-        Lock::Git if pushes(request)? => Scope::Deploy,
-        Lock::Git => Scope::Read,
-    };
+    let Some(scope) = scope(request, lock)? else { return Ok(Some(identity)) };
     let service = match &identity.grant.service {
         Some(own) if lock == Lock::List => Some(own.clone()),
         Some(_) => concerned(request, route.path).await?,
@@ -87,6 +81,37 @@ pub async fn authorise(
     };
     identity.allows(scope, service.as_ref())?;
     Ok(Some(identity))
+}
+
+/// What a lock takes; none where it asks for no scope.
+fn scope(request: &tide::Request<State>, lock: Lock) -> Result<Option<Scope>, Problem> {
+    Ok(match lock {
+        Lock::Open | Lock::Key | Lock::Own => None,
+        Lock::Read | Lock::List => Some(Scope::Read),
+        Lock::Deploy => Some(Scope::Deploy),
+        Lock::Admin | Lock::Enroll | Lock::Local => Some(Scope::Admin),
+        Lock::Git if pushes(request)? => Some(Scope::Deploy),
+        Lock::Git => Some(Scope::Read),
+    })
+}
+
+/// When an answer that goes on must end: when whoever asked may not ask any more, or the agent stops.
+pub async fn ends(request: &tide::Request<State>, route: &Route, identity: Option<&Identity>) -> Result<Ends, Problem> {
+    let state = request.state();
+    let stays = match (identity, scope(request, route.lock)?) {
+        (Some(identity), Some(scope)) => {
+            let service = match route.lock {
+                Lock::List => identity.grant.service.clone(),
+                _ => concerned(request, route.path).await?,
+            };
+            Some((state.auth().stay(identity.clone()), scope, service))
+        }
+        (Some(identity), None) => {
+            Some((state.auth().stay(identity.clone()), Scope::Read, identity.grant.service.clone()))
+        }
+        (None, _) => None,
+    };
+    Ok(Ends { stopping: state.stopping(), stays })
 }
 
 fn only_local() -> Problem {

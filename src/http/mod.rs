@@ -102,6 +102,7 @@ impl State {
 /// A request whose lock was opened.
 pub struct Call {
     request: tide::Request<State>,
+    route: &'static Route,
     identity: Option<Identity>,
 }
 
@@ -118,6 +119,11 @@ impl Call {
     /// Who asks, with what it may do.
     fn identity(&self) -> Result<&Identity, Problem> {
         self.identity.as_ref().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
+    }
+
+    /// When an answer that goes on must end.
+    async fn ends(&self) -> Result<stream::Ends, Problem> {
+        access::ends(&self.request, self.route, self.identity.as_ref()).await
     }
 
     /// Whether whoever asks may see `service`, for what lists several.
@@ -183,7 +189,7 @@ impl tide::Endpoint<State> for Endpoint {
         let answered = match Record::begin(&request, route) {
             Ok(mut record) => {
                 let answered = match access::authorise(&request, route, &mut record).await {
-                    Ok(identity) => (route.handler)(Call { request, identity }).await,
+                    Ok(identity) => (route.handler)(Call { request, route, identity }).await,
                     Err(problem) => Err(problem),
                 };
                 record.end(&answered).await;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ use super::channel::{Streams, told};
 use super::table::{EVENTS, Event, Order};
 use super::term::Attached;
 use super::{JOIN, Sockets};
-use crate::auth::{Deed, Identity};
+use crate::auth::{Deed, Identity, Stay};
 use crate::names::{Scope, ServiceName};
 use crate::problem::{Code, Problem};
 
@@ -34,7 +34,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     sockets: Sockets,
-    identity: Mutex<Identity>,
+    stay: Stay,
     address: Option<IpAddr>,
     streams: Streams,
     attached: Attached,
@@ -80,6 +80,15 @@ pub struct Call {
     pub client: Client,
     /// Where answers go.
     pub socket: SocketRef,
+    /// What the event took, and of what.
+    pub(super) right: Right,
+}
+
+/// What a client must be allowed to do for as long as a stream goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Right {
+    scope: Scope,
+    subject: Subject,
 }
 
 /// What a handler answers.
@@ -102,12 +111,12 @@ impl Answer {
 }
 
 impl Client {
-    /// A client that was let in as `identity`; its events come out of the receiver in turn.
-    pub(super) fn new(sockets: Sockets, identity: Identity, address: Option<IpAddr>) -> (Self, mpsc::Receiver<Job>) {
+    /// A client that was let in; its events come out of the receiver in turn.
+    pub(super) fn new(sockets: Sockets, stay: Stay, address: Option<IpAddr>) -> (Self, mpsc::Receiver<Job>) {
         let (turns, jobs) = mpsc::channel(WAITING);
         let inner = Inner {
             sockets,
-            identity: Mutex::new(identity),
+            stay,
             address,
             streams: Streams::default(),
             attached: Attached::default(),
@@ -129,7 +138,13 @@ impl Client {
     /// Who it is, as of now.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.inner.identity.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.stay.identity()
+    }
+
+    /// Whether it may stay.
+    #[must_use]
+    pub(super) fn stay(&self) -> &Stay {
+        &self.inner.stay
     }
 
     /// Something that it does, for the audit log.
@@ -139,14 +154,24 @@ impl Client {
         Deed { actor, address: self.inner.address, action, target, result: "done".into(), detail: None }
     }
 
-    pub(super) fn identify(&self, identity: Identity) {
-        *self.inner.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+    /// Waits until it may not do that any more, and gives why. Whose credential has ended is cut off.
+    pub(super) async fn refused(&self, right: &Right) -> Problem {
+        let own;
+        let service = match &right.subject {
+            Subject::Own => {
+                own = self.identity().grant.service;
+                own.as_ref()
+            }
+            Subject::Host => None,
+            Subject::Service(service) => Some(service),
+        };
+        self.inner.stay.refused(right.scope, service).await
     }
 
     /// Whether it may see `service`.
     #[must_use]
     pub fn sees(&self, service: &ServiceName) -> bool {
-        self.inner.identity.lock().unwrap_or_else(PoisonError::into_inner).allows(Scope::Read, Some(service)).is_ok()
+        self.inner.stay.allows(Scope::Read, Some(service)).is_ok()
     }
 
     /// Its streams.
@@ -230,7 +255,6 @@ where
     let take = move |socket: SocketRef, TryData(data): TryData<T>, ack: AckSender| {
         let job = {
             let (client, handler) = (client.clone(), handler.clone());
-            let call = Call { client: client.clone(), socket };
             move |ack| -> Work {
                 Box::pin(async move {
                     let answer = async {
@@ -239,7 +263,8 @@ where
                         })?;
                         let subject = data.subject(client.sockets()).await?;
                         authorise(&client.identity(), event.scope, &subject)?;
-                        handler(call, data).await
+                        let right = Right { scope: event.scope, subject };
+                        handler(Call { client: client.clone(), socket, right }, data).await
                     };
                     let answer = answer.await;
                     if let Err(problem) = &answer

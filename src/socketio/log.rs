@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Sockets;
 use super::channel::{Channel, MESSAGE};
-use super::client::{Answer, Call, Client, Payload, Subject};
+use super::client::{Answer, Call, Client, Payload, Right, Subject};
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
 use crate::deploys::{self, Deploys, LogLine, LogPart, ServiceLog};
@@ -52,7 +52,7 @@ impl Payload for Close {
 
 /// Whose lines.
 enum Source {
-    Service(ServiceLog),
+    Service(Box<ServiceLog>),
     Deployment(DeploymentId),
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     let (source, lines) = match (wanted.service, wanted.deployment) {
         (Some(service), None) => {
             let log = call.client.sockets().deploys().service_log(&service, wanted.release.map(ReleaseNumber)).await;
-            (Source::Service(log.map_err(|error| error.problem())?), lines.or(Some(LINES)))
+            (Source::Service(Box::new(log.map_err(|error| error.problem())?)), lines.or(Some(LINES)))
         }
         (None, Some(id)) => (Source::Deployment(id), lines),
         _ => return Err(Problem::new(Code::BadRequest, WHOSE)),
@@ -82,7 +82,7 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     let first = feed.lines().await?;
     let channel = call.client.streams().open(call.socket)?;
     let told = json!({ "channel": channel.id() });
-    Ok(Answer::stream(told, run(call.client, channel, feed, first)))
+    Ok(Answer::stream(told, run(call.client, call.right, channel, feed, first)))
 }
 
 pub(super) async fn ack(call: Call, ack: Ack) -> Result<Answer, Problem> {
@@ -107,9 +107,11 @@ impl Feed {
     /// The lines behind the last one that was sent, from a reader of their own.
     async fn lines(&self) -> Result<Lines, Problem> {
         let lines: Result<Lines, ServiceError> = match &self.source {
-            Source::Service(log) => {
-                self.deploys.follow_part(log.clone(), self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
-            }
+            Source::Service(log) => self
+                .deploys
+                .follow_part(ServiceLog::clone(log), self.part.clone())
+                .await
+                .map(|lines| Box::pin(lines) as Lines),
             Source::Deployment(id) => {
                 self.deploys.log(*id, self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
             }
@@ -163,7 +165,7 @@ impl Feed {
     }
 }
 
-async fn run(client: Client, channel: Channel, mut feed: Feed, first: Lines) {
+async fn run(client: Client, right: Right, channel: Channel, mut feed: Feed, first: Lines) {
     let ended = tokio::select! {
         biased;
         () = client.gone().cancelled() => return,
@@ -171,6 +173,7 @@ async fn run(client: Client, channel: Channel, mut feed: Feed, first: Lines) {
             Err(Problem::new(Code::Restarting, "the agent is stopping; open the stream again behind the last line"))
         }
         () = channel.closing() => Ok(()),
+        problem = client.refused(&right) => Err(problem),
         ended = feed.pump(&channel, first) => ended,
     };
     let _ = client.gone().run_until_cancelled(channel.close(ended.err().as_ref())).await;

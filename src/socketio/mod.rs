@@ -12,19 +12,15 @@ mod status;
 pub mod table;
 mod term;
 
-use std::collections::HashMap;
 use std::future::ready;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::service::SocketIoService;
 use socketioxide::{ParserConfig, SocketIo, SocketIoBuilder};
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,9 +31,8 @@ pub use lines::Streaming;
 
 use crate::auth::{Auth, Deed, Identity, Presented, Way};
 use crate::deploys::Deploys;
-use crate::events::Event;
 use crate::places::Seat;
-use crate::problem::{Code, Problem, chain};
+use crate::problem::{Code, Problem};
 use crate::services::Adapters;
 use crate::terminal::Terminals;
 use channel::BUFFER;
@@ -95,17 +90,11 @@ struct Inner {
     /// All other tasks of clients.
     tasks: TaskTracker,
     lines: Lines,
-    next: AtomicU64,
-    clients: Mutex<HashMap<u64, (Client, SocketRef)>>,
-    came: Notify,
 }
 
 /// Who is let in and doesn't know it yet.
 #[derive(Debug, Clone)]
-struct Expected {
-    id: u64,
-    client: Client,
-}
+struct Expected(Client);
 
 /// What a client may show in its connect packet, where it can't send a header.
 #[derive(Debug, Default, Deserialize)]
@@ -136,9 +125,6 @@ impl Sockets {
                 streams: TaskTracker::new(),
                 tasks: TaskTracker::new(),
                 lines: lines.clone(),
-                next: AtomicU64::new(0),
-                clients: Mutex::default(),
-                came: Notify::new(),
             }),
         };
         for namespace in NAMESPACES {
@@ -244,97 +230,49 @@ impl Sockets {
     /// listens is lost.
     fn expect(&self, identity: Identity, socket: &SocketRef) {
         let address = socket.req_parts().extensions.get().and_then(|presented| self.inner.auth.address(presented));
-        let (client, jobs) = Client::new(self.clone(), identity, address);
-        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let stay = self.inner.auth.stay(identity);
+        let (client, jobs) = Client::new(self.clone(), stay, address);
         listen_to_all(socket, &client);
         socket.on_disconnect({
-            let (this, client) = (self.clone(), client.clone());
+            let client = client.clone();
             move || {
                 client.gone().cancel();
-                this.clients(|clients| clients.remove(&id));
                 ready(())
             }
         });
         self.inner.tasks.spawn(client.clone().answer(jobs));
-        socket.extensions.insert(Expected { id, client });
+        socket.extensions.insert(Expected(client));
     }
 
     fn connected(&self, socket: SocketRef) {
-        let Some(Expected { id, client }) = socket.extensions.remove() else { return };
-        self.clients(|clients| clients.insert(id, (client.clone(), socket.clone())));
+        let Some(Expected(client)) = socket.extensions.remove() else { return };
         if client.gone().is_cancelled() {
-            self.clients(|clients| clients.remove(&id));
             return;
         }
         // Once more: an upgrade may have been under way.
         self.inner.lines.know(&socket);
-        self.inner.came.notify_one();
         client.joined().cancel();
+        self.inner.tasks.spawn({
+            let (this, client, socket) = (self.clone(), client.clone(), socket.clone());
+            async move {
+                if client.gone().run_until_cancelled(client.stay().ended()).await.is_some() {
+                    this.cut(&client, socket);
+                }
+            }
+        });
         if socket.ns() == status::NAMESPACE {
             self.inner.streams.spawn(status::show(client, socket));
         }
     }
 
-    fn clients<T>(&self, f: impl FnOnce(&mut HashMap<u64, (Client, SocketRef)>) -> T) -> T {
-        f(&mut self.inner.clients.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Feeds the clients and cuts off those whose credential ends, until the agent stops.
+    /// Feeds the clients until the agent stops.
     pub async fn run(self) {
         let stopping = self.inner.stopping.clone();
-        let feeding = self.inner.feed.run(self.parts());
-        let _ = stopping.run_until_cancelled(async { tokio::join!(feeding, self.guard()) }).await;
-    }
-
-    async fn guard(&self) {
-        let mut events = self.parts().events.subscribe();
-        loop {
-            let first = self.clients(|all| all.values().filter_map(|(client, _)| client.identity().ends).min());
-            tokio::select! {
-                event = events.recv() => match event {
-                    // A lost event may have been one of those.
-                    Ok(Event::Credentials) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {
-                        self.look_again().await;
-                    }
-                    Ok(_) => {}
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
-                },
-                // What it showed may have ended while it was let in.
-                () = self.inner.came.notified() => self.look_again().await,
-                () = until(first) => self.look_again().await,
-            }
-        }
-    }
-
-    /// Asks of each client whether what it showed is still good.
-    async fn look_again(&self) {
-        let all: Vec<(u64, (Client, SocketRef))> =
-            self.clients(|clients| clients.iter().map(|(id, client)| (*id, client.clone())).collect());
-        let mut known: Vec<(Identity, Option<Identity>)> = Vec::new();
-        for (id, (client, socket)) in all {
-            let identity = client.identity();
-            let still = match known.iter().find(|(before, _)| *before == identity) {
-                Some((_, still)) => still.clone(),
-                None => {
-                    // A store that doesn't answer lets nobody stay.
-                    let still = self.inner.auth.still(&identity).await.unwrap_or_else(|error| {
-                        tracing::error!("can't look a credential up: {}", chain(&error));
-                        None
-                    });
-                    known.push((identity, still.clone()));
-                    still
-                }
-            };
-            match still.filter(|identity| identity.ends.is_none_or(|ends| ends > Timestamp::now())) {
-                Some(identity) => client.identify(identity),
-                None => self.cut(id, &client, socket),
-            }
-        }
+        let _ = stopping.run_until_cancelled(self.inner.feed.run(self.parts())).await;
     }
 
     /// Ends all of a client at once; a moment later its connection too.
-    fn cut(&self, id: u64, client: &Client, socket: SocketRef) {
-        self.clients(|clients| clients.remove(&id));
+    fn cut(&self, client: &Client, socket: SocketRef) {
         client.gone().cancel();
         tracing::info!(actor = %client.identity().actor, "a connection is cut off: its session or token has ended");
         // With a full buffer it can't be told any more.
@@ -352,15 +290,5 @@ impl Sockets {
         let _ = timeout(STOP, self.inner.streams.wait()).await;
         sleep(FAREWELL).await;
         let _ = timeout(STOP, self.inner.io.close()).await;
-    }
-}
-
-async fn until(moment: Option<Timestamp>) {
-    match moment {
-        None => std::future::pending().await,
-        Some(moment) => {
-            let left = Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default();
-            sleep(left).await;
-        }
     }
 }

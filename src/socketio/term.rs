@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
-use socketioxide::extract::SocketRef;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -175,7 +174,7 @@ fn answer(session: &impl Serialize) -> Result<serde_json::Value, Problem> {
 fn watching(call: Call, session: &Arc<Session>) -> Result<Answer, Problem> {
     let viewer = session.watch();
     let window = call.client.attached().begin(&session.id);
-    Ok(Answer::stream(answer(&shown(session))?, show(call.client, call.socket, session.id.clone(), viewer, window)))
+    Ok(Answer::stream(answer(&shown(session))?, show(call, session.id.clone(), viewer, window)))
 }
 
 pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Problem> {
@@ -330,11 +329,16 @@ pub(super) async fn close(call: Call, of: OfSession) -> Result<Answer, Problem> 
 }
 
 /// Shows a session until it ends, or the client leaves it or is gone.
-async fn show(client: Client, socket: SocketRef, id: SessionId, mut viewer: Viewer, window: Arc<Window>) {
+async fn show(call: Call, id: SessionId, mut viewer: Viewer, window: Arc<Window>) {
+    let Call { client, socket, right } = call;
     let left = async {
         tokio::select! {
             () = client.gone().cancelled() => {}
             () = window.leaving.cancelled() => {}
+            problem = client.refused(&right) => {
+                let end = End { problem: Some(problem), code: None };
+                let _ = client.gone().run_until_cancelled(emit(&socket, "exit", &ended(&id, end))).await;
+            }
         }
     };
     let showing = async {

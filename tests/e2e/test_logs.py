@@ -352,6 +352,41 @@ def test_following_goes_on_where_it_was_lost(host: Host, service: str):
     text.close()
 
 
+def test_a_followed_log_ends_with_the_token_that_it_was_asked_for_with(host: Host, service: str, name: str):
+    token = host.run("podkeeper", "token", "create", "--name", name, "--scope", "read").strip()
+    follower = Follower(host, service, {"Authorization": f"Bearer {token}"}, lines=1)
+    follower.take(1)
+    host.run("podkeeper", "token", "remove", name)
+    closed = follower.event()
+    assert closed["event"] == "closed" and json.loads(closed["data"])["problem"] == "not-signed-in"
+    follower.close()
+
+
+def test_a_followed_log_ends_with_its_service_and_shows_nothing_of_the_next(host: Host, name: str):
+    host.create(name)
+    # More than fits between the agent and a client that reads nothing.
+    pretend(host, name, [("a", 6, f"of-the-first-{number}", 4096, False) for number in range(5000)])
+    wait_for(lambda: [entry["message"][:17] for entry in page(host, name, lines=1)["entries"]] == ["of-the-first-4999"], 30, "it is all there")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(PATIENCE)
+    client.connect(("127.0.0.1", 7070))
+    query = f"GET /services/{name}/logs?follow=true&lines=10000 HTTP/1.1"
+    client.sendall(f"{query}\r\nHost: localhost\r\nAuthorization: Bearer {host.token}\r\nConnection: close\r\n\r\n".encode())
+    said = client.recv(64)
+    assert said.startswith(b"HTTP/1.1 200")
+    host.delete(name)
+    # Somebody else's, who takes the name at once.
+    host.create(name)
+    pretend(host, name, [("b", 6, "of-the-next", 0, False)])
+    wait_for(lambda: [entry["message"] for entry in page(host, name)["entries"]] == ["of-the-next"], 10, "the next one's line is there")
+    while more := client.recv(1 << 20):
+        said += more
+    client.close()
+    assert b"event: closed" in said and b'"problem":"not-found"' in said
+    assert b"of-the-first" in said and b"of-the-next" not in said
+
+
 def test_a_line_is_whole_whatever_lies_between_its_pieces(host: Host, name: str):
     host.create(name)
     # The one writes much between the pieces of the other, and there are those that were killed in the middle of a line.

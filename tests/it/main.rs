@@ -13,4 +13,5 @@ mod passkeys;
 mod routes;
 mod sockets;
 mod stories;
+mod streams;
 mod support;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
+use podkeeper::events::Event;
 use podkeeper::names::Scope;
 use podkeeper::socketio::table::{EVENTS, NAMESPACES};
 use podkeeper::store::Grant;
@@ -434,6 +435,38 @@ async fn a_client_whose_token_goes_is_cut_off() {
     // Both namespaces said so, and then the connection itself was closed.
     assert_eq!(farewells, 2);
     assert_eq!(stays.ask("/log", "close", json!({ "channel": 1 })).await["problem"], "not-found");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_may_do_something_else() {
+    let agent = TestAgent::start().await;
+    let (blog, shop) = (agent.service("blog").await, agent.service("shop").await);
+    let token = agent.token("one", Scope::Read, Some(blog)).await;
+    let mut client = Client::open(&agent, &[("Authorization", &format!("Bearer {}", token.expose_secret()))]).await;
+    client.join("/log", json!({})).await.unwrap();
+    let channel = client.ask("/log", "open", json!({ "service": "blog" })).await["channel"].clone();
+    let other = agent.store.service(&shop).await.unwrap().id;
+    agent.database().execute("UPDATE tokens SET service = ?1 WHERE name = 'one'", [other]).unwrap();
+    agent.sockets.parts().events.publish(Event::Credentials);
+    let (_, event, data) = client.event().await.unwrap();
+    assert_eq!((event.as_str(), &data["channel"], &data["problem"]), ("closed", &channel, &json!("forbidden")));
+    // The connection stays, and opens what it may now.
+    assert!(client.ask("/log", "open", json!({ "service": "shop" })).await["channel"].is_number());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_service_though_another_has_its_name() {
+    let agent = TestAgent::start().await;
+    let blog = agent.service("blog").await;
+    let mut client = signed_in(&agent).await;
+    client.join("/log", json!({})).await.unwrap();
+    let channel = client.ask("/log", "open", json!({ "service": "blog" })).await["channel"].clone();
+    let id = agent.store.service(&blog).await.unwrap().id;
+    agent.store.forget_service(id).await.unwrap();
+    agent.service("blog").await;
+    agent.sockets.parts().events.publish(Event::Removed(blog));
+    let (_, event, data) = client.event().await.unwrap();
+    assert_eq!((event.as_str(), &data["channel"], &data["problem"]), ("closed", &channel, &json!("not-found")));
 }
 
 #[tokio::test]

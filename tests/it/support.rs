@@ -132,6 +132,10 @@ impl TestAgent {
         let bridge = Bridge::new(http::app(state), http::body_limit);
         let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals, auth.clone(), stopping.clone());
         tokio::spawn(sockets.clone().run());
+        tokio::spawn({
+            let (auth, stopping) = (auth.clone(), stopping.clone());
+            async move { stopping.run_until_cancelled(auth.guard()).await }
+        });
         let served = serve(service, config.clone(), stopping.clone()).await;
         Self { served, auth, sockets, stopping, config, store, folder }
     }

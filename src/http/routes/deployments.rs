@@ -53,9 +53,9 @@ pub async fn log(call: Call) -> Result<Response, Problem> {
     let id = number(&call.param("id")?)?;
     let part = LogPart { cursor: call.header("last-event-id").map(str::to_owned), ..LogPart::default() };
     let lines = call.state().deploys().log(id, part).await.map_err(told)?;
-    let stopping = call.state().stopping();
+    let ends = call.ends().await?;
     if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {
-        return Ok(stream::events(lines, stopping));
+        return Ok(stream::events(lines, ends));
     }
-    Ok(stream::text(lines, stopping, |entry| format!("{}\n", entry.message)))
+    Ok(stream::text(lines, ends, |entry| format!("{}\n", entry.message)))
 }

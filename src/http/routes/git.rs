@@ -2,10 +2,10 @@
 
 use http_types::{Method, StatusCode};
 use tide::Response;
-use tokio_util::compat::{FuturesAsyncReadCompatExt, TokioAsyncReadCompatExt};
+use tokio_util::compat::FuturesAsyncReadCompatExt;
 
-use super::super::Call;
 use super::super::respond::Head;
+use super::super::{Call, stream};
 use super::told;
 use crate::git::GitRequest;
 use crate::names::ServiceName;
@@ -37,9 +37,10 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
         service: name,
         body: Box::new(call.request.take_body().into_reader().compat()),
     };
+    let ends = call.ends().await?;
     let answer = call.state().parts().repositories.smart_http(request).await.map_err(|error| told(error.into()))?;
     let mut response = Response::new(StatusCode::try_from(answer.status).unwrap_or(StatusCode::InternalServerError));
-    response.set_body(http_types::Body::from_reader(futures_util::io::BufReader::new(answer.body.compat()), None));
+    response.set_body(stream::bytes(answer.body, ends));
     for (name, value) in answer.headers {
         response.set_header(name, value);
     }

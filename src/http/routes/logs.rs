@@ -55,11 +55,11 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     if wanted.follow {
         let lines = call.state().deploys().follow_log(log).await.map_err(told)?;
-        let stopping = call.state().stopping();
+        let ends = call.ends().await?;
         return Ok(if accepts.contains("text/plain") {
-            stream::text(lines, stopping, move |entry| entry.short(&host))
+            stream::text(lines, ends, move |entry| entry.short(&host))
         } else {
-            stream::events(lines, stopping)
+            stream::events(lines, ends)
         });
     }
     let page = call.state().parts().journal.query(log.query).await.map_err(|error| told(error.into()))?;

@@ -73,7 +73,8 @@ async fn told_to_the_pusher(
             let lines = call.state().deploys().log(deployment.id, LogPart::default()).await.map_err(told)?;
             let url = spec::url(name, &call.state().config());
             let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
-            Ok(streams::text(lines.chain(end), call.state().stopping(), |entry| format!("{}\n", entry.message)))
+            let ends = call.ends().await?;
+            Ok(streams::text(lines.chain(end), ends, |entry| format!("{}\n", entry.message)))
         }
     }
 }

@@ -1,0 +1,247 @@
+//! Who stays longer than a request: whether what somebody showed is still good is asked in one place, for every stream
+//! of REST and of Socket.IO alike.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, watch};
+use tokio::time::{interval, sleep};
+
+use super::{Auth, Identity};
+use crate::events::Event;
+use crate::names::{Scope, ServiceName};
+use crate::problem::{Code, Problem, chain};
+
+/// How often it is looked at who stays where nothing rings.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Everybody who stays.
+#[derive(Debug, Default)]
+pub(super) struct Staying {
+    all: Mutex<All>,
+    came: Notify,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    next: u64,
+    standings: HashMap<u64, watch::Sender<Standing>>,
+    /// Who came and was not looked at yet.
+    new: Vec<Identity>,
+}
+
+/// How somebody stands.
+#[derive(Debug, Clone)]
+struct Standing {
+    identity: Identity,
+    ended: bool,
+}
+
+/// Somebody who stays, and learns when what it showed has ended and when it may do something else.
+#[derive(Debug)]
+pub struct Stay {
+    id: u64,
+    standing: watch::Receiver<Standing>,
+    staying: Arc<Staying>,
+}
+
+impl Staying {
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the first credential ends by itself.
+    fn first_end(&self) -> Option<Timestamp> {
+        self.all().standings.values().filter_map(|standing| standing.borrow().identity.ends).min()
+    }
+
+    /// Who came, each identity once. What it showed may have ended while it was let in.
+    fn newcomers(&self) -> Vec<Identity> {
+        std::mem::take(&mut self.all().new)
+    }
+
+    /// Who stays, each identity once.
+    fn identities(&self) -> Vec<Identity> {
+        let mut all = self.all();
+        all.new.clear();
+        let mut identities: Vec<Identity> = Vec::new();
+        for standing in all.standings.values() {
+            let standing = standing.borrow();
+            if !identities.contains(&standing.identity) {
+                identities.push(standing.identity.clone());
+            }
+        }
+        identities
+    }
+
+    /// Tells all who stay as `before` how they stand now. Whose credential has ended is not asked about again.
+    fn tell(&self, before: &Identity, still: Option<&Identity>) {
+        self.all().standings.retain(|_, standing| {
+            if standing.borrow().identity == *before {
+                standing.send_if_modified(|standing| match still {
+                    Some(identity) => std::mem::replace(&mut standing.identity, identity.clone()) != *identity,
+                    None => {
+                        standing.ended = true;
+                        true
+                    }
+                });
+            }
+            !standing.borrow().ended
+        });
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.staying.all().standings.remove(&self.id);
+    }
+}
+
+impl Stay {
+    /// Who it is, as of now.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.standing.borrow().identity.clone()
+    }
+
+    /// Whether it may do what takes `scope`, to `service` or, with none, to the whole host. Once its credential has
+    /// ended it may do nothing.
+    pub fn allows(&self, scope: Scope, service: Option<&ServiceName>) -> Result<(), Problem> {
+        self.standing.borrow().allows(scope, service)
+    }
+
+    /// Waits until what it showed has ended.
+    pub async fn ended(&self) {
+        // Nobody is forgotten who was not told before.
+        let _ = self.standing.clone().wait_for(|standing| standing.ended).await;
+    }
+
+    /// Waits until it may not do that any more, and gives why.
+    pub async fn refused(&self, scope: Scope, service: Option<&ServiceName>) -> Problem {
+        let mut standing = self.standing.clone();
+        loop {
+            if let Err(problem) = standing.borrow_and_update().allows(scope, service) {
+                return problem;
+            }
+            if standing.changed().await.is_err() {
+                return ended();
+            }
+        }
+    }
+}
+
+impl Standing {
+    fn allows(&self, scope: Scope, service: Option<&ServiceName>) -> Result<(), Problem> {
+        if self.ended { Err(ended()) } else { self.identity.allows(scope, service) }
+    }
+}
+
+fn ended() -> Problem {
+    Problem::new(Code::NotSignedIn, "the session or token has ended that this was opened with")
+        .with_hint("sign in again")
+}
+
+impl Auth {
+    /// Keeps an eye on somebody who stays, for as long as the answer lives.
+    #[must_use]
+    pub fn stay(&self, identity: Identity) -> Stay {
+        let (sender, standing) = watch::channel(Standing { identity: identity.clone(), ended: false });
+        let id = {
+            let mut all = self.staying.all();
+            all.next += 1;
+            let id = all.next;
+            all.standings.insert(id, sender);
+            if !all.new.contains(&identity) {
+                all.new.push(identity);
+            }
+            id
+        };
+        self.staying.came.notify_one();
+        Stay { id, standing, staying: self.staying.clone() }
+    }
+
+    /// Tells everybody who stays how they stand, as soon as that changes; for ever.
+    pub async fn guard(&self) {
+        let mut events = self.events.subscribe();
+        let mut regular = interval(LOOK);
+        loop {
+            let identities = tokio::select! {
+                event = events.recv() => match event {
+                    // A lost event may have been one of those.
+                    Ok(Event::Credentials) | Err(RecvError::Lagged(_)) => self.staying.identities(),
+                    Ok(_) => continue,
+                    Err(RecvError::Closed) => return,
+                },
+                () = self.staying.came.notified() => self.staying.newcomers(),
+                () = until(self.staying.first_end()) => self.staying.identities(),
+                // A session ends that is not used, too, and goes where there are too many.
+                _ = regular.tick() => self.staying.identities(),
+            };
+            self.look_at(identities).await;
+        }
+    }
+
+    async fn look_at(&self, identities: Vec<Identity>) {
+        for identity in identities {
+            // A store that doesn't answer lets nobody stay.
+            let still = self.still(&identity).await.unwrap_or_else(|error| {
+                tracing::error!("can't look a credential up: {}", chain(&error));
+                None
+            });
+            let still = still.filter(|identity| identity.ends.is_none_or(|ends| ends > Timestamp::now()));
+            if still.is_none() {
+                tracing::info!(actor = %identity.actor, "its streams end: its session or token has ended");
+            }
+            self.staying.tell(&identity, still.as_ref());
+        }
+    }
+}
+
+async fn until(moment: Option<Timestamp>) {
+    match moment {
+        None => std::future::pending().await,
+        Some(moment) => {
+            let left = Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default();
+            sleep(left).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::auth::Way;
+    use crate::auth::tests::{auth_at, presented};
+    use crate::store::Grant;
+
+    #[tokio::test]
+    async fn who_stays_is_told_when_its_credential_ends_and_nobody_else_is() {
+        let (_folder, auth) = auth_at("http://localhost:7070");
+        let mut stays = Vec::new();
+        for name in ["stays", "goes"] {
+            let token = auth.create_token(name, Grant { scope: Scope::Read, service: None }, None).await.unwrap();
+            let shown = presented(Some(format!("Bearer {}", token.expose_secret())), None);
+            let identity = auth.identify(&shown, Way::Web).await.unwrap().unwrap();
+            stays.push(auth.stay(identity));
+        }
+        let guard = tokio::spawn({
+            let auth = auth.clone();
+            async move { auth.guard().await }
+        });
+        auth.remove_token("goes").await.unwrap();
+        stays[1].ended().await;
+        assert_eq!(stays[1].refused(Scope::Read, None).await.code, Code::NotSignedIn);
+        assert!(stays[1].allows(Scope::Read, None).is_err());
+        assert!(stays[0].allows(Scope::Read, None).is_ok());
+        let late = auth.stay(stays[1].identity());
+        late.ended().await;
+        drop((late, stays));
+        assert!(auth.staying.all().standings.is_empty());
+        guard.abort();
+    }
+}
