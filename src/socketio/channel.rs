@@ -162,7 +162,8 @@ impl Streams {
 
     fn stream(&self, id: u32) -> Result<Arc<Stream>, Problem> {
         let none = || Problem::new(Code::NotFound, "there is no such channel on this connection");
-        self.table().streams.get(&id).cloned().ok_or_else(none)
+        // One that the client has closed keeps its place until it has ended, and is none of the client's any more.
+        self.table().streams.get(&id).filter(|stream| !stream.closing.is_cancelled()).cloned().ok_or_else(none)
     }
 
     /// The client has a channel's messages up to `number`.
@@ -170,7 +171,7 @@ impl Streams {
         self.stream(id)?.window.acknowledge(number)
     }
 
-    /// The client wants no more of a channel.
+    /// The client wants no more of a channel. From here on it has no such channel.
     pub fn close(&self, id: u32) -> Result<(), Problem> {
         self.stream(id)?.closing.cancel();
         Ok(())

@@ -438,6 +438,34 @@ async fn a_client_whose_token_goes_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_channel_is_closed_once() {
+    let agent = TestAgent::start().await;
+    agent.service("blog").await;
+    let mut client = signed_in(&agent).await;
+    client.join("/log", json!({})).await.unwrap();
+    let channel = client.ask("/log", "open", json!({ "service": "blog" })).await["channel"].clone();
+    // The second and what is acknowledged behind the first come before the stream has ended.
+    for (id, event) in [(7, "close"), (8, "close"), (9, "ack")] {
+        let data = json!({ "channel": channel, "seq": 0 });
+        let data = if event == "ack" { data } else { json!({ "channel": channel }) };
+        client.stream.feed(Message::text(format!("42/log,{id}{}", json!([event, data])))).await.unwrap();
+    }
+    client.stream.flush().await.unwrap();
+    let mut answers = Vec::new();
+    while answers.len() < 3 {
+        let text = client.text().await.expect("an answer");
+        match text.strip_prefix("43/log,") {
+            Some(answer) => answers.push(answer.to_owned()),
+            None => client.keep(&text),
+        }
+    }
+    assert_eq!(answers[0], "7[{}]");
+    assert!(answers[1..].iter().all(|answer| answer.contains("\"problem\":\"not-found\"")), "{answers:?}");
+    let (_, event, data) = client.event().await.unwrap();
+    assert_eq!((event.as_str(), data), ("closed", json!({ "channel": channel })));
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_its_token_may_do_something_else() {
     let agent = TestAgent::start().await;
     let (blog, shop) = (agent.service("blog").await, agent.service("shop").await);
