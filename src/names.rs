@@ -593,7 +593,7 @@ impl FromStr for Scope {
 }
 
 /// Who asks: it is written beside each deployment, and into the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// An API token, by its name, whether it came as a cookie's session or as a header.
     Token(TokenName),

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Deploys;
 use crate::events::Event;
-use crate::journal::{Direction, Query, Select};
+use crate::journal::{By, Direction, Query, Select};
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::store::{Deployment, State, StoreError};
@@ -59,13 +59,13 @@ impl Deploys {
         let mark = format!("{:016x}", rand::random::<u64>());
         // It is nobody's story.
         tracing::info_span!(parent: None, "mark").in_scope(|| tracing::info!(mark, "{said}"));
-        self.marked(mark).await
+        self.marked(mark, By::Agent).await
     }
 
-    /// Where the line with this mark lies, once the journal holds it.
-    pub(super) async fn marked(&self, mark: String) -> Option<String> {
-        let query = Query { direction: Direction::Forward, ..Query::newest(Select::Mark(mark)) };
-        let mut found = pin!(self.parts().journal.follow(query));
+    /// Where the line with this mark lies, once the journal holds it; `by` wants to know.
+    pub(super) async fn marked(&self, mark: String, by: By) -> Option<String> {
+        let query = Query { by, direction: Direction::Forward, ..Query::newest(Select::Mark(mark)) };
+        let mut found = pin!(self.parts().journal.follow(query.into()));
         let found = timeout(self.parts().config.get().limits.journal, found.next()).await.ok()??;
         Some(found.ok()?.cursor)
     }

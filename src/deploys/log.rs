@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use super::Deploys;
 use crate::events::Event;
-use crate::journal::{Direction, Entry, JournalError, Query, Select};
+use crate::journal::{Begun, By, Direction, Entry, JournalError, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::{ServiceError, removal_mark};
@@ -29,6 +29,8 @@ const BUILDS: u32 = 50;
 /// A part of a log.
 #[derive(Debug, Clone, Default)]
 pub struct LogPart {
+    /// Who reads it.
+    pub by: By,
     /// Only what is behind this line.
     pub cursor: Option<String>,
     /// That line itself too.
@@ -45,8 +47,8 @@ impl LogPart {
     fn of(self, query: Query) -> Query {
         let direction = if self.lines.is_some() { Direction::Backward } else { Direction::Forward };
         let lines = self.lines.unwrap_or(usize::MAX);
-        let Self { cursor, including, grep, priority, .. } = self;
-        Query { cursor, including, grep, priority, direction, lines, ..query }
+        let Self { by, cursor, including, grep, priority, .. } = self;
+        Query { by, cursor, including, grep, priority, direction, lines, ..query }
     }
 }
 
@@ -99,9 +101,9 @@ impl Deploys {
         if let Select::Service(name, builds) = &mut log.query.select {
             *builds = self.newest_builds(name).await?;
         }
-        log.query = self.parts().journal.begin(log.query).await?;
-        let lines = lines(self.parts().journal.follow(log.query.clone()));
-        let following = Following { deploys: self.clone(), log, lines, events, gone: false };
+        let begun = self.parts().journal.begin(log.query.clone()).await?;
+        let lines = lines(self.parts().journal.follow(begun.clone()));
+        let following = Following { deploys: self.clone(), log, begun, lines, events, gone: false };
         Ok(futures_util::stream::unfold(Some(following), |following| async move {
             let mut following = following?;
             let line = following.next().await?;
@@ -143,16 +145,16 @@ impl Deploys {
         // A second's room: the row's time and the journal's are taken one after the other.
         let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond() - 1_000_000).ok());
         let query = part.of(Query { since, ..Query::newest(Select::Deployment(id)) });
-        let query = self.parts().journal.begin(query).await?;
+        let begun = self.parts().journal.begin(query).await?;
         let ended = deployment.state.is_final();
         // Of what ended so long ago nothing more will come, be its last line there or not.
         let patience =
             SignedDuration::try_from(self.parts().config.get().limits.journal).unwrap_or(SignedDuration::MAX);
         let long_ago = |(_, at): &(State, Timestamp)| Timestamp::now().duration_since(*at) > patience;
         let lines = if ended && deployment.steps.last().is_some_and(long_ago) {
-            lines(self.parts().journal.read(query))
+            lines(self.parts().journal.read(begun))
         } else {
-            lines(self.parts().journal.follow(query))
+            lines(self.parts().journal.follow(begun))
         };
         let story = Story { deploys: self.clone(), id, lines, events, stands: Stands::of(deployment.state) };
         Ok(futures_util::stream::unfold(Some(story), |story| async move {
@@ -258,6 +260,8 @@ fn gone() -> ServiceError {
 struct Following {
     deploys: Deploys,
     log: ServiceLog,
+    /// What of it was not read yet.
+    begun: Begun,
     lines: Lines,
     events: broadcast::Receiver<Event>,
     /// The service is gone, and the lines are the last ones.
@@ -274,8 +278,7 @@ impl Following {
                 event = self.events.recv(), if !self.gone => self.hear(event).await,
                 line = self.lines.next() => {
                     if let Some(Ok(entry)) = &line {
-                        self.log.query.cursor = Some(entry.cursor.clone());
-                        self.log.query.including = false;
+                        self.begun.read(entry);
                     }
                     return line;
                 }
@@ -311,9 +314,9 @@ impl Following {
         };
         // What this reader has and nobody took yet is read again.
         self.lines = Box::pin(futures_util::stream::empty());
-        self.deploys.marked(self.log.removed.clone()).await;
-        let until = u64::try_from(since.as_microsecond()).ok();
-        let rest = self.deploys.parts().journal.read(Query { until, ..self.log.query.clone() });
+        self.deploys.marked(self.log.removed.clone(), self.log.query.by.clone()).await;
+        self.begun.query().until = u64::try_from(since.as_microsecond()).ok();
+        let rest = self.deploys.parts().journal.read(self.begun.clone());
         self.lines = Box::pin(lines(rest).chain(futures_util::stream::iter([Err(gone())])));
         self.gone = true;
     }
@@ -328,7 +331,7 @@ impl Following {
         if self.gone {
             return;
         }
-        let Select::Service(name, builds) = &mut self.log.query.select else { return };
+        let Select::Service(name, builds) = &mut self.begun.query().select else { return };
         if begun.is_some_and(|id| builds.contains(&id)) {
             return;
         }
@@ -336,7 +339,7 @@ impl Following {
             && newest.iter().any(|id| !builds.contains(id))
         {
             *builds = newest;
-            self.lines = lines(self.deploys.parts().journal.follow(self.log.query.clone()));
+            self.lines = lines(self.deploys.parts().journal.follow(self.begun.clone()));
         }
     }
 }

@@ -7,7 +7,7 @@ use tracing::{Instrument, Span};
 
 use super::{DeployError, Deploys};
 use crate::builds::BuildError;
-use crate::journal::{Query, Select};
+use crate::journal::{By, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
@@ -141,7 +141,7 @@ impl Deploys {
         if matches!(select, Select::Unit(_)) && end.is_some() {
             end = self.mark(&said).await;
         }
-        let query = Query { since, cursor: end, lines: TAIL, ..Query::newest(select) };
+        let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
         let page = self.parts().journal.query(query).await.ok()?;
         let lines: Vec<String> = page
             .entries

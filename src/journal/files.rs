@@ -14,6 +14,7 @@ const TICK: Duration = Duration::from_millis(30);
 const TRIES: usize = 20;
 
 /// The journal's files, and what their folders looked like when they were opened.
+#[derive(Clone)]
 pub(super) struct Files {
     folder: Option<PathBuf>,
     /// Each folder, and when it changed last.
@@ -66,7 +67,8 @@ impl Files {
         Err(read(std::io::Error::other("the journal's files change all the time")))
     }
 
-    fn open_once(&self, source: &Source) -> Result<Handle, JournalError> {
+    /// Those that are found, whatever happens to them meanwhile.
+    pub(super) fn open_once(&self, source: &Source) -> Result<Handle, JournalError> {
         let mut handle = match &self.folder {
             Some(folder) => OpenDirectoryOptions::default().open_directory(folder.to_string_lossy().into_owned()),
             None => OpenOptions::default().system(true).current_user(true).local_only(true).open(),

@@ -3,7 +3,6 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::files::read;
 use super::reader::{Place, Reader, now};
 use super::{Checked, HealthSaid, JournalError};
 
@@ -74,14 +73,14 @@ impl Reader {
         sink: &mut impl FnMut(HealthSaid) -> bool,
     ) -> Result<bool, JournalError> {
         while self.advance()? {
-            let id = self.text("PODMAN_ID")?;
-            let healthy = match self.text("PODMAN_HEALTH_STATUS")?.as_deref() {
+            let id = self.text(c"PODMAN_ID")?;
+            let healthy = match self.text(c"PODMAN_HEALTH_STATUS")?.as_deref() {
                 Some("healthy") => Some(true),
                 Some("unhealthy") => Some(false),
                 _ => None,
             };
-            let container = self.text("PODMAN_NAME")?;
-            *place = Place::Behind(self.handle.cursor().map_err(read)?);
+            let container = self.text(c"PODMAN_NAME")?;
+            *place = Place::Behind(self.cursor()?);
             if let Some(id) = id.map(Checked::Container) {
                 awaited.retain(|checked| *checked != id);
             }

@@ -62,6 +62,20 @@ impl Forward {
         piece.entry.message = line;
         Some(piece.entry)
     }
+
+    /// Whether what this output writes next may belong to a line that has begun.
+    pub(super) fn waits_for(&self, container: Option<&[u8]>, priority: u8) -> bool {
+        self.unfinished.iter().any(|(of, _)| is_of(of, container, priority))
+    }
+
+    /// Whether no line has begun.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+}
+
+fn is_of((of, priority): &Output, container: Option<&[u8]>, other: u8) -> bool {
+    *priority == other && of.as_ref().map(String::as_bytes) == container
 }
 
 /// Joins pieces that come newest first. Each line has a place, counted from 0 for the newest.
@@ -73,9 +87,9 @@ pub(super) struct Backward {
 }
 
 impl Backward {
-    /// Takes a piece, and gives the line that is now known to be whole. The beginning of a line whose end wasn't seen is
-    /// left out.
-    pub(super) fn push(&mut self, piece: Piece) -> Option<(usize, Entry)> {
+    /// Takes a piece, and gives the line that is now known to be whole. `begun`: other pieces of the line may come before.
+    /// The beginning of a line whose end wasn't seen is left out.
+    pub(super) fn push(&mut self, piece: Piece, begun: bool) -> Option<(usize, Entry)> {
         let output = piece.output();
         if piece.partial {
             let (_, line) = self.open.get_mut(&output)?;
@@ -88,10 +102,10 @@ impl Backward {
         }
         let place = self.lines;
         self.lines += 1;
-        if piece.container.is_none() {
-            return Some((place, piece.entry));
+        if piece.container.is_some() && (piece.partial || begun) {
+            return self.open.insert(output, (place, piece.entry));
         }
-        self.open.insert(output, (place, piece.entry))
+        Some((place, piece.entry))
     }
 
     /// The lines that no piece came before.
@@ -141,11 +155,26 @@ mod tests {
         let wanted = [("1", "one"), ("4", "long line"), ("5", "other line")];
         assert_eq!(shown(&lines), wanted.map(|(cursor, text)| (cursor.to_owned(), text.to_owned())));
         let mut backward = Backward::default();
-        let mut back: BTreeMap<usize, Entry> =
-            pieces().into_iter().rev().filter_map(|piece| backward.push(piece)).collect();
-        assert_eq!(back.values().map(|entry| entry.cursor.as_str()).collect::<Vec<_>>(), ["4"]);
+        let mut back: BTreeMap<usize, Entry> = pieces()
+            .into_iter()
+            .rev()
+            .filter_map(|piece| {
+                let begun = ["4", "5"].contains(&piece.entry.cursor.as_str());
+                backward.push(piece, begun)
+            })
+            .collect();
+        assert_eq!(back.values().map(|entry| entry.cursor.as_str()).collect::<Vec<_>>(), ["1"]);
         back.extend(backward.rest());
         assert_eq!(back.into_values().rev().collect::<Vec<_>>(), lines);
+    }
+
+    #[test]
+    fn what_is_known_to_be_whole_waits_for_nothing() {
+        let mut backward = Backward::default();
+        assert_eq!(backward.push(piece(2, "a", "whole", false), false).map(|(place, _)| place), Some(0));
+        let of_a_build = Piece { container: None, ..piece(1, "", "whole too", false) };
+        assert_eq!(backward.push(of_a_build, true).map(|(place, _)| place), Some(1));
+        assert!(backward.push(piece(0, "a", "", false), true).is_none() && backward.rest().count() == 1);
     }
 
     #[test]
@@ -156,7 +185,7 @@ mod tests {
         assert_eq!(lines.len(), 1);
         assert!(lines[0].message.len() >= MAX_LINE);
         let mut backward = Backward::default();
-        let whole = (0..200).filter_map(|n| backward.push(piece(n, "a", &long, n > 0))).collect::<Vec<_>>();
+        let whole = (0..200).filter_map(|n| backward.push(piece(n, "a", &long, n > 0), n == 0)).collect::<Vec<_>>();
         let bytes = whole.into_iter().chain(backward.rest()).map(|(_, line)| line.message.len()).sum::<usize>();
         assert_eq!(bytes, 200 * long.len(), "what is too long for one line comes in several");
     }

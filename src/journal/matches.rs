@@ -1,6 +1,7 @@
 //! What of the journal is read. Any local program may claim a tag, but not our user id (systemd.journal-fields(7)), and
 //! what has that is ours alone: containers have ids of their own, and none the journal's sockets.
 
+use std::ffi::CStr;
 use std::io::Result;
 
 use systemd::journal::Journal as Handle;
@@ -12,16 +13,18 @@ use crate::names::{DeploymentId, ReleaseName, ServiceName};
 /// The id of journald's message that it has dropped some: SD_MESSAGE_JOURNAL_DROPPED.
 const DROPPED: &str = "a596d6fe7bfa4994828e72309e95d61e";
 
+/// The priority of a line that tells none.
+pub(super) const NO_PRIORITY: u8 = 6;
 /// How the agent calls itself in the journal.
 pub(super) const AGENT: &str = "podkeeper";
 /// The field that tells how a deployment stands.
-pub(super) const STATE: &str = "PODKEEPER_STATE";
+pub(super) const STATE: &CStr = c"PODKEEPER_STATE";
 
 /// What is read.
 #[derive(Clone)]
 pub(super) enum Source {
-    /// Lines.
-    Lines(Select),
+    /// Lines: whose, and of which priority or a graver one.
+    Lines(Select, Option<u8>),
     /// What Podman tells of health checks.
     Health,
 }
@@ -30,7 +33,7 @@ impl Source {
     /// From now on only that is read through `handle`.
     pub(super) fn add(&self, handle: &mut Handle) -> Result<()> {
         match self {
-            Self::Lines(select) => lines(handle, select),
+            Self::Lines(select, priority) => lines(handle, select, *priority),
             Self::Health => health(handle),
         }
     }
@@ -67,7 +70,7 @@ pub(super) fn end(handle: &mut Handle, id: DeploymentId) -> Result<()> {
     agents(handle)?;
     handle.match_add("PODKEEPER_DEPLOYMENT", id.to_string())?;
     for state in FINAL {
-        handle.match_add(STATE, state)?;
+        handle.match_add("PODKEEPER_STATE", state)?;
     }
     Ok(())
 }
@@ -100,52 +103,68 @@ fn container(handle: &mut Handle, release: &ReleaseName) -> Result<()> {
     Ok(())
 }
 
-/// What a unit prints that is called so. Not Podman's events, which come from there, too, and not what a service writes
+/// What units print that are called so. Not Podman's events, which come from there, too, and not what a service writes
 /// that is called like that.
-fn printed(handle: &mut Handle, identifier: String) -> Result<()> {
+fn printed(handle: &mut Handle, identifiers: impl IntoIterator<Item = String>) -> Result<()> {
     ours(handle)?;
     handle.match_add("_TRANSPORT", "stdout")?;
-    handle.match_add("SYSLOG_IDENTIFIER", identifier)?;
+    for identifier in identifiers {
+        handle.match_add("SYSLOG_IDENTIFIER", identifier)?;
+    }
     Ok(())
 }
 
-fn build(handle: &mut Handle, id: DeploymentId) -> Result<()> {
-    printed(handle, format!("build-{id}"))
+fn build(id: DeploymentId) -> String {
+    format!("build-{id}")
 }
 
-/// The lines that are selected.
-pub(super) fn lines(handle: &mut Handle, select: &Select) -> Result<()> {
+/// Of what was added last only this priority or a graver one. What has none is of the sixth.
+fn graver(handle: &mut Handle, priority: Option<u8>) -> Result<()> {
+    if let Some(most) = priority.filter(|most| *most < NO_PRIORITY) {
+        for priority in 0..=most {
+            handle.match_add("PRIORITY", priority.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// The lines that are selected, of this priority or a graver one. What the agent says of a deployment is all there: it tells
+/// that this has ended.
+fn lines(handle: &mut Handle, select: &Select, priority: Option<u8>) -> Result<()> {
     match select {
         Select::Service(service, builds) => {
             containers(handle, service)?;
-            for id in builds {
+            if !builds.is_empty() {
+                graver(handle, priority)?;
                 handle.match_or()?;
-                build(handle, *id)?;
+                printed(handle, builds.iter().copied().map(build))?;
             }
         }
         Select::Release(release) => container(handle, release)?,
         Select::Unit(release) => {
             container(handle, release)?;
+            graver(handle, priority)?;
             handle.match_or()?;
-            printed(handle, format!("{}@{}", release.service, release.number))?;
+            printed(handle, [format!("{}@{}", release.service, release.number)])?;
         }
         Select::Deployment(id) => {
             agents(handle)?;
             handle.match_add("PODKEEPER_DEPLOYMENT", id.to_string())?;
             handle.match_or()?;
-            build(handle, *id)?;
+            printed(handle, [build(*id)])?;
         }
-        Select::Build(id) => build(handle, *id)?,
+        Select::Build(id) => printed(handle, [build(*id)])?,
         Select::Mark(mark) => {
             agents(handle)?;
             handle.match_add("PODKEEPER_MARK", mark.as_str())?;
             return Ok(());
         }
     }
+    graver(handle, priority)?;
     // What journald drops it counts for all that a user's manager runs, so it may be anybody's.
     handle.match_or()?;
     handle.match_add("_TRANSPORT", "driver")?;
     handle.match_add("MESSAGE_ID", DROPPED)?;
     handle.match_add("OBJECT_SYSTEMD_UNIT", format!("user@{}.service", nix::unistd::getuid()))?;
-    Ok(())
+    graver(handle, priority)
 }

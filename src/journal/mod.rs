@@ -3,28 +3,33 @@
 //! Each reader is a thread of its own with a bounded channel: libsystemd blocks, and a slow listener must stop the reader
 //! instead of filling the memory. When nobody listens there is no reader.
 
+mod ends;
 mod files;
+mod follow;
 mod health;
 mod join;
 mod matches;
+mod page;
+mod places;
 mod printed;
 mod reader;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
 
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 pub use printed::until_read;
 
-use crate::names::{DeploymentId, ReleaseName, ServiceName};
+use crate::names::{Actor, DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem};
+use places::Places;
 use reader::Reader;
 
 /// The longest line that is joined of pieces; what is longer comes in several.
@@ -35,12 +40,12 @@ pub const FINAL: [&str; 4] = ["live", "failed", "cancelled", "superseded"];
 
 /// How many batches of lines wait for a slow listener; one may hold a single long line.
 const WINDOW: usize = 1;
-/// How many may follow at once: each has a thread and holds the journal's files open.
-const FOLLOWERS: usize = 128;
-/// How many look back at once: each may hold a page.
-const LOOKS: usize = 8;
-/// How long one waits until another has ended.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How many may follow at once, and how many of these are one's: each has a thread and holds the journal's files open.
+const FOLLOWERS: (usize, usize) = (128, 64);
+/// How many look back at once, and how many of these are one's: each may hold a page, and takes a processor.
+const LOOKS: (usize, usize) = (8, 4);
+/// How many find their place at once, which takes milliseconds.
+const SEEKS: (usize, usize) = (8, 4);
 /// How many health checks that were begun wait until it is looked what they said.
 const RINGS: usize = 64;
 /// A reader's stack.
@@ -59,9 +64,9 @@ pub enum JournalError {
     #[error("the pattern is no regular expression")]
     Pattern(#[source] Box<regex::Error>),
     /// As many readers as there may be are at work.
-    #[error("too many streams read the journal at once")]
+    #[error("too many read the journal at once")]
     Busy,
-    /// The reading thread ended.
+    /// The reading thread ended, or nobody listened to it any more.
     #[error("the journal's reader ended")]
     Ended,
 }
@@ -78,7 +83,8 @@ impl JournalError {
     pub fn problem(&self) -> Problem {
         match self {
             Self::Cursor | Self::Pattern(_) => Problem::new(Code::BadRequest, crate::problem::chain(self)),
-            Self::Busy => Problem::new(Code::Exhausted, self.to_string()).with_hint("close a stream, then try again"),
+            Self::Busy => Problem::new(Code::Exhausted, self.to_string())
+                .with_hint("close a log stream, or wait until a search has ended; then try again"),
             Self::Read(_) | Self::Ended => Problem::new(Code::JournalUnavailable, self.to_string())
                 .with_hint("`podkeeper doctor` on the host tells what is wrong"),
         }
@@ -102,6 +108,18 @@ pub enum Select {
     Mark(String),
 }
 
+/// Who reads: places are counted by that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub enum By {
+    /// The agent, for what it does itself. It waits for nobody.
+    Agent,
+    /// Somebody who is known.
+    Actor(Actor),
+    /// Whoever else; all of them are one.
+    #[default]
+    Anybody,
+}
+
 /// Which way a page goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -115,6 +133,8 @@ pub enum Direction {
 /// What is looked for.
 #[derive(Debug, Clone)]
 pub struct Query {
+    /// Who reads.
+    pub by: By,
     /// Whose lines.
     pub select: Select,
     /// Not before this moment, in microseconds since 1970.
@@ -140,6 +160,7 @@ impl Query {
     #[must_use]
     pub fn newest(select: Select) -> Self {
         Self {
+            by: By::default(),
             select,
             since: None,
             until: None,
@@ -151,6 +172,44 @@ impl Query {
             priority: None,
         }
     }
+}
+
+/// A query that is to be followed. Its place in the journal is fixed, however late somebody begins to read.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// What is behind that place.
+    query: Query,
+    /// And so many of the newest lines up to it.
+    back: usize,
+}
+
+impl From<Query> for Begun {
+    /// Forward from where the query begins.
+    fn from(query: Query) -> Self {
+        Self { query, back: 0 }
+    }
+}
+
+impl Begun {
+    /// What of the journal it is; where it begins stays as it is.
+    pub fn query(&mut self) -> &mut Query {
+        &mut self.query
+    }
+
+    /// All up to this line was read.
+    pub fn read(&mut self, line: &Entry) {
+        self.query.cursor = Some(line.cursor.clone());
+        self.query.including = false;
+        self.back = 0;
+    }
+}
+
+/// What follows.
+struct Start {
+    /// At first these, oldest first.
+    lines: Vec<Entry>,
+    /// Then this, forward.
+    rest: Query,
 }
 
 /// A line.
@@ -217,60 +276,87 @@ pub struct HealthSaid {
 pub struct Journal {
     /// Journal files elsewhere than the system's.
     folder: Option<PathBuf>,
-    followers: Arc<Semaphore>,
-    looks: Arc<Semaphore>,
+    followers: Arc<Places>,
+    looks: Arc<Places>,
+    seeks: Arc<Places>,
 }
 
 impl Journal {
     /// The system's journal, or the files in `folder`.
     #[must_use]
     pub fn new(folder: Option<PathBuf>) -> Self {
-        Self { folder, followers: Arc::new(Semaphore::new(FOLLOWERS)), looks: Arc::new(Semaphore::new(LOOKS)) }
+        let [followers, looks, seeks] = [FOLLOWERS, LOOKS, SEEKS].map(|(all, each)| Arc::new(Places::new(all, each)));
+        Self { folder, followers, looks, seeks }
     }
 
-    /// One page.
+    /// One page. Whoever drops this ends the search.
     pub async fn query(&self, query: Query) -> Result<Page, JournalError> {
-        self.look(move |folder| Reader::open(folder, &query)?.page(&query)).await
+        let by = query.by.clone();
+        self.beside(&self.looks, &by, move |folder, listening| Reader::open(folder, &query, listening)?.page(&query))
+            .await
     }
 
-    async fn look<T: Send + 'static>(
+    /// Does `work` on a thread for that, which is told whether anybody waits for it still.
+    async fn beside<T: Send + 'static>(
         &self,
-        look: impl FnOnce(Option<&Path>) -> Result<T, JournalError> + Send + 'static,
+        places: &Places,
+        by: &By,
+        work: impl FnOnce(Option<&Path>, Box<dyn Fn() -> bool>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let place = place(&self.looks).await?;
+        let place = places.take(by).await?;
         let folder = self.folder.clone();
-        let looking = move || {
+        let left = CancellationToken::new();
+        let _waiting = left.clone().drop_guard();
+        let working = move || {
             let _place = place;
-            look(folder.as_deref())
+            work(folder.as_deref(), Box::new(move || !left.is_cancelled()))
         };
-        tokio::task::spawn_blocking(looking).await.map_err(|_| JournalError::Ended)?
+        tokio::task::spawn_blocking(working).await.map_err(|_| JournalError::Ended)?
     }
 
-    /// The same query, to follow: forward from the oldest of the newest lines that it wants, which may be none yet. A
-    /// cursor or a pattern that is none is refused here, before anything is streamed.
-    /// Whoever follows that anew gets the same lines.
-    pub async fn begin(&self, query: Query) -> Result<Query, JournalError> {
-        // What can't be wrong needs no look.
-        if query.direction == Direction::Forward && query.cursor.is_none() && query.grep.is_none() {
-            return Ok(query);
+    /// The same query, to follow: the newest lines that it wants of those that are there, and what comes. A cursor or a
+    /// pattern that is none is refused here, before anything is streamed. Nothing is searched yet.
+    pub async fn begin(&self, query: Query) -> Result<Begun, JournalError> {
+        if let Some(pattern) = &query.grep {
+            check(pattern)?;
         }
-        self.look(move |folder| Reader::open(folder, &query)?.begin(&query)).await
+        // What can't be wrong needs no look.
+        if query.direction == Direction::Forward && query.cursor.is_none() {
+            return Ok(query.into());
+        }
+        // It is no line's text that is looked at.
+        let whose = Query { grep: None, ..query.clone() };
+        let by = query.by.clone();
+        self.beside(&self.seeks, &by, move |folder, listening| Reader::open(folder, &whose, listening)?.begin(&query))
+            .await
     }
 
-    /// The lines from where the query begins on, forward, as they come, until the stream is dropped. With a cursor the
-    /// first line is the one behind it, without a gap. A deployment's end with the agent's last entry of it, wanted or not.
-    pub fn follow(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
-        self.lines(query, true)
+    /// Looks back for the newest lines.
+    async fn look(&self, begun: Begun) -> Result<Start, JournalError> {
+        if begun.back == 0 {
+            return Ok(Start { lines: Vec::new(), rest: begun.query });
+        }
+        let by = begun.query.by.clone();
+        self.beside(&self.looks, &by, move |folder, listening| {
+            Reader::open(folder, &begun.query, listening)?.look(&begun)
+        })
+        .await
+    }
+
+    /// The lines from where it begins on, forward, as they come, until the stream is dropped. With a cursor the first line
+    /// is the one behind it, without a gap. A deployment's end with the agent's last entry of it, wanted or not.
+    pub fn follow(&self, begun: Begun) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
+        self.lines(begun, true)
     }
 
     /// Those of them that are there already.
-    pub fn read(&self, query: Query) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
-        self.lines(query, false)
+    pub fn read(&self, begun: Begun) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
+        self.lines(begun, false)
     }
 
-    fn lines(&self, query: Query, more: bool) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
+    fn lines(&self, begun: Begun, more: bool) -> impl Stream<Item = Result<Entry, JournalError>> + Send + use<> {
         let this = self.clone();
-        let batches = futures_util::stream::once(async move { this.batches(query, more).await }).flatten();
+        let batches = futures_util::stream::once(async move { this.batches(begun, more).await }).flatten();
         batches.flat_map(|batch| {
             let (lines, error) = match batch {
                 Ok(lines) => (lines, None),
@@ -281,8 +367,19 @@ impl Journal {
     }
 
     /// `more`: those that come, too.
-    async fn batches(self, query: Query, more: bool) -> ReceiverStream<Result<Vec<Entry>, JournalError>> {
-        let place = match place(&self.followers).await {
+    async fn batches(self, begun: Begun, more: bool) -> BoxStream<'static, Result<Vec<Entry>, JournalError>> {
+        let at_once = |batch| futures_util::stream::once(std::future::ready(batch));
+        match self.look(begun).await {
+            Ok(Start { lines, rest }) => {
+                let rest = futures_util::stream::once(async move { self.read_on(rest, more).await }).flatten();
+                at_once(Ok(lines)).chain(rest).boxed()
+            }
+            Err(error) => at_once(Err(error)).boxed(),
+        }
+    }
+
+    async fn read_on(self, query: Query, more: bool) -> ReceiverStream<Result<Vec<Entry>, JournalError>> {
+        let place = match self.followers.take(&query.by).await {
             Ok(place) => place,
             Err(error) => {
                 let (lines, receiver) = mpsc::channel(1);
@@ -294,11 +391,9 @@ impl Journal {
         spawn(move |lines| {
             // Held until the reader has ended.
             let _place = place;
-            Reader::open(folder.as_deref(), &query)?.follow(
-                &query,
-                |batch| lines.blocking_send(Ok(batch)).is_ok(),
-                || more && !lines.is_closed(),
-            )
+            let listened_to = lines.clone();
+            Reader::open(folder.as_deref(), &query, move || !listened_to.is_closed())?
+                .follow(&query, more, |batch| lines.blocking_send(Ok(batch)).is_ok())
         })
     }
 
@@ -334,14 +429,6 @@ impl Bell {
     }
 }
 
-/// One of so many places.
-async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, JournalError> {
-    match timeout(PATIENCE, places.clone().acquire_owned()).await {
-        Ok(Ok(place)) => Ok(place),
-        _ => Err(JournalError::Busy),
-    }
-}
-
 /// A thread of its own that reads, and what it reads.
 fn spawn<T: Send + 'static>(
     read: impl FnOnce(&mpsc::Sender<Result<T, JournalError>>) -> Result<(), JournalError> + Send + 'static,
@@ -359,4 +446,58 @@ fn spawn<T: Send + 'static>(
         let _ = lines.try_send(Err(JournalError::Read(error)));
     }
     ReceiverStream::new(receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_begins_to_follow_waits_for_nobody_who_searches() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(Some(folder.path().to_owned()));
+        let by = By::Actor(Actor::Token("one".into()));
+        let mut held = Vec::new();
+        for _ in 0..LOOKS.1 {
+            held.push(journal.looks.take(&by).await.unwrap());
+        }
+        let query = Query { by, grep: Some("never".into()), ..Query::newest(Select::Build(DeploymentId(1))) };
+        journal.begin(query.clone()).await.unwrap();
+        assert!(matches!(
+            journal.begin(Query { grep: Some("(".into()), ..query }).await,
+            Err(JournalError::Pattern(_))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_search_ends_when_nobody_waits_for_it_and_leaves_its_place() {
+        let journal = Journal::new(None);
+        let by = By::Actor(Actor::Token("one".into()));
+        for _ in 0..LOOKS.1 {
+            let (begins, begun) = channel();
+            let (ends, ended) = channel();
+            let searching = tokio::spawn({
+                let (journal, by) = (journal.clone(), by.clone());
+                async move {
+                    let search = move |_: Option<&Path>, listening: Box<dyn Fn() -> bool>| {
+                        begins.send(()).unwrap();
+                        while listening() {
+                            std::thread::yield_now();
+                        }
+                        ends.send(()).unwrap();
+                        Err::<(), _>(JournalError::Ended)
+                    };
+                    journal.beside(&journal.looks, &by, search).await
+                }
+            });
+            tokio::task::spawn_blocking(move || begun.recv().unwrap()).await.unwrap();
+            searching.abort();
+            tokio::task::spawn_blocking(move || ended.recv().unwrap()).await.unwrap();
+        }
+        for _ in 0..LOOKS.1 {
+            journal.looks.take(&by).await.unwrap();
+        }
+    }
 }

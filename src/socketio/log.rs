@@ -13,7 +13,7 @@ use super::client::{Answer, Call, Client, Payload, Right, Subject};
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
 use crate::deploys::{self, Deploys, LogLine, LogPart, ServiceLog};
-use crate::journal;
+use crate::journal::{self, By};
 use crate::names::{DeploymentId, ReleaseNumber};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
@@ -76,7 +76,8 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
         (None, Some(id)) => (Source::Deployment(id), lines),
         _ => return Err(Problem::new(Code::BadRequest, WHOSE)),
     };
-    let part = LogPart { cursor: wanted.cursor, including: false, lines, grep: wanted.grep, priority };
+    let by = By::Actor(call.client.identity().actor);
+    let part = LogPart { by, cursor: wanted.cursor, including: false, lines, grep: wanted.grep, priority };
     let feed = Feed { deploys: call.client.sockets().deploys().clone(), source, part };
     // That there is such a service is said in the answer, not in the stream.
     let first = feed.lines().await?;

@@ -15,10 +15,12 @@ from collections.abc import Callable
 
 import websocket
 from host import HOST, Host, wait_for
-from measure import Row, median, quantile, say
+from journal import matches
+from measure import Row, median, quantile, seconds, say
 from sockets import Client, Writer
 
 LINES, RATE, SECONDS = 300, 10_000, 60
+SEARCHED, SEARCHES = 32_000, 15
 STALLED = 1000
 
 
@@ -167,6 +169,64 @@ def pss(host: Host) -> float:
     return int(text.split("Pss:")[1].split()[0]) / 1024
 
 
+# Runs a command so often, and prints how many nanoseconds each run took.
+TIMES = """
+for run in $(seq "$1"); do
+  began=$(date +%s%N); "${@:2}" >/dev/null; echo $(($(date +%s%N) - began))
+done
+"""
+
+
+def search(host: Host, output: Output, name: str) -> list[Row]:
+    """A pattern that finds one line, the oldest of many."""
+    mark = f"searched {time.time_ns()}"
+    output.write("".join(f"{mark} {line} {'x' * 60}\n" for line in range(1, SEARCHED + 1)).encode())
+    newest = lambda: host.call("GET", f"/services/{name}/logs", 200, params={"lines": 1}).json()["entries"][0]["message"]
+    wait_for(lambda: newest().startswith(f"{mark} {SEARCHED} "), 60, "all lines are there")
+    pattern = f"^{mark} 1 x"
+    reference = ["journalctl", "-q", "-o", "cat", "--case-sensitive=true", "-g", pattern, *matches(host, name)]
+    # conmon writes the line's end too.
+    assert host.run(*reference).strip().startswith(f"{mark} 1 x")
+    runs = host.run("bash", "-c", TIMES, "times", str(SEARCHES), *reference)
+    theirs = median([int(run) / 1e6 for run in runs.split()])
+
+    def page() -> None:
+        query = {"grep": pattern, "lines": 100}
+        assert len(host.call("GET", f"/services/{name}/logs", 200, params=query).json()["entries"]) == 1
+
+    rest = median([seconds(page) * 1e3 for _ in range(SEARCHES)])
+    took: list[dict[str, float]] = []
+    socket = connect(host)
+    socket.send("42/log,0" + json.dumps(["open", {"service": name, "lines": 0}]))
+    while not socket.recv().startswith("43/log,0"):
+        pass
+    for number in range(SEARCHES):
+        began, times = time.monotonic(), {}
+        socket.send("42/log,1" + json.dumps(["open", {"service": name, "grep": pattern}]))
+        # While it is searched, a line comes to who follows.
+        output.write(f"live {number}\n".encode())
+        while len(times) < 3:
+            said, at = socket.recv(), (time.monotonic() - began) * 1e3
+            if said == "2":
+                socket.send("3")
+            elif said.startswith("43/log,1"):
+                times["answered"] = at
+            elif said.startswith('42/log,["data"'):
+                data = json.loads(said.removeprefix("42/log,"))[1]
+                times["live" if data["channel"] == 1 else "found"] = at
+                socket.send("42/log," + json.dumps(["ack", {"channel": data["channel"], "seq": data["seq"]}]))
+        socket.send("42/log," + json.dumps(["close", {"channel": number + 2}]))
+        took.append(times)
+    socket.close(timeout=0)
+    answered, live, found = ([times[what] for times in took] for what in ("answered", "live", "found"))
+    return [
+        Row(f"one line found among {SEARCHED:,}: REST", rest, "ms", theirs, "journalctl -g", ratio_at_most=1.5),
+        Row(f"one line found among {SEARCHED:,}: /log", median(found), "ms", theirs, "journalctl -g", ratio_at_most=1.5),
+        Row("a search answered: p99", quantile(answered, 0.99), "ms", at_most=100),
+        Row("a live line beside searches: p99", quantile(live, 0.99), "ms", at_most=200),
+    ]
+
+
 def stalled(host: Host, name: str) -> list[Row]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     host.run("systemctl", "restart", "podkeeper.service")
@@ -233,6 +293,7 @@ def measure(host: Host) -> list[Row]:
     steps: list[tuple[str, Callable[[], list[Row]]]] = [
         ("latency", lambda: latency(host, output, name)),
         ("sustained", lambda: sustained(host, output, name)),
+        ("search", lambda: search(host, output, name)),
         ("stalled", lambda: stalled(host, name)),
     ]
     for what, step in steps:

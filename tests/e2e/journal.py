@@ -27,3 +27,14 @@ def pretend(host: Host, name: str, pieces: list[tuple[str, int, str, int, bool]]
     host.write("/tmp/t-conmon", text)
     host.user("sh", "-c", f"perl /tmp/t-conmon.pl {name} </tmp/t-conmon")
     host.run("rm", "/tmp/t-conmon.pl", "/tmp/t-conmon")
+
+
+def matches(host: Host, name: str, builds: bool = True) -> list[str]:
+    """What journalctl is asked for: the lines of all releases, and those of the builds."""
+    uid = host.uid()
+    wanted = [f"_UID={uid}", f"SYSLOG_IDENTIFIER={name}", f"CONTAINER_TAG={name}"]
+    for deployment in host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"] if builds else []:
+        build = f"build-{deployment['id']}"
+        wanted += ["+", f"_UID={uid}", "_TRANSPORT=stdout", f"SYSLOG_IDENTIFIER={build}"]
+    # What journald dropped, of whichever service.
+    return [*wanted, "+", "_TRANSPORT=driver", "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e", f"OBJECT_SYSTEMD_UNIT=user@{uid}.service"]

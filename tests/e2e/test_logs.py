@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 from host import SLACK, Host, wait_for
-from journal import pretend
+from journal import matches, pretend
 from sockets import PATIENCE, Writer
 
 # Prints what it is told to; each line goes out at once.
@@ -90,17 +90,6 @@ def make(host: Host, name: str, folder: pathlib.Path) -> None:
     say(host, name, "the last line\n")
     last = {"the last line", "last words"}
     wait_for(lambda: last <= {line["message"] for line in reference(host, name)}, 30, "it is all in the journal")
-
-
-def matches(host: Host, name: str, builds: bool = True) -> list[str]:
-    """What journalctl is asked for: the lines of all releases, and those of the builds."""
-    uid = host.uid()
-    wanted = [f"_UID={uid}", f"SYSLOG_IDENTIFIER={name}", f"CONTAINER_TAG={name}"]
-    for deployment in host.call("GET", f"/services/{name}/deployments", 200).json()["deployments"] if builds else []:
-        build = f"build-{deployment['id']}"
-        wanted += ["+", f"_UID={uid}", "_TRANSPORT=stdout", f"SYSLOG_IDENTIFIER={build}"]
-    # What journald dropped, of whichever service.
-    return [*wanted, "+", "_TRANSPORT=driver", "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e", f"OBJECT_SYSTEMD_UNIT=user@{uid}.service"]
 
 
 def reference(host: Host, name: str) -> list[Line]:
@@ -368,7 +357,6 @@ def test_a_followed_log_ends_with_its_service_and_shows_nothing_of_the_next(host
     pretend(host, name, [("a", 6, f"of-the-first-{number}", 4096, False) for number in range(5000)])
     wait_for(lambda: [entry["message"][:17] for entry in page(host, name, lines=1)["entries"]] == ["of-the-first-4999"], 30, "it is all there")
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(PATIENCE)
     client.connect(("127.0.0.1", 7070))
     query = f"GET /services/{name}/logs?follow=true&lines=10000 HTTP/1.1"

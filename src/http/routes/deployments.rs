@@ -8,6 +8,7 @@ use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::deployments::{Deployment, Deployments, PageOf, Release, Releases};
 use crate::deploys::LogPart;
+use crate::journal::By;
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};
 
@@ -51,7 +52,8 @@ pub async fn cancel(call: Call) -> Result<Response, Problem> {
 /// Its whole story; it follows while the deployment goes on. `text/event-stream` where that is accepted, else text.
 pub async fn log(call: Call) -> Result<Response, Problem> {
     let id = number(&call.param("id")?)?;
-    let part = LogPart { cursor: call.header("last-event-id").map(str::to_owned), ..LogPart::default() };
+    let by = By::Actor(call.actor()?);
+    let part = LogPart { by, cursor: call.header("last-event-id").map(str::to_owned), ..LogPart::default() };
     let lines = call.state().deploys().log(id, part).await.map_err(told)?;
     let ends = call.ends().await?;
     if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {

@@ -9,7 +9,7 @@ use super::super::respond::Head;
 use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
-use crate::journal::{self, Query};
+use crate::journal::{self, By, Query};
 use crate::problem::{Code, Problem};
 
 fn micros(time: Option<Timestamp>, name: &str) -> Result<Option<u64>, Problem> {
@@ -38,6 +38,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let mut log = call.state().deploys().service_log(&name, release).await.map_err(told)?;
     let since = micros(wanted.since, "since")?;
     log.query = Query {
+        by: By::Actor(call.actor()?),
         since: since.max(log.query.since),
         until: micros(wanted.until, "until")?,
         // A browser that lost its stream asks for what follows the last line that it got.

@@ -11,7 +11,7 @@ use super::super::record::Note;
 use super::super::{Call, stream as streams};
 use super::told;
 use crate::deploys::{LogLine, LogPart};
-use crate::journal::Entry;
+use crate::journal::{By, Entry};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::services::spec;
@@ -63,6 +63,7 @@ async fn told_to_the_pusher(
     moved: &[(String, Option<CommitId>)],
     actor: Actor,
 ) -> Result<Response, Problem> {
+    let by = By::Actor(actor.clone());
     match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
         Err(text) => {
             let mut response = Response::new(StatusCode::Ok);
@@ -70,7 +71,8 @@ async fn told_to_the_pusher(
             Ok(response)
         }
         Ok(deployment) => {
-            let lines = call.state().deploys().log(deployment.id, LogPart::default()).await.map_err(told)?;
+            let part = LogPart { by, ..LogPart::default() };
+            let lines = call.state().deploys().log(deployment.id, part).await.map_err(told)?;
             let url = spec::url(name, &call.state().config());
             let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
             let ends = call.ends().await?;
