@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Listeners;
 use super::body::{Pace, RequestBody};
-use super::gate;
+use super::gate::{self, Gate};
 use super::line::Line;
 use crate::auth::{Peer, Presented};
 use crate::config::LiveConfig;
@@ -48,6 +48,7 @@ pub struct Server<S> {
     config: LiveConfig,
     stopping: CancellationToken,
     connections: TaskTracker,
+    gate: Gate,
 }
 
 impl<S, B> Server<S>
@@ -61,7 +62,7 @@ where
     /// A server of `service`, whose error is the problem that is answered. It ends when `stopping` is cancelled.
     #[must_use]
     pub fn new(service: S, config: LiveConfig, stopping: CancellationToken) -> Self {
-        Self { service, config, stopping, connections: TaskTracker::new() }
+        Self { service, config, stopping, connections: TaskTracker::new(), gate: Gate::default() }
     }
 
     /// Serves until the agent stops, then waits at most `limits.grace` for what is under way.
@@ -177,7 +178,7 @@ where
         seat: Seat,
     ) {
         let service = self.service.clone();
-        let config = self.config.clone();
+        let (config, gate) = (self.config.clone(), self.gate.clone());
         let connection = Connection::new(seat);
         let stream = Line::new(stream, connection.clone(), place);
         let asked = CancellationToken::new();
@@ -189,7 +190,7 @@ where
                 request.extensions_mut().insert(presented);
                 request.extensions_mut().insert(connection.clone());
                 let pace = Pace::of(&config.get().limits);
-                gate::pass(service.clone(), request, pace)
+                gate::pass(gate.clone(), service.clone(), request, pace)
             }
         });
         let mut builder = http1::Builder::new();
