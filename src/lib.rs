@@ -9,6 +9,7 @@ pub mod events;
 pub mod names;
 pub mod places;
 pub mod problem;
+pub mod text;
 
 pub mod git;
 pub mod hooks;

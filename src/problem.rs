@@ -5,6 +5,8 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::text::Plain;
+
 /// What went wrong, in a word that clients can match on. The list is closed: when in doubt it is `internal`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -213,16 +215,16 @@ pub struct Problem {
     /// The code to match on.
     pub code: Code,
     /// What happened, in a sentence for a person. It names nothing of the host's inside.
-    pub detail: String,
+    pub detail: Plain,
     /// What to do next, where there is something to do.
-    pub hint: Option<String>,
+    pub hint: Option<Plain>,
     /// When to try again, in seconds, where that is known; else the code tells.
     pub retry_after: Option<u64>,
 }
 
 impl Problem {
     /// A problem without a hint.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub fn new(code: Code, detail: impl Into<Plain>) -> Self {
         Self { code, detail: detail.into(), hint: None, retry_after: None }
     }
 
@@ -234,7 +236,7 @@ impl Problem {
 
     /// The same problem, with what to do next.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Plain>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -254,9 +256,16 @@ impl From<std::convert::Infallible> for Problem {
     }
 }
 
-/// An error and all its sources on one line, for the log: it is written once, where the error is handled.
+/// An error and all its sources on one line, for the log: it is written once, where the error is handled. Whoever's words
+/// they are, none commands the terminal of who reads the log.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
+    Plain::from(words(error)).into()
+}
+
+/// An error and all its sources, in the lines that they have.
+#[must_use]
+pub fn words(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
@@ -276,5 +285,14 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(Code::from_word(code.as_str()), Some(code));
         }
+    }
+
+    #[test]
+    fn what_others_said_commands_nobodys_terminal() {
+        let said = "denied\x1b]0;owned\x07\n\u{9b}2J\u{202e}!";
+        let problem = Problem::new(Code::LoginFailed, said).with_hint(format!("ask {said}"));
+        assert_eq!(problem.detail, "denied 2J!");
+        assert_eq!(problem.hint.as_deref(), Some("ask denied 2J!"));
+        assert_eq!(chain(&std::io::Error::other(said)), "denied 2J!");
     }
 }

@@ -51,7 +51,7 @@ impl From<store::Deployment> for Deployment {
             from_release: row.from_release,
             steps: row.steps.into_iter().map(|(state, at)| (state.as_str(), at)).collect(),
             problem: row.problem.map(Problem::from),
-            tail: row.tail,
+            tail: row.tail.map(Into::into),
         }
     }
 }
@@ -69,7 +69,7 @@ pub struct Problem {
 
 impl From<problem::Problem> for Problem {
     fn from(problem: problem::Problem) -> Self {
-        Self { code: problem.code.as_str(), detail: problem.detail, hint: problem.hint }
+        Self { code: problem.code.as_str(), detail: problem.detail.into(), hint: problem.hint.map(Into::into) }
     }
 }
 

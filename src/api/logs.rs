@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::journal;
 use crate::names::{DeploymentId, ReleaseNumber};
+use crate::text::{self, Plain, PlainLines};
 
 /// Which lines are wanted.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -129,18 +130,48 @@ impl LogEntry {
         AROUND + self.message.bytes().map(escaped).sum::<usize>() + self.bytes.as_ref().map_or(0, String::len)
     }
 
-    /// The line as `journalctl -o short-iso` prints it on the host of this name, in UTC.
+    /// The line as `journalctl -o short-iso` prints it on the host of this name, in UTC: nothing that commands a terminal
+    /// is in it, and what looks like another line is none.
     #[must_use]
     pub fn short(&self, host: &str) -> String {
         let pid = self.pid.map_or_else(String::new, |pid| format!("[{pid}]"));
         let time = self.time.strftime("%Y-%m-%dT%H:%M:%S+00:00");
-        format!("{time} {host} {}{pid}: {}\n", self.identifier, self.message)
+        let head = format!("{time} {host} {}{pid}: ", Plain::from(&self.identifier));
+        let more = format!("\n{}", " ".repeat(head.chars().count()));
+        format!("{head}{}\n", PlainLines::from(&self.message).replace('\n', &more))
+    }
+
+    /// The line alone, for whoever reads it at a terminal: its colours stay.
+    #[must_use]
+    pub fn coloured(&self) -> String {
+        format!("{}\n", text::coloured(self.message.as_bytes()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_as_text_commands_no_terminal_and_looks_like_no_other() {
+        let message = "\x1b[31mred\x1b]0;title\x07\x1b[2J\n1970-01-01T00:00:00+00:00 h other[1]: forged\u{202e}";
+        let entry = journal::Entry {
+            cursor: String::new(),
+            time: 0,
+            priority: 6,
+            unit: None,
+            identifier: Some("app\x1b[2J\n".into()),
+            pid: Some(7),
+            message: message.into(),
+        };
+        let entry = LogEntry::from(entry);
+        let head = "1970-01-01T00:00:00+00:00 h app[7]: ";
+        let more = " ".repeat(head.len());
+        assert_eq!(entry.short("h"), format!("{head}red\n{more}1970-01-01T00:00:00+00:00 h other[1]: forged\n"));
+        assert_eq!(entry.coloured(), "\x1b[31mred\x1b[m\n1970-01-01T00:00:00+00:00 h other[1]: forged\n");
+        // Who takes JSON has all of it.
+        assert_eq!(entry.message, message);
+    }
 
     #[test]
     fn a_lines_size_is_that_of_its_json() {

@@ -112,7 +112,7 @@ impl Passwords {
     }
 }
 
-fn weak(detail: impl Into<String>) -> Problem {
+fn weak(detail: impl Into<crate::text::Plain>) -> Problem {
     Problem::new(Code::WeakPassword, detail)
         .with_hint("four or five words that have nothing to do with each other are a good one")
 }

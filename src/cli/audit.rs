@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::Agent;
 use super::show::{Cell, Paint, cell, colours, or_nothing, second, table};
-use super::{Outcome, pages};
+use super::{Outcome, pages, show};
 
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -30,7 +30,7 @@ pub async fn run(agent: &Agent, command: AuditCommand, json: bool) -> Outcome {
 async fn list(agent: &Agent, most: &pages::Most, json: bool) -> Outcome {
     let rows = pages::rows(agent, "/audit", "rows", most.limit()).await?;
     let dropped = agent.call(Method::GET, "/audit?limit=1", None).await?["dropped"].take();
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{}", json!({ "rows": rows, "dropped": dropped }))?;
         return Ok(ExitCode::SUCCESS);
@@ -41,7 +41,7 @@ async fn list(agent: &Agent, most: &pages::Most, json: bool) -> Outcome {
             (second(&row["time"]), Paint::Plain),
             cell(&row["actor"]),
             cell(&row["address"]),
-            (what(row), Paint::Plain),
+            (what(row).into(), Paint::Plain),
             result(row),
             or_nothing(&row["detail"]),
         ]
@@ -79,7 +79,7 @@ fn result(row: &Value) -> Cell {
     let paint = if text.starts_with('2') || text == "done" { paint } else { Paint::Red };
     match row["count"].as_u64() {
         Some(count) if count > 1 || row["since"].is_string() => {
-            (format!("{text} ({count} times since {})", second(&row["since"])), paint)
+            (format!("{text} ({count} times since {})", second(&row["since"])).into(), paint)
         }
         _ => (text, paint),
     }
@@ -89,15 +89,15 @@ async fn verify(agent: &Agent, json: bool) -> Outcome {
     let answer = agent.call(Method::GET, "/audit/verify", None).await?;
     let whole = answer["whole"] == true;
     if json {
-        writeln!(std::io::stdout(), "{answer}")?;
+        writeln!(show::out(), "{answer}")?;
         return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     if whole {
         let head = answer["head"].as_str().unwrap_or("none");
-        writeln!(std::io::stdout(), "the audit log is whole: {} rows, the last hash is {head}", answer["rows"])?;
+        writeln!(show::out(), "the audit log is whole: {} rows, the last hash is {head}", answer["rows"])?;
         return Ok(ExitCode::SUCCESS);
     }
-    writeln!(std::io::stderr(), "podkeeper: the audit log was changed at row {}", answer["broken_at"])?;
+    writeln!(show::err(), "podkeeper: the audit log was changed at row {}", answer["broken_at"])?;
     Ok(ExitCode::FAILURE)
 }
 
@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn a_row_tells_what_was_done_to_what() {
         let route = json!({ "action": "POST /services/:name/start", "target": "/services/blog/start", "result": "202", "count": 1 });
-        assert_eq!((what(&route).as_str(), result(&route).0.as_str()), ("POST /services/blog/start", "202"));
+        assert_eq!((what(&route).as_str(), &*result(&route).0), ("POST /services/blog/start", "202"));
         let again = json!({
             "action": "GET /services", "target": "the same again", "result": "not-signed-in", "count": 7,
             "time": "2026-01-31T08:01:00.5Z", "since": "2026-01-31T08:00:00.5Z",
         });
         assert_eq!(what(&again), "GET /services the same again");
-        assert_eq!(result(&again).0, "not-signed-in (7 times since 2026-01-31T08:00:00Z)");
+        assert_eq!(result(&again), ("not-signed-in (7 times since 2026-01-31T08:00:00Z)".into(), Paint::Red));
         let dropped = json!({ "refused": true, "rows": 412, "time": "2026-01-31T08:00:00.5Z" });
         let told = "The oldest 412 rows of what was refused are no longer kept, the last since 2026-01-31T08:00:00Z.";
         assert_eq!(gone(&dropped), told);

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use url::{Host, Url};
 
+use crate::text::Plain;
+
 /// How long the agent may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A stream says every fifteen seconds that it lives, so silence for longer means that the agent is gone.
@@ -70,9 +72,9 @@ pub enum ClientError {
         /// The problem's code.
         code: String,
         /// What it said.
-        detail: String,
+        detail: Plain,
         /// What to do next.
-        hint: Option<String>,
+        hint: Option<Plain>,
     },
 }
 
@@ -120,8 +122,8 @@ pub fn refused(problem: &Value) -> ClientError {
     let kind = text("problem").or_else(|| text("type")).unwrap_or_default();
     ClientError::Refused {
         code: kind.rsplit(':').next().unwrap_or_default().to_owned(),
-        detail: text("detail").unwrap_or_else(|| "the agent refused".into()),
-        hint: text("hint"),
+        detail: text("detail").map_or_else(|| "the agent refused".into(), Plain::from),
+        hint: text("hint").map(Plain::from),
     }
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::client::{Agent, ClientError, segment};
 use super::services::TRIES;
-use super::show::clean;
-use super::{Outcome, events};
+use super::{Outcome, events, show};
+use crate::text::Plain;
 
 /// Whether a deployment is followed to its end.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -25,7 +25,7 @@ pub async fn follow(agent: &Agent, deployment: &Value, waiting: Waiting, json: b
     let id = &deployment["id"];
     if waiting.no_wait {
         let text = if json { deployment.to_string() } else { format!("deployment {id} is queued") };
-        writeln!(std::io::stdout(), "{text}")?;
+        writeln!(show::out(), "{text}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let (mut cursor, mut last, mut tries): (Option<String>, String, u32) = (None, String::new(), 0);
@@ -38,7 +38,7 @@ pub async fn follow(agent: &Agent, deployment: &Value, waiting: Waiting, json: b
                     return Ok(());
                 }
                 last = entry["message"].as_str().unwrap_or_default().to_owned();
-                writeln!(std::io::stdout().lock(), "{last}")
+                writeln!(show::out(), "{last}")
             };
             match events::each(story, take).await {
                 Err(error) if !error.is::<ClientError>() => return Err(error),
@@ -57,7 +57,7 @@ pub async fn follow(agent: &Agent, deployment: &Value, waiting: Waiting, json: b
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
     if json {
-        writeln!(std::io::stdout(), "{ended}")?;
+        writeln!(show::out(), "{ended}")?;
     }
     let state = ended["state"].as_str().unwrap_or_default();
     if state == "live" {
@@ -76,15 +76,15 @@ fn ending(ended: &Value, last: &str) -> String {
     };
     let problem = &ended["problem"];
     if let Some(detail) = problem["detail"].as_str().filter(|detail| !last.contains(detail)) {
-        told.push_str(&format!(": {}", clean(detail)));
+        told.push_str(&format!(": {}", Plain::from(detail)));
     }
     // What a build prints is a part of the story, and what the program prints is not.
     if let Some(tail) = ended["tail"].as_str().filter(|_| !ended["steps"]["starting"].is_null()) {
         told.push_str("\nThe last lines of the program:");
-        tail.lines().for_each(|line| told.push_str(&format!("\n  | {}", clean(line))));
+        tail.lines().for_each(|line| told.push_str(&format!("\n  | {}", Plain::from(line))));
     }
     if let Some(hint) = problem["hint"].as_str() {
-        told.push_str(&format!("\nnext: {}", clean(hint)));
+        told.push_str(&format!("\nnext: {}", Plain::from(hint)));
     }
     told
 }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(ending(&ended, ""), "deployment 7 failed: the program ended\nnext: look");
         ended["steps"]["starting"] = json!("2026-01-01T00:00:00Z");
         let told = ending(&ended, "failed: the program ended");
-        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | \u{fffd}]0;boom\nnext: look");
+        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nnext: look");
         ended["state"] = json!("cancelled");
         assert_eq!(ending(&ended, ""), "deployment 7 was cancelled");
     }

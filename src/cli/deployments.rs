@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::{Agent, segment};
 use super::show::{Cell, Paint, ago, cell, colours, commit, length, or_nothing, state, table};
-use super::{Outcome, pages};
+use super::{Outcome, pages, show};
 
 /// Which deployments.
 #[derive(Debug, clap::Args)]
@@ -26,9 +26,9 @@ fn release(deployment: &Value, releases: &Value) -> Cell {
     let (text, paint) = cell(number);
     let is_kept = releases["releases"].as_array().into_iter().flatten().any(|kept| kept["release"] == *number);
     match deployment["state"].as_str() {
-        Some("live") if *number == releases["current"] => (format!("{text} (current)"), Paint::Green),
-        Some("live") if is_kept => (format!("{text} (kept)"), paint),
-        Some("live") => (format!("{text} (gone)"), Paint::Dim),
+        Some("live") if *number == releases["current"] => (format!("{text} (current)").into(), Paint::Green),
+        Some("live") if is_kept => (format!("{text} (kept)").into(), paint),
+        Some("live") => (format!("{text} (gone)").into(), Paint::Dim),
         _ => (text, paint),
     }
 }
@@ -36,7 +36,7 @@ fn release(deployment: &Value, releases: &Value) -> Cell {
 fn cause(deployment: &Value) -> Cell {
     let (text, paint) = cell(&deployment["cause"]);
     match deployment["from_release"].as_u64() {
-        Some(from) if text == "rollback" => (format!("{text} to {from}"), paint),
+        Some(from) if text == "rollback" => (format!("{text} to {from}").into(), paint),
         _ => (text, paint),
     }
 }
@@ -48,7 +48,7 @@ fn took(deployment: &Value) -> Cell {
     steps.sort_unstable();
     match (steps.first(), steps.last(), deployment["state"].as_str()) {
         (Some(first), Some(last), Some("live" | "failed" | "cancelled")) => {
-            (length(last.duration_since(*first)), Paint::Plain)
+            (length(last.duration_since(*first)).into(), Paint::Plain)
         }
         _ => cell(&Value::Null),
     }
@@ -67,7 +67,7 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let list = format!("{path}/deployments");
     let deployments = pages::rows(agent, &list, "deployments", wanted.most.limit()).await?;
     let releases = agent.call(Method::GET, &format!("{path}/releases"), None).await?;
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{}", json!({ "deployments": deployments, "releases": releases["releases"] }))?;
         return Ok(ExitCode::SUCCESS);

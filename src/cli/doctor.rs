@@ -9,6 +9,7 @@ use nix::unistd::User;
 use serde::Serialize;
 
 use super::client::{Agent, ClientError, block_on};
+use super::show;
 use crate::config::Config;
 use crate::names::IdRange;
 
@@ -83,7 +84,7 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::
 }
 
 fn print(findings: &[Finding], json: bool) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         return writeln!(out, "{}", serde_json::json!({ "findings": findings }));
     }

@@ -1,22 +1,23 @@
 //! `podkeeper enroll`: a link by which a browser registers a passkey.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use super::client::Agent;
+use super::show;
 
 /// Asks the agent for a link and prints it: the link alone where a program reads it, with a QR code on a terminal.
 pub async fn run(agent: &Agent, json: bool) -> Result<(), Box<dyn std::error::Error>> {
     let answer = agent.call(http::Method::POST, "/internal/enrolments", None).await?;
-    let mut out = std::io::stdout();
+    let mut out = show::out();
     if json {
         writeln!(out, "{answer}")?;
         return Ok(());
     }
     let url = answer["url"].as_str().unwrap_or_default();
-    if !out.is_terminal() {
+    if !out.is_on_terminal() {
         writeln!(out, "{url}")?;
         return Ok(());
     }

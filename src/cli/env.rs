@@ -8,8 +8,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Agent, segment};
-use super::show::clean;
-use super::{Failure, Outcome, deploy, input};
+use super::{Failure, Outcome, deploy, input, show};
 
 /// What changes of an environment.
 #[derive(Debug, clap::Args)]
@@ -66,7 +65,7 @@ pub async fn run(agent: &Agent, wanted: Wanted, json: bool) -> Outcome {
         let known = agent.call(Method::GET, &path, None).await?;
         for key in remove {
             if known["env"][&key].is_null() {
-                writeln!(std::io::stderr(), "podkeeper: `{}` is not set", clean(&key))?;
+                writeln!(show::err(), "podkeeper: `{}` is not set", key)?;
                 env.remove(&key);
             } else {
                 env.insert(key, Value::Null);
@@ -84,24 +83,22 @@ pub async fn run(agent: &Agent, wanted: Wanted, json: bool) -> Outcome {
                 true => format!("nothing is changed: {name} has it so already"),
                 false => format!("kept for the next release of {name}"),
             };
-            writeln!(std::io::stdout(), "{said}")?;
+            writeln!(show::out(), "{said}")?;
         }
     } else if changes && !json {
-        writeln!(std::io::stdout(), "nothing is changed")?;
+        writeln!(show::out(), "nothing is changed")?;
     }
     if changes && !json {
         return Ok(ExitCode::SUCCESS);
     }
     let answer = agent.call(Method::GET, &path, None).await?;
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{answer}")?;
         return Ok(ExitCode::SUCCESS);
     }
     for (key, value) in answer["env"].as_object().into_iter().flatten() {
-        // Its own line breaks stay; what could drive the terminal does not.
-        let value = value.as_str().unwrap_or_default();
-        writeln!(out, "{key}={}", value.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}"))?;
+        writeln!(out, "{key}={}", value.as_str().unwrap_or_default())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,8 +10,9 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::client::{Agent, segment};
-use super::show::{Cell, Paint, ago, cell, clean, colours, table};
-use super::{Outcome, input};
+use super::show::{Cell, Paint, ago, cell, colours, table};
+use super::{Outcome, input, show};
+use crate::text::Plain;
 
 /// Whose hook, and what becomes of it.
 #[derive(Debug, clap::Args)]
@@ -30,8 +31,10 @@ pub struct Wanted {
 fn outcome(delivery: &Value) -> Cell {
     let text = |key: &str| cell(&delivery[key]).0;
     match delivery["state"].as_str() {
-        Some(state) => (format!("deployment {}: {state}", text("deployment")), Paint::of(state)),
-        None if delivery["reason"].is_string() => (format!("{}: {}", text("outcome"), text("reason")), Paint::Dim),
+        Some(state) => (format!("deployment {}: {state}", text("deployment")).into(), Paint::of(state)),
+        None if delivery["reason"].is_string() => {
+            (format!("{}: {}", text("outcome"), text("reason")).into(), Paint::Dim)
+        }
         None => cell(&delivery["outcome"]),
     }
 }
@@ -46,12 +49,12 @@ pub async fn run(agent: &Agent, wanted: Wanted, json: bool) -> Outcome {
     } else {
         agent.call(Method::GET, &path, None).await?
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{hook}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let text = |key: &str| clean(hook[key].as_str().unwrap_or_default());
+    let text = |key: &str| Plain::from(hook[key].as_str().unwrap_or_default());
     writeln!(out, "address  {}\nkey      {}", text("url"), text("key"))?;
     if wanted.rotate {
         writeln!(out, "The key before is dead: give the forge this one.")?;
@@ -74,8 +77,9 @@ pub async fn run(agent: &Agent, wanted: Wanted, json: bool) -> Outcome {
 /// Prints the key, a line of an `authorized_keys` file.
 pub async fn deploy_key(agent: &Agent, name: &str, json: bool) -> Outcome {
     let answer = agent.call(Method::GET, &format!("/services/{}/deploy-key", segment(name)), None).await?;
-    let text = if json { answer.to_string() } else { clean(answer["public_key"].as_str().unwrap_or_default()) };
-    writeln!(std::io::stdout(), "{text}")?;
+    let text =
+        if json { answer.to_string().into() } else { Plain::from(answer["public_key"].as_str().unwrap_or_default()) };
+    writeln!(show::out(), "{text}")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,9 +9,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::client::{Agent, segment};
-use super::show::{Cell, cell, clean, colours, table};
-use super::{Failure, Outcome, input};
+use super::show::{Cell, cell, colours, table};
+use super::{Failure, Outcome, input, show};
 use crate::git::RepoUri;
+use crate::text::Plain;
 
 /// What is made.
 #[derive(Debug, clap::Args)]
@@ -63,17 +64,17 @@ pub async fn create(agent: &Agent, new: New, json: bool) -> Outcome {
         body["branch"] = branch.into();
     }
     let service = agent.call(Method::PUT, &format!("/services/{}", segment(name)), Some(&body)).await?;
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{service}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let text = |key: &str| clean(service[key].as_str().unwrap_or_default());
+    let text = |key: &str| Plain::from(service[key].as_str().unwrap_or_default());
     const PASSWORD: &str = "with a token (podkeeper token create --name NAME) as the password";
     let (url, push_url, branch) = (text("url"), text("push_url"), text("branch"));
     match (source, service["source"]["template"].as_str()) {
         ("external", _) => {
-            let uri = clean(service["source"]["uri"].as_str().unwrap_or_default());
+            let uri = Plain::from(service["source"]["uri"].as_str().unwrap_or_default());
             if uri.starts_with("ssh://") && password_file.is_none() {
                 writeln!(out, "{name} is made. Let it read its repository, by this key: podkeeper deploy-key {name}")?;
                 writeln!(out, "Then build and start it: podkeeper deploy {name}")?;
@@ -99,7 +100,7 @@ pub async fn create(agent: &Agent, new: New, json: bool) -> Outcome {
 /// `podkeeper templates`
 pub async fn templates(agent: &Agent, json: bool) -> Outcome {
     let answer = agent.call(Method::GET, "/templates", None).await?;
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{answer}")?;
         return Ok(ExitCode::SUCCESS);
@@ -115,7 +116,7 @@ pub async fn templates(agent: &Agent, json: bool) -> Outcome {
 pub async fn stop(agent: &Agent, name: &str, json: bool) -> Outcome {
     let service = agent.call(Method::POST, &format!("/services/{}/stop", segment(name)), Some(&json!({}))).await?;
     let text = if json { service.to_string() } else { format!("{name} is stopped; podkeeper deploy {name} starts it") };
-    writeln!(std::io::stdout(), "{text}")?;
+    writeln!(show::out(), "{text}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -129,7 +130,7 @@ pub async fn remove(agent: &Agent, name: &str, volumes: bool, yes: bool, json: b
             return Err(format!("nobody is here to ask\nnext: podkeeper remove --yes {name}").into());
         }
         let kept = if volumes { "and all that its volumes hold" } else { "its volumes stay" };
-        write!(std::io::stderr(), "Remove {name}, its repository and its releases; {kept}. Type its name: ")?;
+        write!(show::err(), "Remove {name}, its repository and its releases; {kept}. Type its name: ")?;
         let mut typed = String::new();
         std::io::stdin().lock().read_line(&mut typed)?;
         if typed.trim() != name {
@@ -139,7 +140,7 @@ pub async fn remove(agent: &Agent, name: &str, volumes: bool, yes: bool, json: b
     let query = if volumes { "?volumes=true" } else { "" };
     agent.call(Method::DELETE, &format!("{path}{query}"), None).await?;
     if !json {
-        writeln!(std::io::stdout(), "{name} is removed")?;
+        writeln!(show::out(), "{name} is removed")?;
     }
     Ok(ExitCode::SUCCESS)
 }

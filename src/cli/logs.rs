@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::client::{Agent, ClientError, segment};
 use super::show::second;
-use super::{Outcome, events, moments};
+use super::{Outcome, events, moments, show};
 
 /// How long to wait before a stream that broke is opened again, and how often in a row.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ impl Lines {
 }
 
 fn print(entry: &Value, json: bool) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         return writeln!(out, "{entry}");
     }
@@ -130,7 +130,7 @@ async fn history(agent: &Agent, lines: &Lines, json: bool) -> Outcome {
         print(entry, json)?;
     }
     if lacking > 0 && cursor.is_some() {
-        writeln!(std::io::stderr(), "podkeeper: {lacking} lines before these are too long to be shown with them")?;
+        writeln!(show::err(), "podkeeper: {lacking} lines before these are too long to be shown with them")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,7 @@ use verbs::Verb;
 
 use crate::agent;
 use crate::config::{Config, DEFAULT_PATH};
-use crate::problem::chain;
+use crate::problem::words;
 
 /// What every command takes stands apart from its own options.
 const GLOBAL: &str = "Options of every command";
@@ -150,7 +150,7 @@ pub fn run() -> ExitCode {
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "podkeeper: {}", chain(error.as_ref()));
+            let _ = writeln!(show::err(), "podkeeper: {}", words(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -176,7 +176,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
             let optional = file.is_none();
             let file = file.unwrap_or(arguments.config);
             Config::load(&file, optional)?;
-            writeln!(std::io::stdout(), "{} is good", file.display())?;
+            writeln!(show::out(), "{} is good", file.display())?;
         }
         Command::Enroll => client::block_on(enroll::run(&find()?, json))?,
         Command::Ask(verb) => return client::block_on(verb.run(&find()?, json)),
@@ -184,7 +184,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
         Command::Registry(command) => return client::block_on(command.run(&find()?, json)),
         Command::Audit(command) => return client::block_on(audit::run(&find()?, command, json)),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "podkeeper", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut Arguments::command(), "podkeeper", &mut show::out());
         }
         Command::Man { folder } => clap_mangen::generate_to(Arguments::command(), folder)?,
         Command::Doctor if arguments.host.is_some() => {
@@ -197,7 +197,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
 }
 
 async fn token(agent: &Agent, command: TokenCommand, json: bool) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
+    let mut out = show::out();
     match command {
         TokenCommand::Create { name, scope, service, expires } => {
             let body = serde_json::json!({ "name": name, "scope": scope, "service": service, "expires": expires });

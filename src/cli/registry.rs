@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::client::{Agent, segment};
 use super::show::{Cell, cell, colours, table};
-use super::{Outcome, input};
+use super::{Outcome, input, show};
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
@@ -40,7 +40,7 @@ impl RegistryCommand {
     /// Asks it.
     pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
         let path = |registry: &str| format!("/registries/{}", segment(registry));
-        let mut out = std::io::stdout();
+        let mut out = show::out();
         match self {
             Self::List => {
                 let answer = agent.call(Method::GET, "/registries", None).await?;

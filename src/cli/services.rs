@@ -1,7 +1,7 @@
 //! `ps`, `status` and `open`.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::client::{Agent, ClientError, segment};
 use super::show::{Cell, Paint, ago, cell, colours, commit, state, table};
 use super::socket::Socket;
-use super::{Failure, Outcome, pages};
+use super::{Failure, Outcome, pages, show};
 
 /// How often in a row the agent may be away while something is followed, a second each.
 pub(super) const TRIES: u32 = 60;
@@ -21,7 +21,7 @@ pub(super) const TRIES: u32 = 60;
 pub async fn ps(agent: &Agent, json: bool) -> Outcome {
     let services = pages::rows(agent, "/services", "services", usize::MAX).await?;
     if json {
-        writeln!(std::io::stdout(), "{}", json!({ "services": services }))?;
+        writeln!(show::out(), "{}", json!({ "services": services }))?;
         return Ok(ExitCode::SUCCESS);
     }
     // The last deployment's commit is not what runs where it failed, and none where it built nothing.
@@ -41,7 +41,7 @@ pub async fn ps(agent: &Agent, json: bool) -> Outcome {
     };
     let rows: Vec<Vec<Cell>> = services.iter().map(row).collect();
     let headings = ["NAME", "STATE", "DEPLOYMENT", "RELEASE", "COMMIT", "AGE", "URL"];
-    table(&mut std::io::stdout().lock(), &headings, &rows, colours())?;
+    table(&mut show::out(), &headings, &rows, colours())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,9 +50,10 @@ fn print_states(states: &BTreeMap<String, Value>, again: bool) -> std::io::Resul
     let row = |(name, status): (&String, &Value)| {
         let memory = status["memory_bytes"].as_u64().map(|bytes| format!("{} MiB", bytes >> 20));
         let cpu = status["cpu_percent"].as_f64().map(|percent| format!("{percent:.1} %"));
-        let figure = |figure: Option<String>| figure.map_or(("-".into(), Paint::Dim), |text| (text, Paint::Plain));
+        let figure =
+            |figure: Option<String>| figure.map_or(("-".into(), Paint::Dim), |text| (text.into(), Paint::Plain));
         vec![
-            (name.clone(), Paint::Plain),
+            (name.into(), Paint::Plain),
             state(status),
             cell(&status["health"]),
             ago(&status["since"], now),
@@ -64,9 +65,9 @@ fn print_states(states: &BTreeMap<String, Value>, again: bool) -> std::io::Resul
         ]
     };
     let rows: Vec<Vec<Cell>> = states.iter().map(row).collect();
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if again {
-        write!(out, "\x1b[H\x1b[2J")?;
+        out.clear()?;
     }
     let headings = ["NAME", "STATE", "HEALTH", "SINCE", "RELEASE", "COMMIT", "RESTARTS", "CPU", "MEMORY"];
     table(&mut out, &headings, &rows, colours())?;
@@ -86,7 +87,7 @@ pub async fn status(agent: &Agent, name: Option<&str>, watch: bool, json: bool) 
         return Err(nobody(name));
     }
     if json {
-        writeln!(std::io::stdout(), "{}", json!(states))?;
+        writeln!(show::out(), "{}", json!(states))?;
     } else {
         print_states(&states, false)?;
     }
@@ -122,7 +123,7 @@ async fn watch_once(
 ) -> Result<(), Failure> {
     let mut socket = Socket::join(agent, "/status").await?;
     let mut states = BTreeMap::new();
-    let on_terminal = std::io::stdout().is_terminal() && !json;
+    let on_terminal = show::out().is_on_terminal() && !json;
     let wanted = |service: &str| name.is_none_or(|name| name == service);
     if on_terminal {
         socket.ask("stats", &json!({ "on": true })).await?;
@@ -167,7 +168,7 @@ async fn watch_once(
             _ => continue,
         }
         if json {
-            writeln!(std::io::stdout(), "{}", json!({ "event": event.name, "data": event.data }))?;
+            writeln!(show::out(), "{}", json!({ "event": event.name, "data": event.data }))?;
         } else if on_terminal {
             print_states(&states, true)?;
         } else {
@@ -183,7 +184,7 @@ fn nobody(name: &str) -> Failure {
 
 /// An event as one line.
 fn line(event: &str, data: &Value, states: &BTreeMap<String, Value>) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     let text = |key: &str| cell(&data[key]).0;
     match event {
         "snapshot" => {
@@ -203,7 +204,7 @@ fn line(event: &str, data: &Value, states: &BTreeMap<String, Value>) -> std::io:
 pub async fn open(agent: &Agent, name: &str, json: bool) -> Outcome {
     let service = agent.call(Method::GET, &format!("/services/{}", segment(name)), None).await?;
     let url = service["url"].as_str().ok_or(ClientError::Broken)?;
-    let mut out = std::io::stdout();
+    let mut out = show::out();
     if json {
         writeln!(out, "{}", json!({ "url": url }))?;
         return Ok(ExitCode::SUCCESS);
@@ -214,7 +215,7 @@ pub async fn open(agent: &Agent, name: &str, json: bool) -> Outcome {
         let opener =
             Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         if opener.is_err() {
-            writeln!(std::io::stderr(), "podkeeper: there is no xdg-open here to open it with")?;
+            writeln!(show::err(), "podkeeper: there is no xdg-open here to open it with")?;
         }
     }
     Ok(ExitCode::SUCCESS)

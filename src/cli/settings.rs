@@ -7,8 +7,9 @@ use http::Method;
 use serde_json::{Map, Value};
 
 use super::client::{Agent, segment};
-use super::show::{Cell, Paint, cell, clean, colours, table};
-use super::{Failure, Outcome};
+use super::show::{Cell, Paint, cell, colours, table};
+use super::{Failure, Outcome, show};
+use crate::text::Plain;
 
 /// Which settings.
 #[derive(Debug, clap::Args)]
@@ -91,13 +92,13 @@ impl Setting {
     fn find(key: &str) -> Result<&'static Self, Failure> {
         SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| {
             let keys: Vec<_> = keys().collect();
-            format!("there is no setting `{}`\nnext: it is one of {}", clean(key), keys.join(", ")).into()
+            format!("there is no setting `{}`\nnext: it is one of {}", Plain::from(key), keys.join(", ")).into()
         })
     }
 
     /// What is typed, as the interface takes it.
     fn read(&self, text: &str) -> Result<Value, Failure> {
-        let wrong = |what: &str| format!("`{}` takes {what}, and `{}` is none", self.key, clean(text)).into();
+        let wrong = |what: &str| format!("`{}` takes {what}, and `{}` is none", self.key, Plain::from(text)).into();
         let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
         if text.is_empty() {
             return match self.key {
@@ -127,15 +128,15 @@ impl Setting {
     /// What the interface has, as it is typed.
     fn show(&self, value: &Value) -> Cell {
         let list = match value {
-            Value::Bool(flag) => return (if *flag { "yes" } else { "no" }.to_owned(), Paint::Plain),
-            Value::Array(list) => list.iter().map(|part| cell(part).0).collect::<Vec<_>>().join(","),
+            Value::Bool(flag) => return (if *flag { "yes" } else { "no" }.into(), Paint::Plain),
+            Value::Array(list) => list.iter().map(|part| cell(part).0.into()).collect::<Vec<String>>().join(","),
             Value::Object(places) => {
-                let places = places.iter().map(|(name, path)| format!("{}:{}", clean(name), cell(path).0));
+                let places = places.iter().map(|(name, path)| format!("{}:{}", Plain::from(name), cell(path).0));
                 places.collect::<Vec<_>>().join(",")
             }
             value => return cell(value),
         };
-        if list.is_empty() { cell(&Value::Null) } else { (list, Paint::Plain) }
+        if list.is_empty() { cell(&Value::Null) } else { (list.into(), Paint::Plain) }
     }
 
     /// When a change of it counts. Without a release there is nothing yet that goes on as it is.
@@ -161,7 +162,7 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let mut patch = Map::new();
     let mut changed: Vec<&Setting> = Vec::new();
     let given = wanted.set.iter().map(|text| {
-        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{}` is not KEY=VALUE", clean(text)))?;
+        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{}` is not KEY=VALUE", Plain::from(text)))?;
         let setting = Setting::find(key.trim())?;
         Ok((setting, setting.read(value.trim())?))
     });
@@ -179,15 +180,15 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
         false => agent.call(Method::PATCH, &path, Some(&Value::Object(patch))).await?,
     };
     let settings = of(&mut service);
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{settings}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let has_release = !service["release"].is_null();
     let row = |setting: &Setting, last: String| {
-        let key = (setting.key.to_owned(), Paint::Plain);
-        vec![key, setting.show(&settings[setting.key]), (last, Paint::Dim)]
+        let key = (setting.key.into(), Paint::Plain);
+        vec![key, setting.show(&settings[setting.key]), (last.into(), Paint::Dim)]
     };
     let (rows, last): (Vec<_>, _) = match changed.is_empty() {
         true => (SETTINGS.iter().map(|setting| row(setting, setting.what.to_owned())).collect(), "WHAT IT IS"),
@@ -233,7 +234,7 @@ mod tests {
         }
         for (key, nothing) in [("memory_mib", json!(null)), ("domains", json!([])), ("volumes", json!({}))] {
             let setting = Setting::find(key).unwrap();
-            assert_eq!((setting.read("").unwrap(), setting.show(&nothing).0.as_str()), (Value::Null, "-"));
+            assert_eq!((setting.read("").unwrap(), &*setting.show(&nothing).0), (Value::Null, "-"));
         }
         for (key, wrong) in
             [("container_port", "http"), ("keep", "-1"), ("tcp", "maybe"), ("volumes", "/data"), ("branch", "")]

@@ -12,11 +12,12 @@ use terminal_size::{Height, Width, terminal_size};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::Outcome;
 use super::client::{Agent, ClientError};
 use super::show::{Cell, Paint, ago, cell, colours, table};
 use super::socket::{Event, Said, Socket};
+use super::{Outcome, show};
 use crate::names::SessionId;
+use crate::text::Plain;
 
 /// Ctrl-], which leaves a session without ending it, as telnet has it.
 const LEAVE: u8 = 0x1d;
@@ -120,7 +121,7 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
         }
         Left::Ended { code: None, .. } => Err("the session was closed".into()),
         Left::Detached => {
-            writeln!(std::io::stderr(), "\nThe session goes on. Come back with: podkeeper shell --attach {id}")?;
+            writeln!(show::err(), "\nThe session goes on. Come back with: podkeeper shell --attach {id}")?;
             Ok(ExitCode::SUCCESS)
         }
         Left::Lost => Err(format!(
@@ -145,15 +146,15 @@ async fn named(socket: &mut Socket, which: &Which) -> Result<Option<String>, Cli
 
 async fn list(socket: &mut Socket, json: bool) -> Outcome {
     let answer = socket.ask("list", &json!({})).await?;
-    let mut out = std::io::stdout().lock();
+    let mut out = show::out();
     if json {
         writeln!(out, "{answer}")?;
         return Ok(ExitCode::SUCCESS);
     }
     let now = jiff::Timestamp::now();
     let place = |service: &Value| match service.as_str() {
-        Some(name) => (name.to_owned(), Paint::Plain),
-        None => ("isolated".to_owned(), Paint::Dim),
+        Some(name) => (Plain::from(name), Paint::Plain),
+        None => ("isolated".into(), Paint::Dim),
     };
     let row = |session: &Value| {
         vec![
@@ -161,7 +162,7 @@ async fn list(socket: &mut Socket, json: bool) -> Outcome {
             cell(&session["name"]),
             place(&session["service"]),
             ago(&session["began"], now),
-            if session["ending"] == true { ("ending".to_owned(), Paint::Dim) } else { cell(&session["viewers"]) },
+            if session["ending"] == true { ("ending".into(), Paint::Dim) } else { cell(&session["viewers"]) },
         ]
     };
     let rows: Vec<Vec<Cell>> = answer["sessions"].as_array().into_iter().flatten().map(row).collect();
@@ -252,7 +253,7 @@ async fn show(
     match event.name.as_str() {
         "output" => {
             let bytes = event.binary.into_iter().next().unwrap_or_default();
-            let mut out = std::io::stdout().lock();
+            let mut out = show::session().lock();
             out.write_all(&bytes)?;
             out.flush()?;
             drop(out);

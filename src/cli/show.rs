@@ -1,9 +1,87 @@
-//! How things are printed: tables that fit, colours only where a person looks.
+//! How things are printed: tables that fit, colours only where a person looks, and nothing of others' text that commands
+//! the terminal. All that the command line prints goes through [`Shown`].
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Stderr, Stdout, Write, stderr, stdout};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+
+use crate::text::{Plain, coloured};
+
+/// The longest line that is looked at as a whole. A longer one is cut where it has this length.
+const LINE: usize = 8 << 20;
+
+/// A standard stream of this program. On a terminal only text and its colours go through, whoever wrote it, each line as a
+/// whole; what reads from a pipe or a file gets all bytes.
+#[derive(Debug)]
+pub struct Shown<W: Write> {
+    stream: W,
+    on_terminal: bool,
+    line: Vec<u8>,
+}
+
+/// Standard output.
+pub fn out() -> Shown<Stdout> {
+    Shown::new(stdout(), stdout().is_terminal())
+}
+
+/// Standard error.
+pub fn err() -> Shown<Stderr> {
+    Shown::new(stderr(), stderr().is_terminal())
+}
+
+/// Standard output for a terminal session alone, whose program draws on this terminal by itself.
+pub fn session() -> Stdout {
+    stdout()
+}
+
+impl<W: Write> Shown<W> {
+    fn new(stream: W, on_terminal: bool) -> Self {
+        Self { stream, on_terminal, line: Vec::new() }
+    }
+
+    /// Whether a person reads it.
+    pub fn is_on_terminal(&self) -> bool {
+        self.on_terminal
+    }
+
+    /// Takes away what the terminal shows.
+    pub fn clear(&mut self) -> std::io::Result<()> {
+        self.flush()?;
+        if self.on_terminal { self.stream.write_all(b"\x1b[H\x1b[2J") } else { Ok(()) }
+    }
+
+    fn put(&mut self) -> std::io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        self.stream.write_all(coloured(&line).as_bytes())
+    }
+}
+
+impl<W: Write> Write for Shown<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if !self.on_terminal {
+            return self.stream.write(bytes);
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.line.len() >= LINE {
+                self.put()?;
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.put()?;
+        self.stream.flush()
+    }
+}
+
+impl<W: Write> Drop for Shown<W> {
+    fn drop(&mut self) {
+        let _ = self.put();
+    }
+}
 
 /// A colour of the terminal's own palette (ECMA-48, SGR).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,22 +131,16 @@ impl Paint {
     }
 }
 
-/// What can't be a control sequence of somebody else's making.
-#[must_use]
-pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
-}
-
-/// A cell of a table.
-pub type Cell = (String, Paint);
+/// A cell of a table: one line, and of one colour.
+pub type Cell = (Plain, Paint);
 
 /// The text of a field, `-` where it has none.
 #[must_use]
 pub fn cell(value: &Value) -> Cell {
     let text = match value {
         Value::Null => return ("-".into(), Paint::Dim),
-        Value::String(text) => clean(text),
-        other => other.to_string(),
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
     };
     (text, Paint::Plain)
 }
@@ -76,28 +148,28 @@ pub fn cell(value: &Value) -> Cell {
 /// The same, where nothing needs no sign.
 #[must_use]
 pub fn or_nothing(value: &Value) -> Cell {
-    if value.is_null() { (String::new(), Paint::Plain) } else { cell(value) }
+    if value.is_null() { (Plain::default(), Paint::Plain) } else { cell(value) }
 }
 
 /// The state of a service or a deployment.
 #[must_use]
 pub fn state(value: &Value) -> Cell {
     let text = value["state"].as_str().unwrap_or("-");
-    (text.to_owned(), Paint::of(text))
+    (text.into(), Paint::of(text))
 }
 
 /// As much of a commit's id as a person compares.
 #[must_use]
 pub fn commit(value: &Value) -> Cell {
     let (text, paint) = cell(value);
-    (text.chars().take(10).collect(), paint)
+    (text.chars().take(10).collect::<String>().into(), paint)
 }
 
 /// A moment to the second, in UTC.
 #[must_use]
-pub fn second(value: &Value) -> String {
+pub fn second(value: &Value) -> Plain {
     let time = value.as_str().unwrap_or_default();
-    format!("{}Z", time.get(..19).unwrap_or(time))
+    format!("{}Z", time.get(..19).unwrap_or(time)).into()
 }
 
 /// A length of time, as a person says it.
@@ -118,7 +190,7 @@ pub fn ago(value: &Value, now: Timestamp) -> Cell {
     let Some(then) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
         return ("-".into(), Paint::Dim);
     };
-    (length(now.duration_since(then)), Paint::Plain)
+    (length(now.duration_since(then)).into(), Paint::Plain)
 }
 
 /// Prints rows below their headings, each column as wide as it must be.
@@ -128,7 +200,7 @@ pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colour
         cells.chain([headings[column].len()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let headings: Vec<Cell> = headings.iter().map(|text| ((*text).to_owned(), Paint::Dim)).collect();
+    let headings: Vec<Cell> = headings.iter().map(|text| (Plain::from(*text), Paint::Dim)).collect();
     for row in std::iter::once(&headings).chain(rows) {
         let mut line = String::new();
         for (column, (text, paint)) in row.iter().enumerate() {
@@ -150,8 +222,8 @@ mod tests {
     #[test]
     fn a_table_is_aligned_and_has_colours_only_where_they_are_wanted() {
         let rows = vec![
-            vec![("blog".to_owned(), Paint::Plain), ("running".to_owned(), Paint::Green)],
-            vec![("a".to_owned(), Paint::Plain), cell(&Value::Null)],
+            vec![("blog".into(), Paint::Plain), ("running".into(), Paint::Green)],
+            vec![("a".into(), Paint::Plain), cell(&Value::Null)],
         ];
         let shown = |colours| {
             let mut out = Vec::new();
@@ -163,7 +235,39 @@ mod tests {
         table(&mut out, &["NAME", "WHY"], &[vec![cell(&json!("a")), or_nothing(&Value::Null)]], false).unwrap();
         assert_eq!(out, b"NAME  WHY\na\n");
         assert!(shown(true).contains("blog  \x1b[32mrunning\x1b[m\n"));
-        assert_eq!(cell(&json!("a\x1b[31m")).0, "a\u{fffd}[31m");
+        assert_eq!(cell(&json!("a\x1b[31m\nb")).0, "a b");
+    }
+
+    #[test]
+    fn on_a_terminal_text_has_nothing_but_colours() {
+        let written = "red \x1b[31mtext\x1b]0;title\x07\x1b[2J\nand \u{9b}2J\x07\u{202e}more";
+        let printed = |on_terminal, size| {
+            let mut bytes = Vec::new();
+            let mut out = Shown::new(&mut bytes, on_terminal);
+            written.as_bytes().chunks(size).for_each(|piece| out.write_all(piece).unwrap());
+            drop(out);
+            String::from_utf8(bytes).unwrap()
+        };
+        for size in 1..written.len() {
+            assert_eq!(printed(true, size), "red \x1b[31mtext\x1b[m\nand 2Jmore", "pieces of {size}");
+            assert_eq!(printed(false, size), written);
+        }
+        let mut bytes = Vec::new();
+        let mut out = Shown::new(&mut bytes, true);
+        write!(out, "asked: ").unwrap();
+        out.clear().unwrap();
+        drop(out);
+        assert_eq!(bytes, b"asked: \x1b[H\x1b[2J");
+        assert_eq!(second(&json!("\x1b[2J")), "Z");
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept() {
+        let mut out = Shown::new(std::io::sink(), true);
+        for _ in 0..100 {
+            out.write_all(&vec![b'x'; 1 << 20]).unwrap();
+            assert!(out.line.len() < LINE);
+        }
     }
 
     #[test]

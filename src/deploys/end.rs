@@ -11,6 +11,7 @@ use crate::journal::{By, Direction, Query, Select};
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::store::{Deployment, State, StoreError};
+use crate::text::PlainLines;
 
 impl Deploys {
     /// Ends a deployment: writes it down, then says so.
@@ -19,7 +20,7 @@ impl Deploys {
         id: DeploymentId,
         state: State,
         problem: Option<Problem>,
-        tail: Option<String>,
+        tail: Option<PlainLines>,
         said: String,
     ) -> Result<Deployment, StoreError> {
         let this = self.clone();

@@ -12,6 +12,7 @@ use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 use crate::store::{Deployment, State, StoreError};
+use crate::text::PlainLines;
 
 /// How many of the last lines a failed deployment keeps.
 const TAIL: usize = 20;
@@ -69,7 +70,7 @@ impl Deploys {
             let goes_on = if self.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
             // What only the host's administrator can make something of.
             let causes = chain(&error);
-            if causes != problem.detail && causes != problem.to_string() {
+            if causes != *problem.detail && causes != problem.to_string() {
                 tracing::warn!("{causes}");
             }
             let said = format!("failed: {}{goes_on}", problem.detail);
@@ -126,7 +127,7 @@ impl Deploys {
     }
 
     /// The last lines of what failed: the unit's where it was started, else the build's.
-    async fn tail(&self, deployment: &Deployment) -> Option<String> {
+    async fn tail(&self, deployment: &Deployment) -> Option<PlainLines> {
         let began = |state| deployment.steps.iter().any(|(step, _)| *step == state);
         let select = match deployment.release {
             Some(number) if began(State::Starting) => Select::Unit(ReleaseName::new(&deployment.service, number)),
@@ -143,18 +144,18 @@ impl Deploys {
         }
         let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
         let page = self.parts().journal.query(query).await.ok()?;
-        let lines: Vec<String> = page
+        let lines: Vec<PlainLines> = page
             .entries
             .iter()
-            .map(|entry| String::from_utf8_lossy(&entry.message).into_owned())
+            .map(|entry| PlainLines::from_bytes(&entry.message))
             .filter(|line| !line.trim().is_empty() && !is_container_id(line))
             .collect();
-        let text = lines.join("\n");
+        let text = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
         let mut from = text.len().saturating_sub(TAIL_BYTES);
         while !text.is_char_boundary(from) {
             from += 1;
         }
-        (!text.is_empty()).then(|| text[from..].to_owned())
+        (!text.is_empty()).then(|| text[from..].into())
     }
 }
 

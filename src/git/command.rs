@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::GitError;
+use crate::text::{Plain, PlainLines};
 
 /// The longest output that is kept.
 const OUTPUT: u64 = 256 * 1024;
@@ -107,8 +108,8 @@ const ADDED: [&str; 3] = [
 ];
 
 /// Git's last words on one line, without what they tell of the host's folders and of users in addresses.
-fn last_lines(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
+fn last_lines(output: &[u8]) -> Plain {
+    let text = PlainLines::from_bytes(output);
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !ADDED.contains(line)).collect();
     let last = lines.iter().rev().take(3).rev();
@@ -116,9 +117,8 @@ fn last_lines(output: &[u8]) -> String {
         let bare = word.trim_matches(|c| "'\"`:,.()".contains(c));
         if bare.starts_with('/') && bare.len() > 1 { "…" } else { word }
     });
-    let mut line = words.collect::<Vec<_>>().join(" ");
-    line.retain(|c| !c.is_control());
-    line.chars().take(400).collect()
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.chars().take(400).collect::<String>().into()
 }
 
 /// A file's or folder's error.
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn last_words_tell_nothing_of_the_host() {
         let shown = last_lines(b"one\ntwo\nfatal: '/var/lib/x/y.git' does not\x1b[31m exist\nthree\n");
-        assert_eq!(shown, "two fatal: … does not[31m exist three");
+        assert_eq!(shown, "two fatal: … does not exist three");
         let refused = b"Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\n\
             Please make sure you have the correct access rights\nand the repository exists.\n";
         assert_eq!(last_lines(refused), "Permission denied (publickey).");

@@ -19,6 +19,7 @@ pub use repositories::Repositories;
 pub use uri::{RepoUri, UriError};
 
 use crate::problem::{Code, Problem};
+use crate::text::Plain;
 
 /// Why git refused.
 #[derive(Debug, Error)]
@@ -32,7 +33,7 @@ pub enum GitError {
         /// What was tried, as in "fetch the repository".
         what: &'static str,
         /// Git's last lines.
-        message: String,
+        message: Plain,
     },
     /// It took too long.
     #[error("git took longer than {seconds} s to {what}")]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::State;
 use crate::problem::{Code, Problem};
 
-fn bad(detail: impl Into<String>) -> Problem {
+fn bad(detail: impl Into<crate::text::Plain>) -> Problem {
     Problem::new(Code::BadRequest, detail)
 }
 

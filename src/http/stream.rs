@@ -93,7 +93,7 @@ pub fn events(lines: impl Stream<Item = LogLine> + Send + 'static, ends: Ends) -
         }
         Step::Alive => Bytes::from_static(b":\n\n"),
         Step::Closed(problem) => {
-            let detail = problem.as_ref().map(|problem| &problem.detail);
+            let detail = problem.as_ref().map(|problem| &*problem.detail);
             let data = json!({ "problem": problem.as_ref().map(|problem| problem.code.as_str()), "detail": detail });
             Bytes::from(format!("event: closed\ndata: {data}\n\n"))
         }

@@ -107,7 +107,7 @@ impl Podman {
         let asked = json!({ "username": username, "password": secret, "serveraddress": registry });
         let asked = SecretString::from(asked.to_string());
         let asking = self.raw("log in at a registry", Method::POST, "/auth", Body::Secret(&asked));
-        let refused = |reason: &str| PodmanError::Login { registry: registry.clone(), reason: reason.to_owned() };
+        let refused = |reason: &str| PodmanError::Login { registry: registry.clone(), reason: reason.into() };
         match tokio::time::timeout(PATIENCE, asking).await {
             Ok(Ok(_)) => {}
             Ok(Err(PodmanError::Refused { message, .. })) => {

@@ -23,6 +23,7 @@ pub use shells::ShellContainer;
 
 use crate::names::RegistryHost;
 use crate::problem::{Code, Problem, chain};
+use crate::text::Plain;
 use logins::Logins;
 
 /// How long a call may take. Copying a large image into another range of ids is the longest.
@@ -42,15 +43,15 @@ pub enum PodmanError {
         /// The HTTP status.
         status: u16,
         /// Podman's own words.
-        message: String,
+        message: Plain,
     },
     /// A registry doesn't take a login, or doesn't answer.
     #[error("no login at {registry}: {reason}")]
     Login {
         /// The registry.
         registry: RegistryHost,
-        /// Podman's own words.
-        reason: String,
+        /// Podman's own words, which may be the registry's.
+        reason: Plain,
     },
     /// The file of the logins.
     #[error("can't {what} the logins at registries")]
@@ -132,7 +133,7 @@ impl Podman {
         match tokio::time::timeout(LIMIT, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(podman_api::Error::Fault { code, message })) => {
-                Err(PodmanError::Refused { what, status: code.as_u16(), message })
+                Err(PodmanError::Refused { what, status: code.as_u16(), message: message.into() })
             }
             // The text is kept and not the error itself, whose `clone` never ends.
             Ok(Err(error)) => Err(PodmanError::Unavailable(Some(chain(&error).into()))),

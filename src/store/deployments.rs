@@ -7,6 +7,7 @@ use super::services::{self, Desired, find_kept};
 use super::{EnvSecrets, Store, StoreError, env, micros, parse, time};
 use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
+use crate::text::PlainLines;
 
 /// An enum whose variants have a word each, in the interface and in the store.
 macro_rules! words {
@@ -120,7 +121,7 @@ pub struct Deployment {
     /// Why it failed.
     pub problem: Option<Problem>,
     /// The last lines of the failed build or unit.
-    pub tail: Option<String>,
+    pub tail: Option<PlainLines>,
     /// When each step began, in order; the last is when it ended.
     pub steps: Vec<(State, Timestamp)>,
 }
@@ -161,8 +162,8 @@ fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
         None => None,
         Some(word) => Some(Problem {
             code: Code::from_word(&word).ok_or(StoreError::Corrupt { what: "problem" })?,
-            detail: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
-            hint: row.get(11)?,
+            detail: row.get::<_, Option<String>>(10)?.unwrap_or_default().into(),
+            hint: row.get::<_, Option<String>>(11)?.map(Into::into),
             retry_after: None,
         }),
     };
@@ -184,7 +185,7 @@ fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
         from_release: row.get::<_, Option<u32>>(7)?.map(ReleaseNumber),
         release: row.get::<_, Option<u32>>(8)?.map(ReleaseNumber),
         problem,
-        tail: row.get(12)?,
+        tail: row.get::<_, Option<String>>(12)?.map(Into::into),
         steps,
     })
 }
@@ -214,7 +215,7 @@ fn set_state(
     id: DeploymentId,
     state: State,
     problem: Option<&Problem>,
-    tail: Option<&str>,
+    tail: Option<&PlainLines>,
 ) -> Result<Deployment, StoreError> {
     let changed = transaction.execute(
         &format!(
@@ -227,9 +228,9 @@ fn set_state(
             state.as_str(),
             micros(Timestamp::now()),
             problem.map(|problem| problem.code.as_str()),
-            problem.map(|problem| problem.detail.as_str()),
+            problem.map(|problem| &*problem.detail),
             problem.and_then(|problem| problem.hint.as_deref()),
-            tail
+            tail.map(|tail| &**tail)
         ],
     )?;
     let deployment = find(transaction, id)?;
@@ -357,9 +358,9 @@ impl Store {
         id: DeploymentId,
         state: State,
         problem: Option<Problem>,
-        tail: Option<String>,
+        tail: Option<PlainLines>,
     ) -> Result<Deployment, StoreError> {
-        self.write(move |transaction| set_state(transaction, id, state, problem.as_ref(), tail.as_deref())).await
+        self.write(move |transaction| set_state(transaction, id, state, problem.as_ref(), tail.as_ref())).await
     }
 
     /// The deployment `id`.

@@ -326,6 +326,49 @@ def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     assert said.count("with status 3") == 1 and "  | the program spoke" in said, said
 
 
+# A title, a cleared screen, the clipboard, C1 as UTF-8, a colour that stays, and a sequence that doesn't end.
+HOSTILE = r"\033]0;owned\007\033[2J\033]52;c;cHduZWQ=\033\\\302\2332J\033[31mred\033["
+COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+def commands(text: str) -> bool:
+    """Whether a terminal would obey some of it."""
+    return any(ord(c) < 32 and c not in "\t\n\r" or 127 <= ord(c) < 160 for c in COLOUR.sub("", text))
+
+
+def test_what_builds_and_programs_print_commands_nobodys_terminal(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    base = "FROM docker.io/library/busybox:stable\n"
+    hostile = f"printf 'it prints {HOSTILE}\\n'"
+    clone.commit({"Containerfile": f"{base}RUN {hostile}; exit 7\n"})
+    pushed = clone.push()
+    assert "it prints" in pushed and "\x1b[31mred\x1b[m" in pushed and not commands(pushed), repr(pushed)
+    failed = host.call("GET", f"/services/{name}", 200).json()["last_deployment"]
+    assert "it prints" in failed["tail"] and not commands(failed["tail"]) and "\x1b" not in failed["tail"]
+    story = host.call("GET", f"/deployments/{failed['id']}/log", 200, headers={"Accept": "text/plain"}).content.decode()
+    assert "it prints" in story and not commands(story), repr(story)
+
+    clone.commit({"Containerfile": f'{base}CMD ["sh", "-c", "{hostile.replace(chr(92), chr(92) * 2)}; sleep 1; exit 3"]\n'})
+    assert "it prints" in clone.push()
+    printed = lambda: "it prints" in cli(host, "logs", name)
+    wait_for(printed, 30, "the program's line is there")
+    # Who reads from a pipe gets what was written.
+    assert "\x1b]0;owned\x07" in cli(host, "logs", name)
+    for arguments in (("logs", name), ("deploy", name), ("deployments", name), ("ps",)):
+        with Person(host, *arguments) as person:
+            person.code()
+            while select.select([person.master], [], [], 1)[0]:
+                try:
+                    person.seen += os.read(person.master, 65536).decode()
+                except OSError:
+                    break
+            assert any(text in person.seen for text in ("it prints", name, "WHY"))
+            assert not commands(person.seen), (arguments, person.seen)
+    text = host.call("GET", f"/services/{name}/logs", 200, headers={"Accept": "text/plain"}).text
+    assert "it prints" in text and "\x1b" not in text and not commands(text)
+
+
 def test_a_service_that_never_came_up_has_failed(host: Host, name: str, gate: Gate, tmp_path):
     def states() -> set[str]:
         (row,) = [line.split() for line in cli(host, "ps").splitlines() if line.startswith(f"{name} ")]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "config", "places", "connection"],
+    &["names", "problem", "events", "config", "places", "connection", "text"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["builds", "services", "auth", "terminal"],
     &["deploys"],
@@ -17,7 +17,14 @@ const LAYERS: &[&[&str]] = &[
 
 /// Within one layer: the first may name the second.
 const BESIDE: &[(&str, &str)] =
-    &[("names", "problem"), ("events", "names"), ("config", "names"), ("connection", "places"), ("http", "dashboard")];
+    &[
+        ("names", "problem"),
+        ("problem", "text"),
+        ("events", "names"),
+        ("config", "names"),
+        ("connection", "places"),
+        ("http", "dashboard"),
+    ];
 
 fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -100,6 +107,7 @@ fn foreign_types_stay_in_their_module() {
         ("systemd::journal", &["journal"]),
         ("portable_pty::", &["terminal"]),
         ("vt100::", &["terminal"]),
+        ("vte::", &["text"]),
     ];
     for file in all {
         let relative = file.strip_prefix(&source).unwrap().to_owned();
@@ -113,5 +121,25 @@ fn foreign_types_stay_in_their_module() {
                 relative.display()
             );
         }
+    }
+}
+
+#[test]
+fn the_command_line_prints_by_what_shields_the_terminal() {
+    let mut all = Vec::new();
+    files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"), &mut all);
+    let names: Vec<_> = all.iter().filter_map(|file| file.file_name()?.to_str()).collect();
+    assert!(names.contains(&"show.rs") && names.contains(&"shell.rs"));
+    for file in &all {
+        let text = std::fs::read_to_string(file).unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        for (what, only) in [("stdout()", "show.rs"), ("stderr()", "show.rs"), ("show::session()", "shell.rs")] {
+            assert!(
+                !text.contains(what) || name == only,
+                "{name} has {what}: others' text goes through show::out and show::err"
+            );
+        }
+        let has_macro = ["print!(", "println!(", "dbg!("].iter().any(|what| text.contains(what));
+        assert!(!has_macro, "{name} prints past show::out");
     }
 }

@@ -4,6 +4,7 @@
 
 mod access;
 mod bridge;
+mod command_line;
 mod credentials;
 mod dashboard;
 mod hooks;

@@ -59,5 +59,5 @@ pub async fn log(call: Call) -> Result<Response, Problem> {
     if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {
         return Ok(stream::events(lines, ends));
     }
-    Ok(stream::text(lines, ends, |entry| format!("{}\n", entry.message)))
+    Ok(stream::text(lines, ends, |entry| entry.coloured()))
 }

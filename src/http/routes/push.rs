@@ -16,6 +16,7 @@ use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::services::spec;
 use crate::store::State as DeploymentState;
+use crate::text::PlainLines;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +68,7 @@ async fn told_to_the_pusher(
     match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
         Err(text) => {
             let mut response = Response::new(StatusCode::Ok);
-            response.set_body(format!("{text}\n"));
+            response.set_body(format!("{}\n", PlainLines::from(text)));
             Ok(response)
         }
         Ok(deployment) => {
@@ -76,7 +77,7 @@ async fn told_to_the_pusher(
             let url = spec::url(name, &call.state().config());
             let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
             let ends = call.ends().await?;
-            Ok(streams::text(lines.chain(end), ends, |entry| format!("{}\n", entry.message)))
+            Ok(streams::text(lines.chain(end), ends, |entry| entry.coloured()))
         }
     }
 }
