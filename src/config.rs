@@ -123,7 +123,7 @@ pub struct Paths {
     pub templates: AbsPath,
     /// The recipe of the isolated shell's image: a folder with a Containerfile.
     pub shell: AbsPath,
-    /// Git hooks and the askpass helper.
+    /// Git hooks, and what git and ssh ask for passwords.
     pub helpers: AbsPath,
     /// The git program.
     pub git: AbsPath,

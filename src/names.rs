@@ -14,6 +14,7 @@ mod host;
 mod mounts;
 mod people;
 mod program;
+mod repository;
 mod secrets;
 mod urls;
 
@@ -21,6 +22,7 @@ pub use host::{AbsPath, Network, SettingError};
 pub use mounts::{MOST_VOLUMES, MountError, MountPath, Volumes};
 pub use people::{DeliveryId, Excerpt, HealthPath, PasskeyName, SenderName, TokenName};
 pub use program::ImageRef;
+pub use repository::{RepoUri, Transport, UriError};
 pub use secrets::{EnvValue, SecretName};
 pub use urls::{BaseUrl, ServiceUrl};
 

@@ -16,12 +16,6 @@ pub(super) enum Internal {
     /// What git runs after a push: tell the agent what it has moved
     #[command(hide = true)]
     PostReceive,
-    /// What git asks for a password
-    #[command(hide = true)]
-    Askpass {
-        /// Git's question
-        question: String,
-    },
     /// What ends the processes of terminal sessions
     #[command(hide = true)]
     Reap {
@@ -73,7 +67,6 @@ impl Internal {
     pub(super) fn run(self) -> Outcome {
         match self {
             Self::PostReceive => git::hook::run()?,
-            Self::Askpass { question } => git::askpass(&question)?,
             Self::Reap { sessions } => {
                 let left = terminal::reap(&sessions);
                 if left > 0 {

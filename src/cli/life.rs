@@ -11,7 +11,7 @@ use serde_json::json;
 use super::client::{Agent, segment};
 use super::show::{Cell, cell, colours, table};
 use super::{Failure, Outcome, input, show};
-use crate::git::RepoUri;
+use crate::names::RepoUri;
 use crate::text::Plain;
 
 /// What is made.
@@ -33,19 +33,23 @@ pub struct New {
     branch: Option<String>,
 }
 
-/// The address of the repository elsewhere with its password, which must not have come by the command line.
-fn external(name: &str, uri: &str, password: Option<&Path>) -> Result<SecretString, Failure> {
-    let (uri, typed) = RepoUri::parse(uri)?;
-    if typed.is_some() {
-        return Err(format!(
-            "others can read a command line, and so the password in it; nothing is made\n\
-             next: podkeeper create {name} --from {uri} --password-file FILE, where - is standard input"
-        )
-        .into());
-    }
+/// The address of the repository elsewhere with its password, which must not have come by the command line. Nor may a
+/// token, as which a user name without a password is read.
+fn external(name: &str, text: &str, password: Option<&Path>) -> Result<SecretString, Failure> {
+    let (uri, typed) = RepoUri::parse(text)?;
     match password {
-        Some(file) => Ok(uri.with_password(&input::secret(file, "password")?)?),
-        None => Ok(uri.to_string().into()),
+        Some(file) if typed.is_none() || uri.is_token() => {
+            Ok(RepoUri::with_password(text, &input::secret(file, "password")?)?)
+        }
+        None if typed.is_none() => Ok(text.to_owned().into()),
+        _ => {
+            let from = if uri.is_token() { uri.address().to_owned() } else { uri.to_string() };
+            Err(format!(
+                "others can read a command line, and so the password or token in it; nothing is made\n\
+                 next: podkeeper create {name} --from {from} --password-file FILE, where - is standard input"
+            )
+            .into())
+        }
     }
 }
 

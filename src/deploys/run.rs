@@ -10,7 +10,6 @@ use tracing::Instrument;
 use super::health::{self, Expect};
 use super::{DeployError, Deploys};
 use crate::builds::Instructions;
-use crate::git::RepoUri;
 use crate::names::{CommitId, DeploymentId, ReleaseName, Volumes};
 use crate::podman::{Health, ImageFacts};
 use crate::problem::chain;
@@ -169,12 +168,11 @@ impl Deploys {
                 .await?
                 .ok_or_else(|| crate::git::GitError::NoCommits(service.branch.to_string()))?,
             (Source::External { uri, secret }, _) => {
-                let (uri, _) = RepoUri::parse(uri).map_err(ServiceError::from)?;
                 let password = match secret {
                     Some(secret) => Some(self.parts().read_password(secret).await?),
                     None => None,
                 };
-                repositories.fetch(&service.name, &uri, &service.branch, password.as_ref()).await?
+                repositories.fetch(&service.name, uri, &service.branch, password.as_ref()).await?
             }
         };
         let context = self.inner.builds.make_context(deployment.id).await?;

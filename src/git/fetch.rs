@@ -9,9 +9,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::command::{failed, run, settings};
 use super::repositories::LOCAL;
-use super::uri::Transport;
-use super::{GitError, RepoUri, Repositories};
-use crate::names::{BranchName, CommitId, ServiceName};
+use super::{GitError, Repositories};
+use crate::names::{BranchName, CommitId, RepoUri, ServiceName, Transport};
 
 /// Where the newest fetched commit is kept.
 const FETCHED: &str = "refs/podkeeper/fetched";
@@ -86,13 +85,13 @@ impl Repositories {
         addresses.first().copied().ok_or(GitError::UnknownHost(host))
     }
 
-    /// Fetches the newest commit of `branch`.
+    /// Fetches the newest commit of `branch`; `secret` is what is secret of the address.
     pub async fn fetch(
         &self,
         service: &ServiceName,
         uri: &RepoUri,
         branch: &BranchName,
-        password: Option<&SecretString>,
+        secret: Option<&SecretString>,
     ) -> Result<CommitId, GitError> {
         if !self.exists(service).await {
             self.create(service, None, branch).await?;
@@ -103,10 +102,11 @@ impl Repositories {
         let limit = self.config.get().git.max_push_mib;
         let mut command = self.git_within(Some(limit));
         command.env("GIT_DIR", &folder).env("GIT_PROTOCOL_FROM_USER", "0");
-        let mut target = uri.to_string();
+        let mut target = uri.address().to_owned();
         let mut config = vec![
             ("transfer.fsckObjects", "true".to_owned()),
             ("core.hooksPath", "/dev/null".to_owned()),
+            // None but ours.
             ("credential.helper", String::new()),
             ("gc.auto", "0".to_owned()),
             // One file, however many objects come: the limit is that of a file.
@@ -135,22 +135,28 @@ impl Repositories {
                 target = uri.at(address).ok_or(GitError::UnknownHost(uri.host()))?;
             }
         }
-        settings(&mut command, &config);
-        let _secret = match password {
-            Some(password) => {
-                let file = self.write_secret(password).await?;
-                let askpass = self.config.get().paths.helpers.join("askpass");
-                command.env("GIT_ASKPASS", &askpass).env("PODKEEPER_PASSWORD_FILE", file.path());
-                // ssh asks on its own, and without a terminal only where it must.
-                command.env("SSH_ASKPASS", &askpass).env("SSH_ASKPASS_REQUIRE", "force");
-                command.env("PODKEEPER_SSH_BATCH", "no");
+        // Nobody is asked, but where there is an answer.
+        command.env("GIT_ASKPASS", "/bin/false");
+        let helpers = &self.config.get().paths.helpers;
+        let _file = match secret {
+            Some(secret) if uri.transport() == Transport::Http => {
+                let told = uri.credential(secret).ok_or(GitError::Credential)?;
+                let file = self.write_secret(&told).await?;
+                // By a question on the command line git would tell the user name, which may be a token.
+                config.push(("credential.helper", helpers.join("credential").display().to_string()));
+                command.env("PODKEEPER_CREDENTIAL_FILE", file.path());
                 Some(file)
             }
-            None => {
-                command.env("GIT_ASKPASS", "/bin/false");
-                None
+            Some(password) => {
+                let file = self.write_secret(password).await?;
+                // ssh asks on its own, and without a terminal only where it must.
+                command.env("SSH_ASKPASS", helpers.join("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
+                command.env("PODKEEPER_PASSWORD_FILE", file.path()).env("PODKEEPER_SSH_BATCH", "no");
+                Some(file)
             }
+            None => None,
         };
+        settings(&mut command, &config);
         command.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--no-write-fetch-head", "--"]);
         command.arg(&target).arg(format!("refs/heads/{branch}:{FETCHED}"));
         let fetched = run(command, "fetch the repository", self.config.get().git.fetch_timeout).await;
@@ -177,14 +183,14 @@ impl Repositories {
     }
 
     /// A file of ours that only we can read, gone as soon as it is dropped. An environment or an argument would show the
-    /// password to whoever lists processes.
-    async fn write_secret(&self, password: &SecretString) -> Result<tempfile::NamedTempFile, GitError> {
+    /// secret to whoever lists processes.
+    async fn write_secret(&self, secret: &SecretString) -> Result<tempfile::NamedTempFile, GitError> {
         // The agent's own /tmp lies in memory, and is gone with an agent that is killed.
         let folder = std::env::temp_dir();
         let file =
             tempfile::Builder::new().prefix(".password-").tempfile_in(&folder).map_err(failed("write", &folder))?;
         let mut open = tokio::fs::File::from_std(file.reopen().map_err(failed("write", &folder))?);
-        open.write_all(password.expose_secret().as_bytes()).await.map_err(failed("write", &folder))?;
+        open.write_all(secret.expose_secret().as_bytes()).await.map_err(failed("write", &folder))?;
         open.flush().await.map_err(failed("write", &folder))?;
         Ok(file)
     }

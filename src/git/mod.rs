@@ -1,22 +1,18 @@
 //! Git, by its own program: the repositories that people push to, smart HTTP, and what is fetched from elsewhere.
 
-mod askpass;
 mod backend;
 mod command;
 mod fetch;
 pub mod hook;
 mod measure;
 mod repositories;
-mod uri;
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use askpass::run as askpass;
 pub use backend::{GitRequest, GitResponse};
 pub use repositories::Repositories;
-pub use uri::{RepoUri, UriError};
 
 use crate::problem::{Code, Problem};
 use crate::text::Plain;
@@ -85,6 +81,9 @@ pub enum GitError {
     /// The host's name leads nowhere.
     #[error("the host `{0}` can't be found")]
     UnknownHost(String),
+    /// What is kept as the address's secret can't be told to git.
+    #[error("the password of the repository's address holds what no password does")]
+    Credential,
     /// A request that isn't one of git's.
     #[error("this is not a request of git's smart HTTP")]
     NotSmart,
@@ -118,6 +117,8 @@ impl GitError {
                          `podkeeper deploy-key NAME`, or GET /services/NAME/deploy-key, shows it",
                     )
             }
+            Self::Credential => Problem::new(Code::FetchFailed, self.to_string())
+                .with_hint("remove the service and make it again with a password of one line"),
             Self::PrivateAddress { .. } => Problem::new(Code::FetchFailed, self.to_string())
                 .with_hint("set `git.allow_private` in the configuration to allow it"),
             Self::NotSmart => Problem::new(Code::NotFound, self.to_string()),

@@ -4,8 +4,7 @@ use secrecy::SecretString;
 
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
-use crate::git::RepoUri;
-use crate::names::{BranchName, HookKey, NameError, ServiceName, TemplateName};
+use crate::names::{BranchName, HookKey, NameError, RepoUri, ServiceName, TemplateName};
 use crate::problem::{Code, Problem};
 use crate::store::{NewService, Service, Settings, Source, StoreError};
 
@@ -14,7 +13,7 @@ use crate::store::{NewService, Service, Settings, Source, StoreError};
 pub enum NewSource {
     /// A repository on this host, begun from a template.
     Template(TemplateName),
-    /// A repository elsewhere, and its password where its address held one.
+    /// A repository elsewhere, and what was secret in its address.
     External(RepoUri, Option<SecretString>),
 }
 
@@ -137,7 +136,7 @@ impl Adapters {
                     Some(password) => Some(self.keep_password(name, &password).await?),
                     None => None,
                 };
-                Source::External { uri: uri.to_string(), secret }
+                Source::External { uri, secret }
             }
         };
         let new = NewService {

@@ -20,7 +20,7 @@ pub use remove::{Removed, removal_mark};
 
 use crate::config::LiveConfig;
 use crate::events::Events;
-use crate::git::{GitError, Repositories, UriError};
+use crate::git::{GitError, Repositories};
 use crate::journal::{Journal, JournalError};
 use crate::names::{NameError, ServiceName};
 use crate::podman::{Podman, PodmanError};
@@ -109,9 +109,6 @@ pub enum ServiceError {
     /// A name.
     #[error(transparent)]
     Name(NameError),
-    /// An external repository's address.
-    #[error(transparent)]
-    Uri(UriError),
     /// A file of the agent's own.
     #[error("can't {what}")]
     File {
@@ -144,7 +141,6 @@ from! {
     JournalError => Journal,
     TemplateError => Template,
     NameError => Name,
-    UriError => Uri,
     Problem => Problem,
 }
 
@@ -161,7 +157,6 @@ impl ServiceError {
             Self::Journal(error) => error.problem(),
             Self::Template(error) => error.problem(),
             Self::Name(error) => error.problem(),
-            Self::Uri(error) => error.problem(),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::File { what, .. } => Problem::new(Code::Internal, format!("the agent could not {what}")),
             Self::Problem(problem) => problem.clone(),

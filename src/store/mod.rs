@@ -246,7 +246,9 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
         transaction.pragma_update(None, "user_version", version)?;
         transaction.commit()?;
     }
-    Ok(())
+    let transaction = connection.transaction()?;
+    refit::refit_addresses(&transaction)?;
+    Ok(transaction.commit()?)
 }
 
 fn micros(time: Timestamp) -> i64 {

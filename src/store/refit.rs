@@ -1,14 +1,17 @@
-//! What older agents took for a volume or a domain and no type holds any more: it is dropped once, with a word in the log,
-//! so that no row of before keeps the services from being read.
+//! What older agents took for a volume, a domain or a repository's address and no type holds any more: it is dropped once,
+//! with a word in the log, so that no row of before keeps the services from being read.
 
 use rusqlite::{Transaction, params};
 use serde_json::Value;
 
 use super::StoreError;
-use crate::names::{HostName, MountPath, VolumeName, Volumes};
+use crate::names::{HostName, MountPath, RepoUri, VolumeName, Volumes};
 
 /// The tables' columns of JSON that hold some.
 const COLUMNS: [(&str, &str); 3] = [("services", "settings"), ("releases", "settings"), ("releases", "volumes")];
+
+/// Where nothing is (RFC 2606).
+const NOWHERE: &str = "https://address.invalid/refused";
 
 /// Rewrites the rows that hold what can't be.
 pub(super) fn refit(transaction: &Transaction<'_>) -> Result<(), StoreError> {
@@ -30,6 +33,25 @@ pub(super) fn refit(transaction: &Transaction<'_>) -> Result<(), StoreError> {
                 transaction.execute(&sql, params![text, value.to_string()])?;
                 tracing::warn!("from the store's {table} this is dropped, which can't be: {}", dropped.join(", "));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Rewrites the addresses that hold what can't be. A user name without a password goes, too: it is a token,
+/// and git was never told it as one.
+pub(super) fn refit_addresses(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut statement =
+        transaction.prepare("SELECT id, uri, uri_secret IS NOT NULL FROM services WHERE uri IS NOT NULL")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for (id, text, has_secret) in rows.collect::<Result<Vec<(i64, String, bool)>, _>>()? {
+        let uri = RepoUri::stored(&text, has_secret).map(|uri| uri.to_string());
+        let uri = uri.unwrap_or_else(|error| {
+            tracing::warn!("the repository's address of the service in row {id} is dropped, which can't be: {error}");
+            NOWHERE.to_owned()
+        });
+        if uri != text {
+            transaction.execute("UPDATE services SET uri = ?2 WHERE id = ?1", params![id, uri])?;
         }
     }
     Ok(())
@@ -70,7 +92,8 @@ fn refit_domains(value: &mut Value) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::{MIGRATIONS, Store};
+    use super::super::{MIGRATIONS, Source, Store};
+    use super::NOWHERE;
 
     #[tokio::test]
     async fn a_row_of_an_older_agent_is_read() {
@@ -96,6 +119,19 @@ mod tests {
             ["k".repeat(24)],
         )
         .unwrap();
+        for (id, uri, secret) in [
+            (3, "https://ghp_secret@example.org/x", None),
+            (4, "https://joe@example.org/x", Some("podkeeper-x4-URI-abcdefghijklmnop")),
+            (5, "ssh://git@example.org/x", None),
+            (6, "ssh://a;b@example.org/x", None),
+        ] {
+            old.execute(
+                "INSERT INTO services (id, name, created, uri, uri_secret, branch, hook_key, desired, id_slot, settings) \
+                 VALUES (?1, 'x' || ?1, 0, ?2, ?3, 'main', ?4, 'created', ?1, '{}')",
+                rusqlite::params![id, uri, secret, "k".repeat(24)],
+            )
+            .unwrap();
+        }
         let evil = json!({"d": "/d\n[Service]\nExecStartPre=/bin/true", "more": "/more"}).to_string();
         old.execute(
             "INSERT INTO releases (service, number, deployment, image, port, container_port, healthcheck, env, volumes, \
@@ -106,6 +142,18 @@ mod tests {
         drop(old);
         let store = Store::open(&path).unwrap();
         let mut services = store.services().await.unwrap();
+        let elsewhere = services.split_off(2);
+        let uris = elsewhere.iter().map(|service| match &service.source {
+            Source::External { uri, secret } => uri.shown(secret.is_some()),
+            Source::Template(_) => panic!(),
+        });
+        let wanted = ["https://example.org/x", "https://joe:***@example.org/x", "ssh://git@example.org/x", NOWHERE];
+        assert_eq!(uris.collect::<Vec<_>>(), wanted);
+        // No token stays.
+        let uris = rusqlite::Connection::open(&path).unwrap();
+        let kept =
+            uris.query_row("SELECT count(*) FROM services WHERE uri LIKE '%secret%'", [], |row| row.get::<_, i64>(0));
+        assert_eq!(kept, Ok(0));
         let shop = services.pop().unwrap();
         assert_eq!((shop.settings.volumes.iter().count(), shop.settings.domains.len()), (0, 0));
         let service = services.remove(0);

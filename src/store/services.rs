@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, json, micros, parse, time, to_json};
 use crate::names::{
-    BranchName, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, SecretName, ServiceName, TemplateName, Volumes,
+    BranchName, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName, ServiceName, TemplateName,
+    Volumes,
 };
 
 /// Where a service's code comes from.
@@ -18,9 +19,9 @@ pub enum Source {
     Template(TemplateName),
     /// A repository elsewhere.
     External {
-        /// Its address, without a password.
-        uri: String,
-        /// The Podman secret that holds the address's password.
+        /// Its address, without what is secret of it.
+        uri: RepoUri,
+        /// The Podman secret that holds that.
         secret: Option<SecretName>,
     },
 }
@@ -125,6 +126,7 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
         (Some(template), _) => Source::Template(parse(&template, "template")?),
         (None, Some(uri)) => {
             let secret: Option<String> = row.get(5)?;
+            let uri = RepoUri::stored(&uri, secret.is_some()).map_err(|_| StoreError::Corrupt { what: "uri" })?;
             Source::External { uri, secret: secret.map(|name| parse(&name, "secret")).transpose()? }
         }
         (None, None) => return Err(StoreError::Corrupt { what: "source" }),
@@ -178,7 +180,9 @@ impl Store {
             let slot = free_slot(transaction, &new)?;
             let (template, uri, secret) = match &new.source {
                 Source::Template(template) => (Some(template.as_str()), None, None),
-                Source::External { uri, secret } => (None, Some(uri.as_str()), secret.as_ref().map(SecretName::as_str)),
+                Source::External { uri, secret } => {
+                    (None, Some(uri.to_string()), secret.as_ref().map(SecretName::as_str))
+                }
             };
             transaction.execute(
                 "INSERT INTO services (name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \

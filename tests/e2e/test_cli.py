@@ -444,6 +444,9 @@ def test_a_repositorys_password_comes_by_no_command_line(host: Host, name: str):
     kept = host.user("podman", "secret", "inspect", "--showsecret", "--format", "{{.SecretData}}", secret)
     assert kept.rstrip("\n") == "p@ss/w:örd%41"
     cli(host, "remove", "--yes", name)
+    # A user name alone is a token.
+    refused = cli(host, "create", name, "--from", "https://ghp_hunter2@example.org/site.git", check=False)
+    assert "--from https://example.org/site.git --password-file FILE" in refused and "hunter2" not in refused
     with Person(host, *from_there, "-") as person:
         person.wait("not shown: ")
         person.type("typed in\n")

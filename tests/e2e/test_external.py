@@ -161,6 +161,32 @@ def test_a_wrong_password_is_told_and_not_shown(host: Host, forge: Forge, name: 
     assert without["code"] == "fetch-failed" and "git could not fetch" in without["detail"], without
 
 
+def test_a_user_name_alone_is_a_token(host: Host, forge: Forge, name: str):
+    """It is told to the forge and to nobody else: no reader of the API, nobody who lists processes, no file, no log."""
+    token = "ghp_0nlyForTheForge"
+    forge.commit("tokened", "by token")
+    host.run("sh", "-c", f"echo '/cgi-bin/git/tokened.git:{token}:' >>/srv/forge/httpd.conf; systemctl kill -s HUP forge-http")
+    # The forge writes down what anybody of the host sees while it is asked.
+    look = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; done >>/srv/forge/seen 2>/dev/null\n"
+    script = host.run("cat", "/srv/forge/www/cgi-bin/git")
+    host.run("sh", "-c", "touch /srv/forge/seen; chmod 666 /srv/forge/seen")
+    host.write("/srv/forge/www/cgi-bin/git", script.replace("export GIT_PROJECT_ROOT", f"{look}export GIT_PROJECT_ROOT"))
+    uri = f"http://{token}@{HTTP}/tokened.git"
+    created = host.call("PUT", f"/services/{name}", 201, json={"external": uri}).json()
+    shown = f"http://***@{HTTP}/tokened.git"
+    assert created["source"]["uri"] == shown and token not in json.dumps(created)
+    assert host.call("GET", f"/services/{name}", 200).json()["source"]["uri"] == shown
+    deployment = host.start(name)
+    assert host.serve(name).text == "by token" and token not in json.dumps(deployment)
+    assert f"{token} /tokened.git/git-upload-pack" in forge.access_log()
+    seen = host.run("cat", "/srv/forge/seen")
+    assert f"remote-http http://{HTTP}/tokened.git" in seen and token not in seen
+    encoded = base64.b64encode(token.encode()).decode().rstrip("=")
+    files = host.run("grep", "-srlaF", "-e", token, "-e", encoded, "/var/lib/podkeeper", check=False)
+    assert set(files.split()) <= {"/var/lib/podkeeper/.local/share/containers/storage/secrets/filedriver/secretsdata.json"}
+    assert not any(host.journal_holds(text) for text in (token, encoded))
+
+
 def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, name: str):
     forge.commit("deploy", "by key")
     host.create(name, external="forge@127.0.0.1:/srv/forge/git/deploy.git")
@@ -282,6 +308,10 @@ def test_addresses_that_are_refused_make_nothing(host: Host, name: str):
         "https://",
         "https://example.org",
         "https://example.org/a\nb",
+        "https://ann%0ahost=elsewhere:x@example.org/x",
+        "https://ann:x%0d%0ay@example.org/x",
+        "https://%2dx:y@example.org/x",
+        "ssh://%2doProxyCommand=x@example.org/x",
         "",
     ):
         answer = host.call("PUT", f"/services/{name}", 422, json={"external": uri})

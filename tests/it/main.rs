@@ -7,6 +7,7 @@ mod bridge;
 mod command_line;
 mod credentials;
 mod dashboard;
+mod fetch;
 mod hooks;
 mod layers;
 mod parsers;

@@ -8,13 +8,13 @@ use http::{HeaderValue, Request};
 use podkeeper::auth::{Auth, Peer, Presented, Site};
 use podkeeper::config::{Config, LiveConfig};
 use podkeeper::events::Events;
-use podkeeper::git::RepoUri;
 use podkeeper::names::{
-    Actor, BranchName, CommitId, DeploymentId, EnvKey, HostName, ReleaseNumber, Scope, ServiceName, TemplateName,
-    VolumeName,
+    Actor, BranchName, CommitId, DeploymentId, EnvKey, HostName, ReleaseNumber, RepoUri, Scope, ServiceName,
+    TemplateName, VolumeName,
 };
 use podkeeper::store::Store;
 use proptest::prelude::*;
+use secrecy::ExposeSecret;
 
 use super::support::{TestAgent, request};
 
@@ -73,13 +73,17 @@ proptest! {
             any::<String>(),
         ],
     ) {
-        if let Ok((uri, _)) = RepoUri::parse(&text) {
+        if let Ok((uri, secret)) = RepoUri::parse(&text) {
             let shown = uri.to_string();
             prop_assert!(["https://", "http://", "ssh://", "git://"].iter().any(|head| shown.starts_with(head)));
             prop_assert!(!uri.host().starts_with('-') && !uri.host().is_empty(), "{shown}");
-            // What is shown has no password any more.
-            let (again, password) = RepoUri::parse(&shown).unwrap();
-            prop_assert!(password.is_none() && again == uri, "{shown}");
+            // What is kept and what git is given has no secret any more, and git is told two lines of one.
+            prop_assert!(RepoUri::stored(&shown, secret.is_some()).unwrap() == uri, "{shown}");
+            let (_, kept) = RepoUri::parse(uri.address()).unwrap();
+            prop_assert!(kept.is_none(), "{shown}");
+            if let Some(told) = secret.and_then(|secret| uri.credential(&secret)) {
+                prop_assert!(told.expose_secret().lines().count() == 2, "{shown}");
+            }
         }
     }
 

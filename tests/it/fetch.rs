@@ -1,0 +1,225 @@
+//! Repositories elsewhere, fetched by real git over http from a forge that wants to know who reads it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use podkeeper::config::{Config, LiveConfig};
+use podkeeper::git::{GitError, Repositories};
+use podkeeper::names::{AbsPath, CommitId, RepoUri};
+use secrecy::SecretString;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+const TOKEN: &str = "ghp_0nlyThisTokenReadsIt";
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let mut git = Command::new("git");
+    git.current_dir(folder)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", folder)
+        .env("GIT_CONFIG_NOSYSTEM", "1");
+    for who in ["AUTHOR", "COMMITTER"] {
+        git.env(format!("GIT_{who}_NAME"), "A").env(format!("GIT_{who}_EMAIL"), "a@example.org");
+    }
+    let output = git.args(arguments).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The command lines and environments of all processes that can be looked at.
+fn processes() -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        for file in ["cmdline", "environ"] {
+            let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
+            all.push_str(&String::from_utf8_lossy(&bytes).replace('\0', " "));
+            all.push('\n');
+        }
+    }
+    all
+}
+
+/// What the forge was told, and what the host showed while git waited for its answer.
+#[derive(Default)]
+struct Seen {
+    logins: Vec<String>,
+    processes: String,
+}
+
+/// `git http-backend` behind a small server. Whoever tells no user is asked; the login `wanted` alone is let in.
+struct Forge {
+    address: std::net::SocketAddr,
+    folder: tempfile::TempDir,
+    seen: Arc<Mutex<Seen>>,
+    head: CommitId,
+}
+
+impl Forge {
+    async fn start(wanted: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        git(folder.path(), &["init", "--quiet", "--initial-branch=main", "r.git"]);
+        let repository = folder.path().join("r.git");
+        git(&repository, &["commit", "--quiet", "--allow-empty", "--message=one"]);
+        let head = git(&repository, &["rev-parse", "HEAD"]).parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, seen) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Seen::default())));
+        let (root, shown, wanted) = (folder.path().to_owned(), Arc::clone(&seen), wanted.to_owned());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, root.clone(), Arc::clone(&shown), wanted.clone()));
+            }
+        });
+        Self { address, folder, seen, head }
+    }
+
+    /// The agent's repositories. What git runs tells who ran it before it does its work.
+    fn repositories(&self) -> Repositories {
+        let helpers = self.folder.path().join("helpers");
+        std::fs::create_dir_all(&helpers).unwrap();
+        for name in ["askpass", "credential"] {
+            let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/helpers").join(name);
+            let script = format!(
+                "#!/bin/sh\ncat /proc/$$/cmdline /proc/$PPID/cmdline >>'{0}/ran'\nexec '{1}' \"$@\"\n",
+                helpers.display(),
+                own.display()
+            );
+            std::fs::write(helpers.join(name), script).unwrap();
+            std::fs::set_permissions(helpers.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut config = Config::default();
+        config.paths.state = AbsPath::try_from(self.folder.path().join("state")).unwrap();
+        config.paths.helpers = AbsPath::try_from(helpers).unwrap();
+        config.git.allow_private = true;
+        Repositories::new(LiveConfig::new(config))
+    }
+
+    async fn fetch(&self, user: &str) -> Result<CommitId, GitError> {
+        let text = format!("http://{user}{}/r.git", self.address);
+        let (uri, secret) = RepoUri::parse(&text).unwrap();
+        // As the store keeps it and a deployment reads it.
+        let uri = RepoUri::stored(&uri.to_string(), secret.is_some()).unwrap();
+        let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
+        self.repositories().fetch(&name, &uri, &main, secret.as_ref()).await
+    }
+
+    /// All that could be seen of it from beside.
+    fn shown(&self) -> String {
+        let mut all = std::mem::take(&mut self.seen.lock().unwrap().processes);
+        let ran = std::fs::read(self.folder.path().join("helpers/ran")).unwrap_or_default();
+        all.push_str(&String::from_utf8_lossy(&ran));
+        all.push_str(&files(&self.folder.path().join("state")));
+        all
+    }
+}
+
+/// What lies in a folder.
+fn files(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().is_dir() {
+            all.push_str(&files(&entry.path()));
+        } else {
+            all.push_str(&String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()));
+        }
+    }
+    all
+}
+
+async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted: String) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut head: Vec<String> = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        match line.trim_end() {
+            "" => break,
+            line => head.push(line.to_owned()),
+        }
+    }
+    let header =
+        |name: &str| head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default();
+    let mut words = head[0].split(' ');
+    let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+    let mut body = vec![0; header("Content-Length").parse().unwrap_or(0)];
+    stream.read_exact(&mut body).await?;
+    let login = header("Authorization").strip_prefix("Basic ").map(|text| BASE64_STANDARD.decode(text).unwrap());
+    let login = login.map(|login| String::from_utf8(login).unwrap());
+    if let Some(login) = &login {
+        // Git waits for this answer.
+        let shown = processes();
+        let mut seen = seen.lock().unwrap();
+        seen.logins.push(login.clone());
+        seen.processes.push_str(&shown);
+    }
+    let answer = if login.as_deref() == Some(&wanted) {
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+        let mut backend = Command::new("git");
+        backend.arg("http-backend").env("GIT_PROJECT_ROOT", &root).env("GIT_HTTP_EXPORT_ALL", "1");
+        backend.env("PATH_INFO", path.replace("/r.git", "/r.git/.git")).env("QUERY_STRING", query);
+        backend.env("REQUEST_METHOD", method).env("CONTENT_TYPE", header("Content-Type"));
+        backend.env("HTTP_CONTENT_ENCODING", header("Content-Encoding")).env("GIT_PROTOCOL", header("Git-Protocol"));
+        backend.env("CONTENT_LENGTH", body.len().to_string());
+        let mut backend = backend.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        std::io::Write::write_all(&mut backend.stdin.take().unwrap(), &body)?;
+        let output = backend.wait_with_output()?.stdout;
+        [b"HTTP/1.1 200 OK\r\nConnection: close\r\n", output.as_slice()].concat()
+    } else {
+        let head = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"forge\"\r\n";
+        format!("{head}Connection: close\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    };
+    stream.write_all(&answer).await?;
+    stream.shutdown().await
+}
+
+#[tokio::test]
+async fn a_token_in_the_place_of_a_user_is_told_to_the_forge_and_nobody_else() {
+    let forge = Forge::start(&format!("{TOKEN}:")).await;
+    assert_eq!(forge.fetch(&format!("{TOKEN}@")).await.unwrap(), forge.head);
+    assert!(forge.seen.lock().unwrap().logins.iter().all(|login| *login == format!("{TOKEN}:")));
+    let shown = forge.shown();
+    assert!(shown.contains("remote-http http://127.0.0.1"), "git was seen: {shown}");
+    assert!(shown.contains("credential"), "git's question was seen");
+    assert!(!shown.contains(TOKEN), "{}", shown.lines().find(|line| line.contains(TOKEN)).unwrap_or_default());
+}
+
+#[tokio::test]
+async fn a_password_goes_the_same_way() {
+    for (user, login) in
+        [("ann:p%40ss%2Fw%C3%B6rd%2541@", "ann:p@ss/wörd%41"), (":s3cr3t-of-nobody@", "git:s3cr3t-of-nobody")]
+    {
+        let forge = Forge::start(login).await;
+        assert_eq!(forge.fetch(user).await.unwrap(), forge.head);
+        let shown = forge.shown();
+        let (_, password) = login.split_once(':').unwrap();
+        assert!(shown.contains("remote-http http://127.0.0.1") && !shown.contains(password), "{user}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_told_and_not_shown() {
+    let forge = Forge::start("ann:right").await;
+    for user in [format!("{TOKEN}@"), format!("ann:{TOKEN}@"), String::new()] {
+        let error = forge.fetch(&user).await.unwrap_err();
+        let told = format!("{error:?} {error} {}", error.problem());
+        assert!(told.contains("fetch the repository") && !told.contains(TOKEN), "{told}");
+        assert!(!forge.shown().contains(TOKEN));
+    }
+    assert!(!forge.seen.lock().unwrap().logins.contains(&"ann:right".to_owned()));
+}
+
+#[tokio::test]
+async fn what_ends_a_line_is_no_password() {
+    // As an older agent kept it.
+    let forge = Forge::start("ann:right").await;
+    let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", forge.address)).unwrap();
+    let kept = SecretString::from("right\nusername=root".to_owned());
+    let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
+    let error = forge.repositories().fetch(&name, &uri, &main, Some(&kept)).await.unwrap_err();
+    assert!(matches!(error, GitError::Credential), "{error}");
+    assert_eq!(forge.seen.lock().unwrap().logins, Vec::<String>::new());
+}
