@@ -1,13 +1,11 @@
 //! What a command reads from a file, since others can read a command line.
 
 use std::io::{IsTerminal, Read, stdin};
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
 
-use super::Failure;
+use super::{Failure, prompt};
 
 /// What a file holds; `-` is standard input.
 pub fn text(file: &Path) -> Result<String, Failure> {
@@ -25,8 +23,7 @@ pub fn text(file: &Path) -> Result<String, Failure> {
 /// A file's only line: its end is no part of a secret. Whoever types it at a terminal is asked for it, and doesn't see it.
 pub fn secret(file: &Path, what: &str) -> Result<SecretString, Failure> {
     let text = if file.as_os_str() == "-" && stdin().is_terminal() {
-        let _hidden = Hidden::new()?;
-        rpassword::prompt_password(format!("The {what}, which is not shown: "))?
+        prompt::hidden_line(&format!("The {what}, which is not shown: "))?
     } else {
         text(file)?
     };
@@ -34,25 +31,6 @@ pub fn secret(file: &Path, what: &str) -> Result<SecretString, Failure> {
         "" => Err(format!("the {what} is empty").into()),
         line if line.contains(['\r', '\n']) => Err(format!("the {what} has more than one line").into()),
         line => Ok(line.to_owned().into()),
-    }
-}
-
-/// A terminal that shows nothing of what is typed, for as long as this lives: before it is asked for, too.
-struct Hidden(Termios);
-
-impl Hidden {
-    fn new() -> Result<Self, nix::Error> {
-        let before = tcgetattr(stdin().as_fd())?;
-        let mut hidden = before.clone();
-        hidden.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(stdin().as_fd(), SetArg::TCSANOW, &hidden)?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Hidden {
-    fn drop(&mut self) {
-        let _ = tcsetattr(stdin().as_fd(), SetArg::TCSANOW, &self.0);
     }
 }
 

@@ -15,6 +15,7 @@ mod life;
 mod logs;
 mod moments;
 mod pages;
+mod prompt;
 mod registry;
 mod services;
 mod settings;

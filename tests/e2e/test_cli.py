@@ -449,6 +449,11 @@ def test_a_repositorys_password_comes_by_no_command_line(host: Host, name: str):
     assert "--from https://example.org/site.git --password-file FILE" in refused and "hunter2" not in refused
     with Person(host, *from_there, "-") as person:
         person.wait("not shown: ")
+        person.type("\x03")
+        person.code()
+        assert termios.tcgetattr(person.master)[3] & termios.ECHO, "what is typed is shown again"
+    with Person(host, *from_there, "-") as person:
+        person.wait("not shown: ")
         person.type("typed in\n")
         person.wait("is made")
         assert "typed in" not in person.seen and person.code() == 0
@@ -622,7 +627,8 @@ class Person:
         self.master, slave = pty.openpty()
         self.resize(100, 30)
         self.process = subprocess.Popen(
-            [HOST, "enter", host.name, "--", "env", "TERM=xterm", "podkeeper", *arguments],
+            # A run of the tests in the background has Ctrl-C ignored.
+            ["env", "--default-signal", HOST, "enter", host.name, "--", "env", "TERM=xterm", "podkeeper", *arguments],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
             # So that it is told of another size.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),

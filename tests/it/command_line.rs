@@ -2,12 +2,13 @@
 //! whatever it likes.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
@@ -130,6 +131,28 @@ impl Person {
         drop(_other);
         String::from_utf8(tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap()).unwrap()
     }
+
+    /// Until this was shown.
+    async fn wait(&self, wanted: &'static str) {
+        let mut terminal = File::from(self.terminal.try_clone().unwrap());
+        let reading = tokio::task::spawn_blocking(move || {
+            let (mut shown, mut byte) = (String::new(), [0]);
+            while !shown.contains(wanted) {
+                terminal.read_exact(&mut byte).unwrap();
+                shown.push(char::from(byte[0]));
+            }
+        });
+        tokio::time::timeout(PATIENCE, reading).await.unwrap().unwrap();
+    }
+
+    fn types(&self, text: &str) {
+        File::from(self.terminal.try_clone().unwrap()).write_all(text.as_bytes()).unwrap();
+    }
+
+    fn shows_what_is_typed(&self) -> bool {
+        let flags = tcgetattr(self.terminal.as_fd()).unwrap().local_flags;
+        flags.contains(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG)
+    }
 }
 
 const COMMANDS: &[&[&str]] = &[
@@ -187,5 +210,28 @@ async fn a_pipe_gets_all_bytes() {
         let mut command = command(folder.path(), PROGRAM, arguments);
         let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap()).await.unwrap();
         assert!(String::from_utf8(output.stdout).unwrap().contains(HOSTILE), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_left_as_it_was_whatever_ends_the_question_for_a_password() {
+    let folder = agent(false).await;
+    for ending in ["\u{3}", "\u{1c}", "SIGTERM", "SIGHUP", "typed\n"] {
+        let mut person = Person::new(folder.path(), &["registry", "login", "r.example.org", "-u", "ann"]);
+        person.wait("not shown: ").await;
+        assert!(!person.shows_what_is_typed());
+        match ending.strip_prefix("SIG") {
+            None => person.types(ending),
+            Some(_) => {
+                // The program is the one child of what gave it its terminal.
+                let setsid = person.child.id();
+                let children = std::fs::read_to_string(format!("/proc/{setsid}/task/{setsid}/children")).unwrap();
+                let program = nix::unistd::Pid::from_raw(children.trim().parse().unwrap_or(setsid.try_into().unwrap()));
+                nix::sys::signal::kill(program, ending.parse::<nix::sys::signal::Signal>().unwrap()).unwrap();
+            }
+        }
+        let ended = tokio::task::spawn_blocking(move || (person.child.wait().unwrap(), person));
+        let (_, person) = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
+        assert!(person.shows_what_is_typed(), "after {ending:?}");
     }
 }
