@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::client::{Agent, ClientError, segment};
 use super::show::{Cell, Paint, ago, cell, colours, commit, state, table};
@@ -200,6 +201,13 @@ fn line(event: &str, data: &Value, states: &BTreeMap<String, Value>) -> std::io:
     out.flush()
 }
 
+/// What may be opened: a page, and nothing else that a desktop knows to open. It begins with its scheme, and so is no
+/// option of xdg-open, which knows no `--`.
+fn page(url: &str) -> Option<Url> {
+    let url = Url::parse(url).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
 /// `podkeeper open`
 pub async fn open(agent: &Agent, name: &str, json: bool) -> Outcome {
     let service = agent.call(Method::GET, &format!("/services/{}", segment(name)), None).await?;
@@ -211,12 +219,37 @@ pub async fn open(agent: &Agent, name: &str, json: bool) -> Outcome {
     }
     writeln!(out, "{url}")?;
     let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|key| std::env::var_os(key).is_some());
-    if has_display && url.starts_with("http") {
-        let opener =
-            Command::new("xdg-open").arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    if has_display && let Some(page) = page(url) {
+        let mut opener = Command::new("xdg-open");
+        let opener = opener.arg(page.as_str()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         if opener.is_err() {
             writeln!(show::err(), "podkeeper: there is no xdg-open here to open it with")?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_are_opened() {
+        let opened = |url: &str| page(url).map(String::from);
+        assert_eq!(opened("https://blog.example.org").as_deref(), Some("https://blog.example.org/"));
+        assert_eq!(opened("HTTP://blog.localhost:8080/\n-x").as_deref(), Some("http://blog.localhost:8080/-x"));
+        for url in [
+            "",
+            "-x",
+            "--help",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "httpx://a/",
+            "http-x://a/",
+            "http:",
+            "ssh://a/",
+        ] {
+            assert_eq!(opened(url), None, "{url}");
+        }
+    }
 }
