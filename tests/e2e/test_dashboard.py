@@ -481,6 +481,41 @@ def choose(browser, label: str, option: str) -> None:
     wait_for(lambda: browser.execute_script(CHOOSE, label, option), 10, f"{option!r} can be chosen")
 
 
+# What a page makes of texts: how many nodes, and what they read.
+RENDER = """
+const [texts, done] = arguments;
+import("/assets/ansi.js").then(({ render }) => done(texts.map(([text, times]) => {
+  const nodes = render(text.repeat(times));
+  return [nodes.length, nodes.map((node) => node.textContent).join("").slice(0, 60)];
+})));
+"""
+
+
+def test_what_is_written_to_trouble_a_page_is_text_and_takes_it_no_time(host: Host, browser):
+    browser.get(f"{DASHBOARD}/")
+    made = lambda *texts: browser.execute_async_script(RENDER, [text if isinstance(text, tuple) else (text, 1) for text in texts])
+    assert made(
+        "\x1b]8;;http://evil/\x1b\\here\x1b]8;;\x1b\\",
+        "\x1b]8;;http://evil/ and 10.0.0.1",
+        "\x1b[31;and more",
+        "\x1b[4:0mplain\x1b[38:2::1:2:3mcoloured",
+        "10%\r20%\r\n30%\r",
+    ) == [
+        [1, "here"],
+        [2, "␛]8;;http://evil/ and 10.0.0.1"],
+        [1, "nd more"],
+        [2, "plaincoloured"],
+        [1, "10%\n20%\n30%"],
+    ]
+    # Each grows with the text and no faster: a script that goes on for long is ended.
+    numbers, text, controls, returns, open_ = made(
+        ("\x1b[" + "38;" * 300_000 + "mx", 1), ("\x1b[38;38;38;38mx", 60_000), ("\x01", 1_000_000), ("\r" * 1_000_000 + "x", 1),
+        ("\x1b]" + "a" * 1_000_000, 1),
+    )  # fmt: skip
+    assert numbers == [1, "x"] and text[0] <= 60_000 and controls == [1, "␁" * 60]
+    assert returns == [1, "\nx"] and open_ == [2, "␛]" + "a" * 58]
+
+
 def test_a_releases_lines_are_found_and_a_service_is_rolled_back(host: Host, browser, name: str, tmp_path):
     page = Page(browser)
     host.create(name)

@@ -5,12 +5,13 @@
 import { el } from "./parts.js";
 
 /**
- * An SGR sequence's parameters; another sequence, which only moves a cursor or sets a title; or a character that shows
- * nothing or turns the order of others around. A sequence that doesn't end is text: it must not hide what follows.
+ * An SGR sequence's parameters, as many as any colour has; another sequence, which only moves a cursor, sets a title or
+ * begins a link; or characters that show nothing or turn the order of others around. A sequence that doesn't end is text:
+ * it must not hide what follows.
  */
 const special =
   // eslint-disable-next-line no-control-regex
-  /\x1b\[([\d;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\`-~]|([\0-\x08\n-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069])/g;
+  /\x1b\[([\d;:]{0,128})m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\`-~]|(\r+\n?|\n|[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+|\x1b)/g;
 
 /** The styles that are on and off, by their number. @type {Record<number, [string, boolean]>} */
 const switches = {
@@ -56,9 +57,20 @@ class Style {
     this.back = null;
   }
 
-  /** @param {string} parameters */
+  /**
+   * Parameters stand apart by `;`. One with parts of its own, by `:`, is one (ITU-T T.416), such as a colour with a space
+   * that it is of, or how a line is drawn.
+   * @param {string} parameters
+   */
   apply(parameters) {
-    const numbers = parameters.split(/[;:]/).map(Number);
+    /** @type {number[]} */
+    const numbers = [];
+    for (const parameter of parameters.split(";")) {
+      const [number, ...parts] = parameter.split(":").map(Number);
+      if ((number === 38 || number === 48) && parts.length)
+        numbers.push(number, parts[0], ...(parts[0] === 2 ? parts.slice(-3) : [parts[1]]));
+      else numbers.push(number === 4 && parts[0] === 0 ? 24 : number);
+    }
     for (let at = 0; at < numbers.length; at++) {
       const number = numbers[at];
       const set = switches[number];
@@ -72,7 +84,7 @@ class Style {
       else if (number === 39) this.fore = null;
       else if (number === 49) this.back = null;
       else if (number === 38 || number === 48) {
-        const [kind, ...rest] = numbers.slice(at + 1);
+        const [kind, ...rest] = numbers.slice(at + 1, at + 5);
         const byte = (/** @type {number} */ one) => Number.isInteger(one) && one >= 0 && one <= 255;
         const chosen =
           kind === 5 && byte(rest[0])
@@ -102,13 +114,16 @@ class Style {
 }
 
 /**
- * The sign for a character that can't be seen.
- * @param {string} character
+ * The signs for characters that can't be seen.
+ * @param {string} characters
  */
-function sign(character) {
-  const code = character.charCodeAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return code === 0x7f ? "\u2421" : `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
+function signs(characters) {
+  const sign = (/** @type {string} */ character) => {
+    const code = character.charCodeAt(0);
+    if (code < 0x20) return String.fromCharCode(0x2400 + code);
+    return code === 0x7f ? "\u2421" : `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
+  };
+  return [...characters].map(sign).join("");
 }
 
 /**
@@ -120,7 +135,9 @@ export function render(text) {
   /** @type {Node[]} */
   const nodes = [];
   const style = new Style();
-  const line = text.replace(/\r+$/, "");
+  let end = text.length;
+  while (text[end - 1] === "\r") end--;
+  const line = text.slice(0, end);
   let plain = "";
   let from = 0;
   const put = () => {
@@ -133,10 +150,10 @@ export function render(text) {
     if (found[1] !== undefined) {
       put();
       style.apply(found[1]);
-    } else if (found[2] === "\r" || found[2] === "\n") plain += "\n";
+    } else if (found[2] && "\r\n".includes(found[2][0])) plain += "\n";
     else if (found[2] !== undefined) {
       put();
-      nodes.push(el("span", { class: "sign" }, sign(found[2])));
+      nodes.push(el("span", { class: "sign" }, signs(found[2])));
     }
   }
   plain += line.slice(from);

@@ -8,6 +8,8 @@ import { el } from "./parts.js";
 export const most = 5000;
 /** How many characters they have together, at most. */
 const mostText = 4_000_000;
+/** As many characters a piece of another colour is as heavy as. */
+const piece = 50;
 /** How much of one line is shown. */
 const longest = 10_000;
 
@@ -49,6 +51,7 @@ function line(entry) {
   const grave = gravity(entry.priority);
   const rest = entry.message.length - longest;
   const text = rest > 0 ? entry.message.slice(0, longest) : entry.message;
+  const shown = render(text);
   const title = [exact.format(time), wrote, grave && `${grave} (priority ${entry.priority})`]
     .filter(Boolean)
     .join(", ");
@@ -61,13 +64,14 @@ function line(entry) {
       { class: "text" },
       // Not the colour alone tells them apart.
       grave && el("span", { class: "sr" }, `${grave}: `),
-      ...render(text),
+      ...shown,
       rest > 0 && el("span", { class: "sign" }, ` … and ${rest.toLocaleString()} more characters`),
       Boolean(entry.bytes) &&
         el("span", { class: "sign", title: "Not all of it is UTF-8: what isn't is replaced" }, " binary"),
     ),
   );
-  return { element, cursor: entry.cursor, day: day.format(time), source: wrote, size: text.length };
+  const size = text.length + piece * shown.length;
+  return { element, cursor: entry.cursor, day: day.format(time), source: wrote, size };
 }
 
 /**
