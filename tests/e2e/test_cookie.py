@@ -45,7 +45,7 @@ def test_no_service_listens_at_localhost(host: Host, name: str):
 # It answers as it is told by the path, whatever is asked.
 RAW = (
     "FROM docker.io/library/busybox:stable\nCOPY --chmod=755 answer /answer\n"
-    'EXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["nc", "-lk", "-p", "8080", "-e", "/answer"]\n'
+    'EXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["nc", "-ll", "-p", "8080", "-e", "/answer"]\n'
 )
 ANSWER = r"""#!/bin/sh
 read -r method path version

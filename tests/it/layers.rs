@@ -16,15 +16,14 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// Within one layer: the first may name the second.
-const BESIDE: &[(&str, &str)] =
-    &[
-        ("names", "problem"),
-        ("problem", "text"),
-        ("events", "names"),
-        ("config", "names"),
-        ("connection", "places"),
-        ("http", "dashboard"),
-    ];
+const BESIDE: &[(&str, &str)] = &[
+    ("names", "problem"),
+    ("problem", "text"),
+    ("events", "names"),
+    ("config", "names"),
+    ("connection", "places"),
+    ("http", "dashboard"),
+];
 
 fn files(folder: &Path, all: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
