@@ -224,7 +224,10 @@ mod tests {
         let (_folder, auth) = auth_at("http://localhost:7070");
         let mut stays = Vec::new();
         for name in ["stays", "goes"] {
-            let token = auth.create_token(name, Grant { scope: Scope::Read, service: None }, None).await.unwrap();
+            let token = auth
+                .create_token(name.parse().unwrap(), Grant { scope: Scope::Read, service: None }, None)
+                .await
+                .unwrap();
             let shown = presented(Some(format!("Bearer {}", token.expose_secret())), None);
             let identity = auth.identify(&shown, Way::Web).await.unwrap().unwrap();
             stays.push(auth.stay(identity));
@@ -233,7 +236,7 @@ mod tests {
             let auth = auth.clone();
             async move { auth.guard().await }
         });
-        auth.remove_token("goes").await.unwrap();
+        auth.remove_token(&"goes".parse().unwrap()).await.unwrap();
         stays[1].ended().await;
         assert_eq!(stays[1].refused(Scope::Read, None).await.code, Code::NotSignedIn);
         assert!(stays[1].allows(Scope::Read, None).is_err());

@@ -72,7 +72,7 @@ pub fn bytes(read: impl AsyncRead + Send + Unpin + 'static, ends: Ends) -> http_
         let (mut pieces, ends) = state?;
         let piece = tokio::select! {
             biased;
-            problem = ends.refused() => Err(io::Error::new(io::ErrorKind::PermissionDenied, problem.detail)),
+            problem = ends.refused() => Err(io::Error::new(io::ErrorKind::PermissionDenied, problem)),
             piece = pieces.next() => piece?,
         };
         let goes_on = piece.is_ok();

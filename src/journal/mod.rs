@@ -458,7 +458,7 @@ mod tests {
     async fn whoever_begins_to_follow_waits_for_nobody_who_searches() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::new(Some(folder.path().to_owned()));
-        let by = By::Actor(Actor::Token("one".into()));
+        let by = By::Actor(Actor::Token("one".parse().unwrap()));
         let mut held = Vec::new();
         for _ in 0..LOOKS.1 {
             held.push(journal.looks.take(&by).await.unwrap());
@@ -474,7 +474,7 @@ mod tests {
     #[tokio::test]
     async fn a_search_ends_when_nobody_waits_for_it_and_leaves_its_place() {
         let journal = Journal::new(None);
-        let by = By::Actor(Actor::Token("one".into()));
+        let by = By::Actor(Actor::Token("one".parse().unwrap()));
         for _ in 0..LOOKS.1 {
             let (begins, begun) = channel();
             let (ends, ended) = channel();

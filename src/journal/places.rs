@@ -66,7 +66,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_who_takes_all_it_may_leaves_places_to_others() {
         let places = Places::new(4, 2);
-        let [one, other] = ["one", "other"].map(|name| By::Actor(Actor::Token(name.into())));
+        let [one, other] = ["one", "other"].map(|name| By::Actor(Actor::Token(name.parse().unwrap())));
         let held = [places.take(&one).await.unwrap(), places.take(&one).await.unwrap()];
         assert!(matches!(places.take(&one).await, Err(JournalError::Busy)));
         let others = [places.take(&other).await.unwrap(), places.take(&other).await.unwrap()];

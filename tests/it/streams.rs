@@ -93,7 +93,7 @@ async fn an_answer_ends_with_the_token_that_it_was_asked_for_with() {
     let other = bearer(&agent.token("stays", Scope::Read, None).await);
     let all = endless(&agent, &blog, &[("Authorization", &token)]).await;
     let mut stays = Endless::begin(&agent, "/services/blog/logs?follow=true", &[("Authorization", &other)]).await;
-    agent.auth.remove_token("goes").await.unwrap();
+    agent.auth.remove_token(&"goes".parse().unwrap()).await.unwrap();
     all_end(all, "not-signed-in").await;
     let more = tokio::time::timeout(std::time::Duration::from_millis(50), stays.stream.read_buf(&mut stays.read)).await;
     assert!(more.is_err(), "another's goes on");
@@ -116,7 +116,11 @@ async fn an_answer_ends_with_its_session_and_when_that_expires() {
 
     // By itself, without anybody doing anything.
     let soon = Timestamp::now() + SignedDuration::from_secs(3);
-    let token = agent.auth.create_token("ends", Grant { scope: Scope::Read, service: None }, Some(soon)).await.unwrap();
+    let token = agent
+        .auth
+        .create_token("ends".parse().unwrap(), Grant { scope: Scope::Read, service: None }, Some(soon))
+        .await
+        .unwrap();
     all_end(endless(&agent, &blog, &[("Authorization", &bearer(&token))]).await, "not-signed-in").await;
     assert!(Timestamp::now() >= soon);
 }
