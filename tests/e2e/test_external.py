@@ -260,15 +260,14 @@ def test_a_repository_that_is_too_large_is_not_fetched(host: Host, forge: Forge,
     uri = f"http://{HTTP}/large.git"
     host.create(name, external=uri)
     host.start(name)
-    script = "cd $(mktemp -d) && git -c safe.directory=* clone -q /srv/forge/git/large.git . && "
-    commit = "git add -A && git -c user.name=A -c user.email=a@example.com commit -qm large && git -c safe.directory=* push -q origin main"
+    clone = "cd $(mktemp -d); git clone -q /srv/forge/git/large.git .; git rm -q --ignore-unmatch large"
+    commit = "git add -A; git -c user.name=A -c user.email=a@example.com commit -qm large; git push -q origin main"
     for files in ("head -c 3000000 /dev/urandom >large", "for i in $(seq 30); do head -c 100000 /dev/urandom >$i; done"):
-        host.run("sh", "-ec", f"export HOME=/root; {script} git rm -q --ignore-unmatch large; {files}; {commit}")
-        forge.own()
+        host.run("runuser", "-u", "forge", "--", "sh", "-ec", f"{clone}; {files}; {commit}")
         with host.configured("[git]\nallow_private = true\nmax_push_mib = 1\n"):
             problem = host.start(name, "failed")["problem"]
         assert problem["code"] == "payload-too-large" and "1 MiB" in problem["detail"], problem
-        packs = host.run("ls", f"/var/lib/podkeeper/repositories/{name}.git/objects/pack")
+        packs = host.run("ls", f"/var/lib/podkeeper/git/{name}.git/objects/pack")
         assert "tmp" not in packs, packs
     assert host.serve(name).text == "small"
     host.start(name)
