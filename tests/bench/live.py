@@ -291,9 +291,10 @@ def measure(host: Host) -> list[Row]:
     output = Output(host, name)
     rows: list[Row] = []
     steps: list[tuple[str, Callable[[], list[Row]]]] = [
+        # Before there are many more lines than it looks through.
+        ("search", lambda: search(host, output, name)),
         ("latency", lambda: latency(host, output, name)),
         ("sustained", lambda: sustained(host, output, name)),
-        ("search", lambda: search(host, output, name)),
         ("stalled", lambda: stalled(host, name)),
     ]
     for what, step in steps:
