@@ -158,7 +158,10 @@ export function download(title, begin) {
     const mine = (reading = new AbortController());
     const { name, read } = begin();
     const text = new Text();
-    const tell = () => (said.textContent = `Reading the log… ${text.lines.toLocaleString()} lines`);
+    const tell = () => {
+      // A read that was given up may take its time to end.
+      if (!mine.signal.aborted) said.textContent = `Reading the log… ${text.lines.toLocaleString()} lines`;
+    };
     const clock = setInterval(tell, 500);
     button.textContent = "Stop";
     error.textContent = said.textContent = "";
