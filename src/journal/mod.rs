@@ -4,6 +4,7 @@
 //! instead of filling the memory. When nobody listens there is no reader.
 
 mod ends;
+mod fields;
 mod files;
 mod follow;
 mod health;

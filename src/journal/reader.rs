@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use regex::bytes::{Regex, RegexBuilder};
 use systemd::journal::Journal as Handle;
 
+use super::fields;
 use super::files::{Files, read};
 use super::join::{Forward, Output, Piece, goes_on};
 use super::matches::{self, NO_PRIORITY, Source};
 use super::{Entry, JournalError, Query};
-use crate::names::ReleaseName;
 
 /// How long a follower waits before it looks again; a look costs microseconds.
 pub(super) const LOOK: Duration = Duration::from_millis(30);
@@ -219,11 +219,10 @@ impl Reader {
             self.narrow(cursor, |handle| matches::output(handle, &output))?;
             let mut line = Vec::new();
             while line.len() < PIECES
-                && let Some(mut piece) = self.before(place)?
+                && let Some(piece) = self.before(place)?
                 && piece.partial
             {
-                self.fill(&mut piece)?;
-                line.push(piece);
+                line.push(self.piece()?);
             }
             all.extend(line.into_iter().rev());
         }
@@ -321,45 +320,11 @@ impl Reader {
 
     /// Whose line it is, and whether more of that follows; its text is left in the journal.
     pub(super) fn outline(&mut self) -> Result<Piece, JournalError> {
-        let priority = self.priority()?;
-        let container = self.text(c"CONTAINER_ID_FULL")?;
-        let goes_on = |message: Option<&[u8]>| goes_on(message.unwrap_or_default().len());
-        let long = container.is_some() && field(&mut self.handle, c"MESSAGE", goes_on)?;
-        let partial = long && self.has(c"CONTAINER_PARTIAL_MESSAGE")?;
-        let entry = Entry {
-            cursor: self.cursor()?,
-            time: self.time()?,
-            priority,
-            unit: None,
-            identifier: None,
-            pid: None,
-            message: Vec::new(),
-        };
-        Ok(Piece { entry, container, partial })
+        fields::entry(&mut self.handle, false)
     }
 
     pub(super) fn piece(&mut self) -> Result<Piece, JournalError> {
-        let mut piece = self.outline()?;
-        self.fill(&mut piece)?;
-        Ok(piece)
-    }
-
-    pub(super) fn fill(&mut self, piece: &mut Piece) -> Result<(), JournalError> {
-        let entry = &mut piece.entry;
-        entry.message = field(&mut self.handle, c"MESSAGE", |message| message.unwrap_or_default().to_vec())?;
-        // conmon writes the line's end too.
-        if piece.container.is_some() && entry.message.last() == Some(&b'\n') {
-            entry.message.pop();
-        }
-        entry.identifier = self.text(c"SYSLOG_IDENTIFIER")?;
-        entry.unit = self.text(c"_SYSTEMD_USER_UNIT")?;
-        if entry.unit.is_none() {
-            // journald came too late to see the process.
-            let container = self.text(c"CONTAINER_NAME")?;
-            entry.unit = unit(container.as_deref(), entry.identifier.as_deref());
-        }
-        entry.pid = self.text(c"_PID")?.and_then(|text| text.parse().ok());
-        Ok(())
+        fields::entry(&mut self.handle, true)
     }
 
     /// Whether the line is one of those that are asked for.
@@ -399,14 +364,6 @@ impl Place {
     }
 }
 
-/// The unit of a release's container, or of a build.
-fn unit(container: Option<&str>, identifier: Option<&str>) -> Option<String> {
-    match container {
-        Some(name) => ReleaseName::of_container(name).map(|release| release.unit()),
-        None => identifier.filter(|name| name.starts_with("build-")).map(|name| format!("{name}.service")),
-    }
-}
-
 pub(super) fn is_since(query: &Query, entry: &Entry) -> bool {
     query.since.is_none_or(|since| entry.time >= since)
 }
@@ -425,7 +382,6 @@ mod tests {
     use nix::libc::{EBADMSG, EIO};
 
     use super::*;
-    use crate::names::{DeploymentId, ReleaseNumber};
 
     #[test]
     fn what_was_torn_is_read_again_and_what_fails_is_not() {
@@ -441,15 +397,5 @@ mod tests {
             });
             assert_eq!((done.is_err(), tried.get()), (fails, times), "{code}");
         }
-    }
-
-    #[test]
-    fn a_lines_unit_is_known_by_what_the_line_itself_says() {
-        let release = ReleaseName::new(&"my-blog".parse().unwrap(), ReleaseNumber(7));
-        assert_eq!(unit(Some(&release.container()), Some("my-blog")), Some(release.unit()));
-        let build = format!("build-{}", DeploymentId(12));
-        assert_eq!(unit(None, Some(&build)).as_deref(), Some("build-12.service"));
-        assert_eq!(unit(None, Some("podkeeper")), None);
-        assert_eq!(unit(None, None), None);
     }
 }
