@@ -28,6 +28,11 @@ const PIPES: &str = "/proc/sys/fs/pipe-user-pages-soft";
 /// How many of them a service's network helper may take.
 const PIPES_OF_ONE: u64 = 8192;
 
+/// What starts the proxy.
+const PROXY: &str = "/usr/lib/podkeeper/proxy";
+/// What it starts with where there is no ::1.
+const PROXY_WITHOUT_IPV6: &str = "/run/podkeeper-proxy/proxy.json";
+
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,7 +82,7 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::
             findings.push(journal_limits(uid));
         }
     }
-    findings.extend([journal_kept(), pipes(), proxy(), agent(config), disk(&config.paths.state)]);
+    findings.extend([journal_kept(), pipes(), network(), proxy(), agent(config), disk(&config.paths.state)]);
     print(&findings, json)?;
     let bad = findings.iter().any(|finding| finding.level == Level::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -251,6 +256,29 @@ fn pipes() -> Finding {
     }
 }
 
+/// Whether the kernel's tables, which count routes in lines, have one that leads anywhere. What started without one has it
+/// as soon as the host has.
+fn network() -> Finding {
+    let lines = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    if has_route(&lines("/proc/net/route"), &lines("/proc/net/ipv6_route")) {
+        return good("network", "it leads to the internet");
+    }
+    let detail = "this host has no default route: nothing can be fetched, and services reach nothing outside";
+    wrong("network", Level::Warn, detail, "bring the network up; `ip route show default` tells when it is")
+}
+
+/// By proc_net_route's columns: interface, destination, gateway, flags, …, mask; and in IPv6's: destination, its length, …,
+/// interface, where the kernel keeps a default of its own on `lo`, which leads nowhere.
+fn has_route(ipv4: &str, ipv6: &str) -> bool {
+    ipv4.lines().skip(1).any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        columns.get(1) == Some(&"00000000") && columns.get(7) == Some(&"00000000")
+    }) || ipv6.lines().any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        columns.get(1) == Some(&"00") && columns.last().is_some_and(|interface| *interface != "lo")
+    })
+}
+
 fn is_enabled(unit: &str) -> bool {
     output("systemctl", &["is-enabled", "--", unit]).is_some_and(|state| state == "enabled")
 }
@@ -269,9 +297,15 @@ fn proxy() -> Finding {
         let detail = "Caddy runs, and will not after a reboot";
         return wrong("proxy", Level::Warn, detail, "systemctl enable podkeeper-proxy");
     }
-    if is_enabled("caddy.service") {
-        let detail = "Caddy runs, and after a reboot Debian's caddy.service will in its place";
-        return wrong("proxy", Level::Warn, detail, "systemctl disable caddy");
+    let other = Command::new(PROXY).arg("is-other").stdin(Stdio::null()).status();
+    if other.is_ok_and(|status| status.success()) {
+        let detail = "Caddy runs, and was started with another program, unit or configuration than is there now";
+        return wrong("proxy", Level::Warn, detail, "systemctl restart podkeeper-proxy");
+    }
+    if Path::new(PROXY_WITHOUT_IPV6).exists() {
+        let detail = "Caddy runs, and listens at 127.0.0.1 alone: when it started, this host had no ::1";
+        let next = "sysctl net.ipv6.conf.lo.disable_ipv6=0 && systemctl restart podkeeper-proxy";
+        return wrong("proxy", Level::Warn, detail, next);
     }
     good("proxy", "Caddy runs")
 }
@@ -326,6 +360,17 @@ fn disk(state: &Path) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_route_is_found_in_either_table() {
+        let none = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\nlink\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n";
+        let some = format!("{none}eth0\t00000000\t010A630A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
+        let zeros = "0".repeat(32);
+        let kernels = format!("{zeros} 00 {zeros} 00 {zeros} ffffffff 00000001 00000000 00200200       lo\n");
+        let leads = format!("{kernels}{zeros} 00 {zeros} 00 {zeros} 00000400 00000001 00000000 00000003     eth0\n");
+        assert!(!has_route(none, &kernels) && !has_route("", ""));
+        assert!(has_route(&some, &kernels) && has_route(none, &leads));
+    }
 
     #[test]
     fn versions_and_id_ranges_are_read() {

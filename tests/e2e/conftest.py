@@ -30,8 +30,8 @@ def debs() -> pathlib.Path:
     return pathlib.Path(os.environ["PODKEEPER_DEBS"])
 
 
-def install(host: Host) -> None:
-    host.install(debs())
+def install(host: Host, *options: str) -> None:
+    host.install(debs(), *options)
     # So that a test doesn't wait ten seconds for each release that goes, none fails because this machine is slow, and the
     # shell's image is here.
     services = '[services]\ndrain = "1s"\nhealth_timeout = "5m"\n'

@@ -169,13 +169,13 @@ class Host:
             enter_network(file.fileno())
         Host.here = self
 
-    def install(self, debs: pathlib.Path) -> str:
+    def install(self, debs: pathlib.Path, *options: str) -> str:
         names = []
         for package in ("podkeeper-host", "podkeeper"):
             (file,) = debs.glob(f"{package}_*.deb")
             self.put(file, f"/root/{package}.deb")
             names.append(f"/root/{package}.deb")
-        return self.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", *names)
+        return self.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", *options, *names)
 
     def wait_ready(self) -> None:
         def ready() -> bool:

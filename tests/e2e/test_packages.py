@@ -54,17 +54,73 @@ def stays(path: str, kept: list[str]) -> bool:
     return any(path == place or path.startswith(f"{place}/") or place.startswith(f"{path}/") for place in kept)
 
 
-def test_a_changed_caddyfile_stops_the_installation(plain: Host):
-    plain.run("sh", "-c", "echo 'example.com { respond ok }' >>/etc/caddy/Caddyfile")
-    with pytest.raises(AssertionError, match="is not the one that Debian ships") as refused:
-        plain.install(debs())
-    assert "Move those sites away first" in str(refused.value)
-    assert plain.run("systemctl", "is-active", "caddy") == "active\n"
-    # Nothing is there by halves.
-    assert plain.code("id", "podkeeper") != 0 and plain.code("test", "-e", "/usr/bin/podkeeper") != 0
-    plain.run("sed", "-i", "$d", "/etc/caddy/Caddyfile")
+def test_a_caddy_that_serves_something_is_its_owners_to_stop(plain: Host):
+    caddyfile, unit = "/etc/caddy/Caddyfile", "/etc/systemd/system/caddy.service"
+    told = "curl -sf -X POST -H 'Content-Type: application/json' -d @- http://127.0.0.1:2019/load"
+    cases = (
+        (f"echo 'example.com {{ respond ok }}' >>{caddyfile}", "sed -i '$d' " + caddyfile, f"{caddyfile} is not as the package has it"),
+        ("echo ok >/usr/share/caddy/own.html", "rm /usr/share/caddy/own.html", "it serves /usr/share/caddy/own.html"),
+        (f"mkdir {unit}.d && echo '[Service]' >{unit}.d/own.conf", f"rm -r {unit}.d", "own.conf changes its unit"),
+        (f"cp /usr/lib/systemd/system/caddy.service {unit}", f"rm {unit}", f"its unit is {unit}"),
+        (
+            f"""echo '{{"apps":{{"http":{{"servers":{{"own":{{"listen":[":81"]}}}}}}}}}}' | {told}""",
+            "systemctl restart caddy",
+            "it was told otherwise than its Caddyfile says",
+        ),
+    )
+    for set_up, undo, found in cases:
+        plain.run("sh", "-c", f"{set_up} && systemctl daemon-reload")
+        with pytest.raises(AssertionError) as refused:
+            plain.install(debs())
+        assert found in str(refused.value) and "systemctl disable --now caddy" in str(refused.value), refused.value
+        assert plain.run("systemctl", "is-active", "caddy") == "active\n"
+        # Nothing is there by halves.
+        assert plain.code("id", "podkeeper") != 0 and plain.code("test", "-e", "/usr/bin/podkeeper") != 0
+        plain.run("sh", "-c", f"{undo} && systemctl daemon-reload")
+    # As Debian ships it, nobody misses it.
     plain.install(debs())
     plain.wait_ready()
+    assert plain.run("systemctl", "is-active", "caddy", check=False) == "inactive\n"
+    # Turned on again, it is somebody's: no later installation stops it, nor does the proxy.
+    plain.write(caddyfile, "http://:81 {\n  reverse_proxy 127.0.0.1:7070\n}\n")
+    plain.run("systemctl", "enable", "--now", "caddy")
+    asked = ("curl", "-sf", "-H", "Host: 127.0.0.1:7070", "http://127.0.0.1:81/healthz")
+    before = plain.run("systemctl", "show", "-P", "MainPID", "caddy")
+    assert plain.run(*asked)
+    plain.run("systemctl", "restart", "podkeeper-proxy")
+    plain.install(debs(), "--reinstall")
+    assert plain.run(*asked)
+    assert plain.run("systemctl", "show", "-P", "MainPID", "caddy") == before
+    assert plain.run("systemctl", "is-enabled", "caddy") == "enabled\n"
+
+
+def test_installing_again_restarts_the_proxy_only_for_what_it_runs(own: Host):
+    proxy = lambda: own.run("systemctl", "show", "-P", "MainPID", "podkeeper-proxy")
+    before = proxy()
+    install(own, "--reinstall")
+    assert proxy() == before
+    own.run("sh", "-c", "echo >>/etc/podkeeper/proxy.json")
+    install(own, "--reinstall")
+    changed = proxy()
+    assert changed != before
+    own.run("mkdir", "/etc/systemd/system/podkeeper-proxy.service.d")
+    own.write("/etc/systemd/system/podkeeper-proxy.service.d/own.conf", "[Service]\nLimitNOFILE=70000\n")
+    install(own, "--reinstall")
+    assert proxy() not in (before, changed)
+    # What was removed is started when it comes back.
+    own.run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "remove", "-y", "podkeeper-host")
+    assert own.run("systemctl", "is-active", "podkeeper-proxy", check=False) == "inactive\n"
+    install(own)
+    own.wait_ready()
+    assert own.run("systemctl", "is-active", "podkeeper-proxy") == "active\n"
+
+
+def test_without_an_ipv6_loopback_the_proxy_serves_all_the_same(own: Host):
+    own.create("blog")
+    own.start("blog")
+    own.run("sysctl", "net.ipv6.conf.lo.disable_ipv6=1")
+    own.run("systemctl", "restart", "podkeeper-proxy")
+    assert own.serve("blog").status_code == 200
 
 
 @pytest.mark.parametrize("port", [8080, 7070])
