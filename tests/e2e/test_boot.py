@@ -50,3 +50,22 @@ def test_a_running_service_comes_back_and_a_stopped_one_stays_stopped(own: Host)
     assert serves(own, "running")
     own.start("stopped")
     assert serves(own, "stopped")
+
+
+def test_what_started_without_a_network_has_one_as_soon_as_the_host_has(own: Host):
+    own.create("early")
+    own.start("early")
+    links = ("eth0", "internet")
+    route = own.run("ip", "route", "show", "default").split()
+    for link in links:
+        own.run("ip", "link", "set", link, "down")
+    assert own.run("ip", "route", "show", "default") == ""
+    own.user("systemctl", "--user", "restart", "early@1.service")
+    wait_for(lambda: serves(own, "early"), 60, "it serves without a network")
+    for link in links:
+        own.run("ip", "link", "set", link, "up")
+    own.run("ip", "route", "add", *route)
+    # What stands for the internet there is a registry.
+    ask = ("wget", "-T", "3", "-O", "-", "http://192.0.2.1:5000/v2/")
+    asked = lambda: own.user("podman", "exec", "early-1", *ask, check=False)
+    wait_for(lambda: asked() == "{}", 30, lambda: f"the service reaches the internet: {asked()}")
