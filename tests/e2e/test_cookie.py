@@ -57,6 +57,7 @@ case $path in
 esac
 head "Set-Cookie: a=1; Path=/"
 case $path in
+*clear) head 'Clear-Site-Data: "cache", "Cookies" , "storage"' 'clear-site-data: "cookies"' 'Clear-Site-Data: "*"' ;;
 *evil) head "Set-Cookie: podkeeper=evil; Domain=localhost" "Set-Cookie:   podkeeper = evil" \
     "Set-Cookie: =podkeeper=evil" "Set-Cookie: __Host-podkeeper=evil; Secure; Path=/" "set-cookie: podkeeper=" \
     "Set-Cookie: xpodkeeper=2" "Set-Cookie: podkeeperx=3; Path=/podkeeper=4" ;;
@@ -65,8 +66,8 @@ head ""
 """
 
 
-def cookies(name: str, path: str, *headers: str) -> tuple[int, list[str]]:
-    """The status and the cookies that are set by an answer, as they come."""
+def answered(name: str, path: str, *headers: str, field: str = "set-cookie") -> tuple[int, list[str]]:
+    """The status of an answer and what it says in this field, as it comes."""
     with socket.create_connection(("127.0.0.1", 8080), timeout=60) as connection:
         lines = [f"GET {path} HTTP/1.1", f"Host: {name}.localhost:8080", *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode())
@@ -77,20 +78,24 @@ def cookies(name: str, path: str, *headers: str) -> tuple[int, list[str]]:
             head += more
     first, *fields = head.split(b"\r\n\r\n")[0].decode().split("\r\n")
     pairs = [field.split(":", 1) for field in fields]
-    values = [value.strip() for key, value in pairs if key.lower() == "set-cookie"]
+    values = [value.strip() for key, value in pairs if key.lower() == field]
     return int(first.split()[1]), [value for value in values if value]
 
 
-def test_no_service_sets_the_dashboards_cookie(host: Host, name: str, tmp_path):
+def test_no_service_sets_or_removes_the_dashboards_cookie(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
     clone.commit({"Containerfile": RAW, "answer": ANSWER, "site/index.html": None})
     assert "Live:" in clone.push()
-    assert cookies(name, "/evil") == (200, ["a=1; Path=/", "xpodkeeper=2", "podkeeperx=3; Path=/podkeeper=4"])
+    assert answered(name, "/evil") == (200, ["a=1; Path=/", "xpodkeeper=2", "podkeeperx=3; Path=/podkeeper=4"])
     # What opens a socket passes the proxy as it is, or not at all.
     switch = ("Connection: Upgrade", "Upgrade: other")
-    assert cookies(name, "/socket", *switch) == (101, ["a=1; Path=/"])
-    assert cookies(name, "/socket/evil", *switch) == (502, [])
+    assert answered(name, "/socket", *switch) == (101, ["a=1; Path=/"])
+    assert answered(name, "/socket/evil", *switch) == (502, [])
+    # Browsers would remove those of the whole domain: what is the service's own goes.
+    own = ['"cache", "cache" , "storage"', '"cache"', '"cache", "storage"']
+    assert answered(name, "/clear", field="clear-site-data") == (200, own)
+    assert answered(name, "/socket/clear", *switch, field="clear-site-data") == (502, [])
 
 
 def test_no_service_has_an_address_or_the_dashboards_host(host: Host, name: str):
