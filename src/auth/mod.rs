@@ -143,6 +143,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_goes_for_another_session_is_told_at_once() {
+        let (_folder, auth) = auth_at("http://localhost:7070");
+        let token = auth.create_token("laptop".parse().unwrap(), READ, None).await.unwrap();
+        let sign_in = async || auth.sign_in(&token, &presented(None, None), "a browser").await.unwrap().unwrap();
+        let first = presented(None, Some(sign_in().await.value.expose_secret().to_owned()));
+        let mut heard = auth.events.subscribe();
+        let mut others = 0;
+        while heard.try_recv().is_err() {
+            others += 1;
+            assert!(others <= 1000, "one went for it");
+            sign_in().await;
+        }
+        assert_eq!(auth.identify(&first, Way::Web).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn what_is_no_token_signs_nobody_in() {
         let (_folder, auth) = auth_at("http://localhost:7070");
         auth.create_token("laptop".parse().unwrap(), READ, None).await.unwrap();

@@ -77,9 +77,7 @@ impl Auth {
             address: self.place(presented),
             replaces: self.cookie(presented).map(hash),
         };
-        let replaces = new.replaces.is_some();
-        self.store.create_session(new, self.idle()).await.map_err(told)?;
-        if replaces {
+        if self.store.create_session(new, self.idle()).await.map_err(told)? {
             self.events.publish(Event::Credentials);
         }
         tracing::info!(actor = %actor, "signed in");

@@ -58,13 +58,14 @@ pub struct Session {
 }
 
 impl Store {
-    /// Keeps a new session. Those that have ended go, as does the one that it takes the place of.
-    pub async fn create_session(&self, new: NewSession, idle: i64) -> Result<(), StoreError> {
+    /// Keeps a new session. Those that have ended go, as does the one that it takes the place of; whether any went is
+    /// returned.
+    pub async fn create_session(&self, new: NewSession, idle: i64) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let now = micros(Timestamp::now());
             let ended = "DELETE FROM sessions WHERE expires <= ?1 OR last_seen <= ?2 OR hash = ?3";
-            transaction.execute(ended, params![now, now - idle, new.replaces.map(|hash| hash.to_vec())])?;
-            transaction.execute(
+            let mut gone = transaction.execute(ended, params![now, now - idle, new.replaces.map(|hash| hash.to_vec())])?;
+            gone += transaction.execute(
                 "DELETE FROM sessions WHERE id NOT IN (SELECT id FROM sessions ORDER BY last_seen DESC LIMIT ?1)",
                 [MOST - 1],
             )?;
@@ -85,7 +86,7 @@ impl Store {
                     new.address
                 ],
             )?;
-            Ok(())
+            Ok(gone > 0)
         })
         .await
     }
