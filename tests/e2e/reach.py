@@ -37,8 +37,9 @@ def reaches(ask: Callable[[], str], wanted: set[str]) -> None:
 
 # Addresses of documentation: nobody's on the internet, and of the internet for all that goes by networks.
 INTERNET = ("198.51.100.1", "2001:db8:100::1")
-# Where clouds tell their machines what is theirs: most, Alibaba, Oracle, Azure, Amazon, Google.
-METADATA = ("169.254.169.254", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254")
+# Where clouds tell their machines what is theirs: most, Amazon's containers, Alibaba, Oracle, Azure, Amazon, Google.
+AZURE = "168.63.129.16"
+METADATA = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", AZURE, "fd00:ec2::254", "fd20:ce::254")
 LINK = "2001:db8:99::"
 
 

@@ -3,12 +3,14 @@
 Each test is written as the attacker would.
 """
 
+import contextlib
 import json
 import os
 import pathlib
 
 from containers import BASE, IMAGE, SERVE, SITE
 from host import Host, wait_for
+from reach import AZURE, REACH, reaches, served_outside
 
 UNITS = "/var/lib/podkeeper/.config/containers/systemd"
 
@@ -116,3 +118,39 @@ def test_what_another_store_knew_is_not_taken_for_a_new_service(host: Host, name
     finally:
         host.run("rm", file)
     host.create(name)
+
+
+def test_what_an_attacker_reaches_from_a_service(host: Host, name: str, tmp_path):
+    """The internet and the neighbours; neither the host's loopback, where the agent, the proxy and other services listen,
+    nor a cloud's metadata, but for Azure's. What of the host listens at all of its addresses is reached, as from any neighbour."""
+    own = host.run("hostname", "-I").split()[0]
+    other = f"{name[:30]}-other"
+    host.create(name)
+    host.create(other)
+    try:
+        host.start(other)
+        (port,) = host.run("ls", f"/var/lib/podkeeper-proxy/routes/{other}.localhost").split()
+        with contextlib.ExitStack() as stack, served_outside(host, own, tmp_path) as (machine, outside, cloud):
+            for unit, address in (("all", "0.0.0.0:9998"), ("near", "127.0.0.1:9996")):
+                host.run("systemd-run", f"--unit=t-service-{unit}", "busybox", "httpd", "-f", "-p", address, "-h", "/etc")
+                stack.callback(host.run, "systemctl", "stop", f"t-service-{unit}.service", check=False)
+            # At 127.0.0.1:8080 it answers itself.
+            loopback = {"127.0.0.1:7070", "127.0.0.1:9996", f"127.0.0.2:{port}"}
+            # Where Azure's resolver is, too.
+            azure = {address for address in cloud if address.startswith(AZURE)}
+            # As a container knows its host.
+            mapped = {f"169.254.1.2:{port}" for port in (7070, 8080, 9996, port)}
+            every = REACH.format(" ".join(sorted(loopback | mapped | outside | cloud | {machine, "169.254.1.2:9998"})))
+            reaches(lambda: host.run("sh", "-c", every.replace("wget", "busybox wget")), loopback | outside | cloud | {machine})
+            host.start(name)
+            inside = lambda: host.user("podman", "exec", f"{name}-1", "sh", "-c", every)
+            reaches(inside, outside | azure | {machine, "169.254.1.2:9998"})
+        # Nor has it anything else of the host: its ids are its own, it can't become more, and no socket lies in it.
+        outer = int(host.user("podman", "exec", f"{name}-1", "awk", "{ print $2 }", "/proc/self/uid_map").split()[0])
+        assert outer not in (0, int(host.uid()))
+        process = host.user("podman", "inspect", "--format", "{{.State.Pid}}", f"{name}-1").strip()
+        status = dict(line.split(":\t", 1) for line in host.run("cat", f"/proc/{process}/status").splitlines())
+        assert status["NoNewPrivs"] == "1" and int(status["Uid"].split()[0]) > 100_000
+        assert not host.user("podman", "exec", f"{name}-1", "sh", "-c", "find / -xdev -type s 2>/dev/null; true").strip()
+    finally:
+        host.delete(other)
