@@ -13,6 +13,7 @@ mod layers;
 mod parsers;
 mod passkeys;
 mod routes;
+mod security;
 mod sockets;
 mod stories;
 mod streams;
