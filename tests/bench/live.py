@@ -152,10 +152,20 @@ def connect(host: Host) -> websocket.WebSocket:
         timeout=30,
     )
     socket.send("40/log,")
-    while not (said := socket.recv()).startswith("40/log"):
-        if said == "2":
-            socket.send("3")
+    until(socket, "40/log")
     return socket
+
+
+def receive(socket: websocket.WebSocket) -> str:
+    """What it is told next. It is asked whether it is there at any time, and first as soon as it is."""
+    while (said := socket.recv()) == "2":
+        socket.send("3")
+    return said
+
+
+def until(socket: websocket.WebSocket, wanted: str) -> None:
+    while not receive(socket).startswith(wanted):
+        pass
 
 
 def readers(host: Host) -> int:
@@ -198,18 +208,15 @@ def search(host: Host, output: Output, name: str) -> list[Row]:
     took: list[dict[str, float]] = []
     socket = connect(host)
     socket.send("42/log,0" + json.dumps(["open", {"service": name, "lines": 0}]))
-    while not socket.recv().startswith("43/log,0"):
-        pass
+    until(socket, "43/log,0")
     for number in range(SEARCHES):
         began, times = time.monotonic(), {}
         socket.send("42/log,1" + json.dumps(["open", {"service": name, "grep": pattern}]))
         # While it is searched, a line comes to who follows.
         output.write(f"live {number}\n".encode())
         while len(times) < 3:
-            said, at = socket.recv(), (time.monotonic() - began) * 1e3
-            if said == "2":
-                socket.send("3")
-            elif said.startswith("43/log,1"):
+            said, at = receive(socket), (time.monotonic() - began) * 1e3
+            if said.startswith("43/log,1"):
                 times["answered"] = at
             elif said.startswith('42/log,["data"'):
                 data = json.loads(said.removeprefix("42/log,"))[1]
