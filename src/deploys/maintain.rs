@@ -13,7 +13,7 @@ use crate::events::Event;
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
-use crate::store::{Desired, Service};
+use crate::store::Service;
 
 /// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
 const SOON: Duration = Duration::from_secs(3);
@@ -95,7 +95,7 @@ impl Deploys {
             }
             unfinished.extend(waiting.into_iter().map(|deployment| deployment.id));
         }
-        for service in services.iter().filter(|service| service.desired != Desired::Deleted) {
+        for service in services.iter().filter(|service| !service.desired.is_deleted()) {
             if let Err(error) = self.queue_missing_push(service).await {
                 tracing::warn!(service = %service.name, "can't see what its branch holds: {}", chain(&error));
             }
@@ -172,7 +172,7 @@ impl Deploys {
     }
 
     async fn tidy_one(&self, service: &Service, view: &HostView) -> Result<(), DeployError> {
-        let is_deleted = service.desired == Desired::Deleted;
+        let is_deleted = service.desired.is_deleted();
         if !is_deleted && self.parts().pending(service, view, false).await?.is_empty() {
             return Ok(());
         }
@@ -182,8 +182,8 @@ impl Deploys {
         }
         // Read again, now that nobody else changes it.
         let Ok(service) = self.parts().store.find_service(&service.name).await else { return Ok(()) };
-        if service.desired == Desired::Deleted {
-            self.parts().remove(&service, false).await?;
+        if service.desired.is_deleted() {
+            self.parts().remove(&service).await?;
         } else {
             self.parts().reconcile(&service, false, async { Ok(()) }).await?;
         }

@@ -189,11 +189,11 @@ impl Deploys {
 
     /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so.
     pub async fn delete(&self, name: &ServiceName, volumes: bool, actor: &Actor) -> Result<Removed, ServiceError> {
-        let (service, cancelled) = self.parts().store.end_service(name, Desired::Deleted).await?;
+        let (service, cancelled) = self.parts().store.end_service(name, Desired::Deleted { volumes }).await?;
         tracing::info!(service = %name, actor = %actor, "removed by request");
         self.end_slot(&service, cancelled).await;
         let _turn = self.inner.turns.hold(name).await;
-        let removed = self.parts().remove(&service, volumes).await;
+        let removed = self.parts().remove(&service).await;
         // The cache of its builds, and whatever a removal that failed has left.
         self.inner.untidy.set();
         removed

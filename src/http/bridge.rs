@@ -1,5 +1,5 @@
-//! Between hyper and tide: requests go in and answers come out, both streamed. When the client goes away the handler's
-//! future is dropped.
+//! Between hyper and tide: requests go in and answers come out, both streamed. When the client goes away the call's
+//! future is dropped; what it has begun to change goes on.
 
 use std::convert::Infallible;
 use std::io;

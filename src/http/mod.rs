@@ -17,6 +17,7 @@ mod sockets;
 mod spool;
 mod stream;
 pub mod table;
+mod unattended;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ struct Inner {
     auth: Auth,
     stopping: CancellationToken,
     spool: spool::Spool,
+    unattended: unattended::Unattended,
     /// What a hook's key is compared with where there is no such service.
     decoy: HookKey,
 }
@@ -67,7 +69,8 @@ impl State {
     pub fn new(deploys: Deploys, auth: Auth, stopping: CancellationToken) -> Self {
         let spool = spool::Spool::default();
         let decoy = crate::services::new_hook_key();
-        Self { inner: Arc::new(Inner { deploys, auth, stopping, spool, decoy }) }
+        let unattended = unattended::Unattended::default();
+        Self { inner: Arc::new(Inner { deploys, auth, stopping, spool, unattended, decoy }) }
     }
 
     fn deploys(&self) -> &Deploys {
@@ -90,6 +93,10 @@ impl State {
         &self.inner.spool
     }
 
+    fn unattended(&self) -> &unattended::Unattended {
+        &self.inner.unattended
+    }
+
     fn decoy(&self) -> &HookKey {
         &self.inner.decoy
     }
@@ -104,6 +111,8 @@ pub struct Call {
     request: tide::Request<State>,
     route: &'static Route,
     identity: Option<Identity>,
+    /// Cancelled when the client has left.
+    gone: CancellationToken,
 }
 
 impl Call {
@@ -188,12 +197,26 @@ impl tide::Endpoint<State> for Endpoint {
         }
         let answered = match Record::begin(&request, route) {
             Ok(mut record) => {
-                let answered = match access::authorise(&request, route, &mut record).await {
-                    Ok(identity) => (route.handler)(Call { request, route, identity }).await,
-                    Err(problem) => Err(problem),
-                };
-                record.end(&answered).await;
-                answered
+                let unattended = request.state().unattended().clone();
+                let authorised = access::authorise(&request, route, &mut record).await;
+                let room = if route.acts() { unattended.room() } else { Ok(()) };
+                match authorised.and_then(|identity| room.map(|()| identity)) {
+                    Ok(identity) => {
+                        let gone = CancellationToken::new();
+                        let call = Call { request, route, identity, gone: gone.clone() };
+                        let work = async move {
+                            let answered = (route.handler)(call).await;
+                            record.end(&answered).await;
+                            answered
+                        };
+                        if route.acts() { unattended.carry_out(gone, work).await } else { work.await }
+                    }
+                    Err(problem) => {
+                        let refused = Err(problem);
+                        record.end(&refused).await;
+                        refused
+                    }
+                }
             }
             Err(problem) => Err(problem),
         };

@@ -78,7 +78,7 @@ impl Record {
 }
 
 impl Drop for Record {
-    /// The client went away in the middle; what it asked for may have happened.
+    /// The client went away before anything of it began, or the handler failed; what was asked for may have happened.
     fn drop(&mut self) {
         let Some(mut deed) = self.deed.take() else { return };
         if self.changes && deed.actor.is_some() {

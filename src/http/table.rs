@@ -27,6 +27,14 @@ impl Route {
     pub fn takes_head(&self) -> bool {
         self.method == Method::Get && !self.path.starts_with("/hooks/")
     }
+
+    /// Whether a call may do more than look. What it does is then done whole, also where the client leaves in the middle.
+    #[must_use]
+    pub fn acts(&self) -> bool {
+        // Git's own program moves a ref whole or not at all, and the regular look finds one that was moved.
+        self.lock != Lock::Git
+            && (self.method != Method::Get || self.lock == Lock::Key || self.path.ends_with("/deploy-key"))
+    }
 }
 
 macro_rules! routes {

@@ -1,11 +1,11 @@
-//! Removing a service with all that belongs to it. Each step may be repeated, and the row goes last, so that a removal
-//! that was cut off is ended at the agent's start.
+//! Removing a service with all that belongs to it. Each step may be repeated, and the row, which says whether the volumes
+//! go, too, goes last, so that a removal that was cut off is ended by the regular look.
 
 use super::reconcile::HostView;
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
 use crate::names::{ReleaseName, ReleaseNumber, SecretName, ServiceName};
-use crate::store::Service;
+use crate::store::{Desired, Service};
 
 /// What a removal took away, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,15 +30,16 @@ pub fn removal_mark(service: &Service) -> String {
 }
 
 impl Adapters {
-    /// Removes `service`, whose row says that it shall be. Nothing of it may be under way.
-    pub async fn remove(&self, service: &Service, volumes: bool) -> Result<Removed, ServiceError> {
+    /// Removes `service`, whose row says that it shall be, and whether with its volumes. Nothing of it may be under way.
+    pub async fn remove(&self, service: &Service) -> Result<Removed, ServiceError> {
+        let volumes_go = service.desired == Desired::Deleted { volumes: true };
         let mut report = Removed::default();
         for host in spec::hosts(service, &self.config.get()) {
             self.routes.remove_host(&host).await?;
             report.removed.push(format!("route {host}"));
         }
         let mut wanted_stopped = service.clone();
-        wanted_stopped.desired = crate::store::Desired::Stopped;
+        wanted_stopped.desired = Desired::Stopped;
         let view = HostView::look(self).await?;
         let releases = self.store.releases(service.id).await?;
         for step in self.pending(&wanted_stopped, &view, false).await? {
@@ -69,7 +70,7 @@ impl Adapters {
         self.repositories.remove(&service.name).await?;
         report.removed.push("repository".into());
         for volume in self.volumes(&service.name).await? {
-            if volumes {
+            if volumes_go {
                 self.podman.remove_volume(&volume).await?;
                 report.removed.push(format!("volume {volume}"));
             } else {

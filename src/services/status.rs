@@ -250,7 +250,7 @@ impl Adapters {
         self.live.keep(&listing);
         let units: HashMap<&str, &UnitListing> = listing.iter().map(|unit| (unit.name.as_str(), unit)).collect();
         let mut all = BTreeMap::new();
-        for service in services.into_iter().filter(|service| service.desired != Desired::Deleted) {
+        for service in services.into_iter().filter(|service| !service.desired.is_deleted()) {
             let unit = service.current.map(|number| ReleaseName::new(&service.name, number).unit());
             let listed = unit.as_deref().and_then(|unit| units.get(unit).copied());
             let mut status = self.status_of(&service, listed, first.get(&service.id).copied());

@@ -37,7 +37,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -46,6 +46,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/006.sql"),
     include_str!("migrations/007.sql"),
     include_str!("migrations/008.sql"),
+    include_str!("migrations/009.sql"),
 ];
 
 /// Why the store refused.
@@ -323,6 +324,18 @@ mod tests {
         assert_eq!(store.kept_ids().await.unwrap(), ["a".parse().unwrap()]);
         store.free_ids(&first.name).await.unwrap();
         assert_eq!(store.create_service(new_service("d")).await.unwrap().ids, first.ids);
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_a_removal_reads_whether_the_volumes_go() {
+        let (folder, store) = store();
+        for (name, volumes) in [("a", true), ("b", false)] {
+            let name = store.create_service(new_service(name)).await.unwrap().name;
+            store.end_service(&name, Desired::Deleted { volumes }).await.unwrap();
+            let again = Store::open(&folder.path().join("agent/store.db")).unwrap();
+            assert_eq!(again.find_service(&name).await.unwrap().desired, Desired::Deleted { volumes });
+            assert!(matches!(again.service(&name).await, Err(StoreError::NoService(_))));
+        }
     }
 
     #[tokio::test]

@@ -35,8 +35,11 @@ pub enum Desired {
     Running,
     /// It shall not run, over reboots too.
     Stopped,
-    /// It is being removed; a removal that was cut off is ended at the agent's start.
-    Deleted,
+    /// It is being removed; a removal that was cut off is ended by the regular look.
+    Deleted {
+        /// With its volumes.
+        volumes: bool,
+    },
 }
 
 impl Desired {
@@ -45,8 +48,14 @@ impl Desired {
             Self::Created => "created",
             Self::Running => "running",
             Self::Stopped => "stopped",
-            Self::Deleted => "deleted",
+            Self::Deleted { .. } => "deleted",
         }
+    }
+
+    /// Whether it is being removed, so that it counts as gone.
+    #[must_use]
+    pub fn is_deleted(self) -> bool {
+        matches!(self, Self::Deleted { .. })
     }
 }
 
@@ -117,7 +126,7 @@ pub struct NewService {
 }
 
 const COLUMNS: &str = "id, name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
-     current_release, settings";
+     current_release, settings, volumes_go";
 
 fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
     let template: Option<String> = row.get(3)?;
@@ -135,7 +144,7 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
         "created" => Desired::Created,
         "running" => Desired::Running,
         "stopped" => Desired::Stopped,
-        "deleted" => Desired::Deleted,
+        "deleted" => Desired::Deleted { volumes: row.get(12)? },
         _ => return Err(StoreError::Corrupt { what: "desired" }),
     };
     Ok(Service {
@@ -161,12 +170,16 @@ pub(super) fn find(connection: &rusqlite::Connection, name: &ServiceName) -> Res
 /// The same, where a service that is being removed counts as gone.
 pub(super) fn find_kept(connection: &rusqlite::Connection, name: &ServiceName) -> Result<Service, StoreError> {
     find(connection, name)?
-        .filter(|service| service.desired != Desired::Deleted)
+        .filter(|service| !service.desired.is_deleted())
         .ok_or_else(|| StoreError::NoService(name.to_string()))
 }
 
 pub(super) fn set_desired(transaction: &Transaction<'_>, id: i64, desired: Desired) -> Result<(), StoreError> {
-    transaction.execute("UPDATE services SET desired = ?2 WHERE id = ?1", params![id, desired.as_str()])?;
+    let volumes_go = matches!(desired, Desired::Deleted { volumes: true });
+    transaction.execute(
+        "UPDATE services SET desired = ?2, volumes_go = ?3 WHERE id = ?1",
+        params![id, desired.as_str(), volumes_go],
+    )?;
     Ok(())
 }
 

@@ -18,3 +18,4 @@ mod sockets;
 mod stories;
 mod streams;
 mod support;
+mod whole;

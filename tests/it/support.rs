@@ -78,6 +78,7 @@ where
 pub struct TestAgent {
     pub served: Served,
     pub auth: Auth,
+    pub deploys: Deploys,
     pub sockets: Sockets,
     pub stopping: CancellationToken,
     pub config: LiveConfig,
@@ -137,7 +138,7 @@ impl TestAgent {
             async move { stopping.run_until_cancelled(auth.guard()).await }
         });
         let served = serve(service, config.clone(), stopping.clone()).await;
-        Self { served, auth, sockets, stopping, config, store, folder }
+        Self { served, auth, deploys, sockets, stopping, config, store, folder }
     }
 
     /// Changes the configuration, as a reload does.

@@ -52,7 +52,9 @@ async fn accepted(call: &Call, deployment: Deployment) -> Result<Response, Probl
     let deployment = match wait {
         Some(seconds) => {
             let limit = Duration::from_secs(seconds.min(WAIT));
-            call.state().deploys().wait(id, limit).await.map_err(told)?
+            let waited = call.gone.run_until_cancelled(call.state().deploys().wait(id, limit)).await;
+            // Nobody reads the answer.
+            waited.unwrap_or(Ok(deployment)).map_err(told)?
         }
         None => deployment,
     };

@@ -15,7 +15,7 @@ use crate::api::services as api;
 use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::{NewSource, spec, status::Status};
-use crate::store::{Cause, Desired, Service, Source};
+use crate::store::{Cause, Service, Source};
 
 /// What a service is shown as.
 fn shown(
@@ -56,7 +56,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
     let mut services = parts.store.services().await.map_err(|error| told(error.into()))?;
     services.retain(|service| {
-        service.desired != Desired::Deleted
+        !service.desired.is_deleted()
             && call.sees(&service.name)
             && page.cursor.as_deref().is_none_or(|cursor| service.name.as_str() > cursor)
     });

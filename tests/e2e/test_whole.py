@@ -1,0 +1,34 @@
+"""What was asked for is done whole, whether the client leaves, the agent dies or a build goes on."""
+
+import socket
+
+import pytest
+from host import Host, wait_for
+
+
+def with_a_volume(host: Host, name: str) -> None:
+    host.create(name)
+    host.call("PATCH", f"/services/{name}", 200, json={"volumes": {"data": "/data"}})
+    host.start(name)
+    assert f"{name}.data" in host.user("podman", "volume", "ls", "-q").split()
+
+
+def removed(host: Host, name: str) -> bool:
+    return host.call("GET", f"/services/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["client leaves", "agent dies"])
+def test_a_removal_with_its_volumes_is_done_whole(host: Host, name: str, dies: bool):
+    with_a_volume(host, name)
+    headers = f"Host: localhost\r\nAuthorization: Bearer {host.token}\r\n\r\n"
+    head = f"DELETE /services/{name}?volumes=true HTTP/1.1\r\n{headers}"
+    with socket.create_connection(("127.0.0.1", 7070)) as client:
+        client.sendall(head.encode())
+        wait_for(lambda: removed(host, name), 30, "the removal is accepted")
+        if dies:
+            host.kill_agent()
+    if dies:
+        host.start_agent()
+    available = lambda: host.call("GET", "/services/available", 200, params={"name": name}).json()["available"]
+    wait_for(available, 120, "nothing of it is left")
+    assert f"{name}.data" not in host.user("podman", "volume", "ls", "-q").split()
