@@ -80,7 +80,7 @@ impl Deploys {
     }
 
     /// Goes back to `release`, or to the one before the current ([`Store::release_before`]), with its environment and
-    /// settings.
+    /// settings. The service has that environment for what follows once it is live, unless somebody sets another meanwhile.
     ///
     /// [`Store::release_before`]: crate::store::Store::release_before
     pub async fn rollback(
@@ -107,7 +107,7 @@ impl Deploys {
             actor,
             commit: None,
             from_release: Some(release.number),
-            env: Some(release.env),
+            env: None,
         };
         self.request(new).await
     }

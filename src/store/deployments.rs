@@ -139,7 +139,8 @@ pub struct NewDeployment {
     pub commit: Option<CommitId>,
     /// The release whose image is used again.
     pub from_release: Option<ReleaseNumber>,
-    /// The environment that the service gets at the same moment.
+    /// The environment that the service gets at the same moment. Where it goes back to a release, it gets that one's when
+    /// the deployment is live.
     pub env: Option<EnvSecrets>,
 }
 
@@ -268,20 +269,21 @@ pub(super) fn queue(
 ) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
     let service = find_kept(transaction, &new.service)?;
     if let Some(secrets) = &new.env {
-        env::replace(transaction, service.id, secrets)?;
+        env::set(transaction, service.id, secrets)?;
     }
     services::set_desired(transaction, service.id, Desired::Running)?;
     let superseded = end_waiting(transaction, service.id, State::Superseded)?;
     transaction.execute(
-        "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued) \
-         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6)",
+        "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued, brings_env) \
+         VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7)",
         params![
             service.id,
             new.cause.as_str(),
             new.actor.to_string(),
             new.commit.as_ref().map(CommitId::as_str),
             new.from_release.map(|release| release.0),
-            micros(Timestamp::now())
+            micros(Timestamp::now()),
+            new.cause == Cause::Rollback
         ],
     )?;
     let deployment = find(transaction, DeploymentId(transaction.last_insert_rowid()))?;
@@ -352,7 +354,7 @@ impl Store {
         .await
     }
 
-    /// Ends a deployment.
+    /// Ends a deployment. One that is live, and goes back to a release, brings that one's environment.
     pub async fn finish(
         &self,
         id: DeploymentId,
@@ -360,7 +362,14 @@ impl Store {
         problem: Option<Problem>,
         tail: Option<PlainLines>,
     ) -> Result<Deployment, StoreError> {
-        self.write(move |transaction| set_state(transaction, id, state, problem.as_ref(), tail.as_ref())).await
+        self.write(move |transaction| {
+            let ended = set_state(transaction, id, state, problem.as_ref(), tail.as_ref())?;
+            if state == State::Live {
+                env::bring(transaction, id)?;
+            }
+            Ok(ended)
+        })
+        .await
     }
 
     /// The deployment `id`.

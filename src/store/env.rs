@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::services::find_kept;
-use super::{Store, StoreError, parse};
-use crate::names::{EnvKey, EnvValue, ServiceName};
+use super::{Store, StoreError, json, parse};
+use crate::names::{DeploymentId, EnvKey, EnvValue, ServiceName};
 
 /// A service's variables, and where their values lie.
 pub type EnvSecrets = BTreeMap<EnvKey, EnvValue>;
@@ -21,7 +21,30 @@ pub(super) fn read(connection: &Connection, service: i64) -> Result<EnvSecrets, 
     Ok(env)
 }
 
-pub(super) fn replace(transaction: &Transaction<'_>, service: i64, env: &EnvSecrets) -> Result<(), StoreError> {
+/// Somebody sets the environment: what is under way and would bring another brings none any more.
+pub(super) fn set(transaction: &Transaction<'_>, service: i64, env: &EnvSecrets) -> Result<(), StoreError> {
+    transaction.execute(
+        "UPDATE deployments SET brings_env = 0 WHERE service = ?1 AND brings_env AND finished IS NULL",
+        [service],
+    )?;
+    replace(transaction, service, env)
+}
+
+/// The service gets the environment of the release that a deployment has made live, where it shall.
+pub(super) fn bring(transaction: &Transaction<'_>, deployment: DeploymentId) -> Result<(), StoreError> {
+    let sql = "SELECT d.service, r.env FROM deployments d JOIN releases r ON r.service = d.service \
+               AND r.number = d.release WHERE d.id = ?1 AND d.brings_env";
+    let brought = transaction
+        .prepare_cached(sql)?
+        .query_row([deployment.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    match brought {
+        Some((service, env)) => replace(transaction, service, &json(&env, "env")?),
+        None => Ok(()),
+    }
+}
+
+fn replace(transaction: &Transaction<'_>, service: i64, env: &EnvSecrets) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM env WHERE service = ?1", [service])?;
     for (key, value) in env {
         transaction.execute(
@@ -44,7 +67,7 @@ impl Store {
         let name = name.clone();
         self.write(move |transaction| {
             let service = find_kept(transaction, &name)?;
-            replace(transaction, service.id, &env)
+            set(transaction, service.id, &env)
         })
         .await
     }

@@ -37,7 +37,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -47,6 +47,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/007.sql"),
     include_str!("migrations/008.sql"),
     include_str!("migrations/009.sql"),
+    include_str!("migrations/010.sql"),
 ];
 
 /// Why the store refused.
@@ -450,6 +451,36 @@ mod tests {
         assert_eq!(numbers, [8, 5, 4, 3, 2, 1]);
         live(Cause::Rollback, Some(1)).await;
         assert_eq!(before().await, None);
+    }
+
+    #[tokio::test]
+    async fn who_goes_back_has_the_old_environment_once_that_is_live_and_not_before() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let env = |key: &str| EnvSecrets::from([(key.parse().unwrap(), "".parse().unwrap())]);
+        let keys = async || {
+            let env = store.env(&service.name).await.unwrap();
+            env.into_keys().map(|key| key.to_string()).collect::<Vec<_>>()
+        };
+        // Release 1 has no variable.
+        let first = release(&store, &service, start("a")).await;
+        store.finish(first.id, State::Live, None, None).await.unwrap();
+        store.set_env(&service.name, env("NEW")).await.unwrap();
+        let back = || NewDeployment { cause: Cause::Rollback, from_release: Some(ReleaseNumber(1)), ..start("a") };
+        // One that another one supersedes, and one that fails, change nothing.
+        store.request_deployment(back()).await.unwrap();
+        let failed = release(&store, &service, back()).await;
+        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        assert_eq!(keys().await, ["NEW"]);
+        let live = release(&store, &service, back()).await;
+        assert_eq!(keys().await, ["NEW"]);
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        assert!(keys().await.is_empty());
+        // What was set after it was asked for stays.
+        let live = release(&store, &service, back()).await;
+        store.set_env(&service.name, env("NEWER")).await.unwrap();
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        assert_eq!(keys().await, ["NEWER"]);
     }
 
     #[tokio::test]
