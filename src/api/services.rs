@@ -305,6 +305,28 @@ fn takes(field: &str) -> &'static str {
     }
 }
 
+/// Merges a patch into an object (RFC 7396, section 2).
+fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (key, value) in patch {
+        match value {
+            Value::Null => {
+                target.remove(&key);
+            }
+            Value::Object(patch) => {
+                let mut member = match target.remove(&key) {
+                    Some(Value::Object(member)) => member,
+                    _ => Map::new(),
+                };
+                merge(&mut member, patch);
+                target.insert(key, Value::Object(member));
+            }
+            value => {
+                target.insert(key, value);
+            }
+        }
+    }
+}
+
 impl Settings {
     /// The settings in an object's fields; the error names the one that is wrong.
     pub fn read(fields: Map<String, Value>) -> Result<Self, (Code, String)> {
@@ -318,6 +340,21 @@ impl Settings {
                 setting => (Code::InvalidSetting, format!("`{setting}` {}", takes(setting))),
             }
         })
+    }
+
+    /// These settings with a merge patch (RFC 7396): null takes a field back to its default or a map's member away, and what
+    /// isn't named stays. The error names the one that is wrong.
+    pub fn patched(&self, patch: Map<String, Value>) -> Result<Self, (Code, String)> {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(self) else {
+            return Err((Code::Internal, "the settings can't be read".into()));
+        };
+        // Merged, nothing would be left of it that could be refused.
+        let nothing = patch.iter().find(|(key, value)| value.is_null() && !fields.contains_key(*key));
+        if let Some((key, _)) = nothing {
+            return Err((Code::BadRequest, format!("unknown field `{}`", key.escape_default())));
+        }
+        merge(&mut fields, patch);
+        Self::read(fields)
     }
 
     /// The settings as the store keeps them; the error names the one that is wrong.
@@ -485,6 +522,35 @@ mod tests {
         }
         let good = json!({"memory_mib": 16, "domains": ["a.example"], "volumes": {"data": "/data"}, "keep": null});
         assert_eq!(wrong(good), Ok(()));
+    }
+
+    #[test]
+    fn a_patch_is_merged_in_maps_too() {
+        let settings: Settings =
+            serde_json::from_value(json!({"keep": 3, "domains": ["a.example"], "volumes": {"x": "/x", "y": "/y"}}))
+                .unwrap();
+        for (patch, volumes, keep) in [
+            (json!({}), json!({"x": "/x", "y": "/y"}), json!(3)),
+            (json!({"volumes": {"y": null}}), json!({"x": "/x"}), json!(3)),
+            (json!({"volumes": {"y": "/z", "gone": null}}), json!({"x": "/x", "y": "/z"}), json!(3)),
+            (json!({"volumes": {"z": "/z"}, "keep": null}), json!({"x": "/x", "y": "/y", "z": "/z"}), json!(null)),
+            (json!({"volumes": null, "keep": 5}), json!({}), json!(5)),
+        ] {
+            let Value::Object(fields) = patch.clone() else { panic!("{patch} is no object") };
+            let patched = json!(settings.patched(fields).unwrap());
+            assert_eq!((&patched["volumes"], &patched["keep"]), (&volumes, &keep), "{patch}");
+            assert_eq!(patched["domains"], json!(["a.example"]));
+        }
+        for (patch, told) in [
+            (json!({"kept": null}), "unknown field `kept`"),
+            (json!({"volumes": "/x"}), "`volumes`"),
+            (json!({"volumes": {"z": 1}}), "`volumes`"),
+            (json!({"keep": {}}), "`keep` must be"),
+        ] {
+            let Value::Object(fields) = patch.clone() else { panic!("{patch} is no object") };
+            let error = settings.patched(fields).unwrap_err().1;
+            assert!(error.starts_with(told), "{patch}: {error}");
+        }
     }
 
     #[test]

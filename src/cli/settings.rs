@@ -157,6 +157,13 @@ fn of(service: &mut Value) -> Value {
     settings
 }
 
+/// A list of places replaces the one before: what of that is not named goes, which the interface is told by null.
+fn leave_out(places: &mut Value, before: &Value) {
+    if let (Some(places), Some(before)) = (places.as_object_mut(), before.as_object()) {
+        before.keys().for_each(|name| _ = places.entry(name).or_insert(Value::Null));
+    }
+}
+
 /// Changes what is to be changed, and prints it; or prints all of it.
 pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let mut patch = Map::new();
@@ -175,6 +182,10 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
         changed.push(setting);
     }
     let path = format!("/services/{}", segment(&wanted.name));
+    if patch.values().any(Value::is_object) {
+        let now = of(&mut agent.call(Method::GET, &path, None).await?);
+        patch.iter_mut().for_each(|(key, value)| leave_out(value, &now[key]));
+    }
     let mut service = match patch.is_empty() {
         true => agent.call(Method::GET, &path, None).await?,
         false => agent.call(Method::PATCH, &path, Some(&Value::Object(patch))).await?,
@@ -216,6 +227,13 @@ mod tests {
         let mut ours: Vec<_> = keys().collect();
         ours.sort_unstable();
         assert_eq!(ours, known);
+    }
+
+    #[test]
+    fn places_that_are_not_named_go() {
+        let mut typed = Setting::find("volumes").unwrap().read("data:/srv,new:/new").unwrap();
+        leave_out(&mut typed, &json!({ "data": "/data", "old": "/old" }));
+        assert_eq!(typed, json!({ "data": "/srv", "new": "/new", "old": null }));
     }
 
     #[test]

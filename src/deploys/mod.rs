@@ -9,6 +9,7 @@ mod places;
 mod port;
 mod requests;
 mod run;
+mod settle;
 mod slot;
 mod undo;
 
@@ -123,6 +124,7 @@ struct Inner {
     /// Held while a build begins, and while what killed builds left is removed.
     build_gate: Mutex<()>,
     untidy: maintain::Untidy,
+    unsettled: settle::Unsettled,
     /// Rings where there is another configuration.
     reconfigured: Notify,
     stopping: CancellationToken,
@@ -143,6 +145,7 @@ impl Deploys {
                 places: places::Places::new(parallel),
                 build_gate: Mutex::default(),
                 untidy: maintain::Untidy::default(),
+                unsettled: settle::Unsettled::default(),
                 reconfigured: Notify::new(),
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),

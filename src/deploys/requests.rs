@@ -9,7 +9,8 @@ use crate::problem::{Code, Problem};
 use crate::services::env::Changes;
 use crate::services::{Removed, ServiceError, spec};
 use crate::store::{
-    Cause, Delivered, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, Service, Settings, Source, State,
+    Cause, Delivered, Deployment, Desired, HookDelivery, NewBranch, NewDelivery, NewDeployment, Service, Settings,
+    Source, State,
 };
 
 /// How long a cancelled deployment may take to end.
@@ -148,30 +149,34 @@ impl Deploys {
         Ok(EnvUpdate::Kept)
     }
 
-    /// Changes a service's branch and settings. What of it concerns the next release only waits for that.
+    /// Changes a service's settings, and its branch where there is one. Nothing is waited for: a deployment that is under
+    /// way ends with what it began with, and what concerns a release is the next one's.
     pub async fn change_settings(
         &self,
         name: &ServiceName,
-        branch: BranchName,
-        settings: Settings,
+        branch: Option<BranchName>,
+        change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
     ) -> Result<Service, ServiceError> {
-        let _turn = self.inner.turns.hold(name).await;
-        let before = self.parts().store.service(name).await?;
-        let config = self.parts().config.get();
-        if let Some(domain) = settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
-            let detail = format!("`{domain}` is an address that the host itself gives");
-            return Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own").into());
-        }
-        let service = self.parts().store.set_settings(name, branch, settings).await?;
-        // What the branch holds already is deployed when somebody pushes or starts, not by the change itself.
-        if let Some(head) = self.parts().repositories.head(name, &service.branch).await? {
-            self.parts().store.set_seen_commit(service.id, head).await?;
-        }
-        // Domains are the service's own, not a release's: their routes change at once.
-        for domain in before.settings.domains.iter().filter(|domain| !service.settings.domains.contains(domain)) {
-            self.parts().routes.remove_host(domain).await?;
-        }
-        self.parts().reconcile(&service, false, async { Ok(()) }).await?;
+        let parts = self.parts();
+        parts.store.service(name).await?;
+        let branch = match branch {
+            // What it holds already is deployed when somebody pushes or starts, not by the change itself.
+            Some(branch) => Some(NewBranch { head: parts.repositories.head(name, &branch).await?, name: branch }),
+            None => None,
+        };
+        let config = parts.config.get();
+        let change = move |settings| {
+            let settings = change(settings)?;
+            match settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
+                None => Ok(settings),
+                Some(domain) => {
+                    let detail = format!("`{domain}` is an address that the host itself gives");
+                    Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own"))
+                }
+            }
+        };
+        let service = parts.store.change_settings(name, branch, change).await??;
+        self.settle(name).await;
         Ok(service)
     }
 

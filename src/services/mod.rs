@@ -68,17 +68,24 @@ pub struct Locks {
 impl Locks {
     /// Waits for the lock of `service` and holds it.
     pub async fn hold(&self, service: &ServiceName) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            let known = locks.get(service).and_then(Weak::upgrade);
-            known.unwrap_or_else(|| {
-                let lock = Arc::new(Mutex::new(()));
-                locks.insert(service.clone(), Arc::downgrade(&lock));
-                lock
-            })
-        };
-        lock.lock_owned().await
+        self.of(service).lock_owned().await
+    }
+
+    /// Holds the lock of `service` unless somebody else does.
+    #[must_use]
+    pub fn try_hold(&self, service: &ServiceName) -> Option<OwnedMutexGuard<()>> {
+        self.of(service).try_lock_owned().ok()
+    }
+
+    fn of(&self, service: &ServiceName) -> Arc<Mutex<()>> {
+        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        let known = locks.get(service).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let lock = Arc::new(Mutex::new(()));
+            locks.insert(service.clone(), Arc::downgrade(&lock));
+            lock
+        })
     }
 }
 

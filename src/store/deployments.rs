@@ -238,7 +238,7 @@ fn set_state(
     if changed == 0 { Err(StoreError::Ended(id.0)) } else { Ok(deployment) }
 }
 
-fn see(transaction: &Transaction<'_>, service: i64, commit: &CommitId) -> Result<(), StoreError> {
+pub(super) fn see(transaction: &Transaction<'_>, service: i64, commit: &CommitId) -> Result<(), StoreError> {
     transaction.execute("UPDATE services SET seen_commit = ?2 WHERE id = ?1", params![service, commit.as_str()])?;
     Ok(())
 }

@@ -29,7 +29,7 @@ pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
 pub use passkeys::{NewPasskey, Passkey, Standing};
 pub use password::GitPassword;
 pub use releases::{NewRelease, Release};
-pub use services::{Desired, NewService, Service, Settings, Source};
+pub use services::{Desired, NewBranch, NewService, Service, Settings, Source};
 pub use sessions::{NewSession, Session, SignedBy};
 pub use tokens::{Grant, SecretHash, Token};
 
@@ -349,18 +349,18 @@ mod tests {
             ..Settings::default()
         };
         let set = |name: &str, settings| {
-            let (name, branch) = (name.parse().unwrap(), "main".parse().unwrap());
+            let name = name.parse().unwrap();
             let store = store.clone();
-            async move { store.set_settings(&name, branch, settings).await }
+            async move { store.change_settings(&name, None, |_| Ok(settings)).await }
         };
-        set("a", with(&["one.example", "two.example"])).await.unwrap();
-        set("a", with(&["one.example"])).await.unwrap();
+        set("a", with(&["one.example", "two.example"])).await.unwrap().unwrap();
+        set("a", with(&["one.example"])).await.unwrap().unwrap();
         let taken = set("b", with(&["one.example"])).await;
         assert!(matches!(taken, Err(StoreError::DomainTaken(domain)) if domain == "one.example"));
         assert!(matches!(set("b", with(&["c.example", "c.example"])).await, Err(StoreError::DomainTaken(_))));
-        set("b", with(&["two.example"])).await.unwrap();
+        set("b", with(&["two.example"])).await.unwrap().unwrap();
         store.forget_service(first.id).await.unwrap();
-        set("b", with(&["one.example"])).await.unwrap();
+        set("b", with(&["one.example"])).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, json, micros, parse, time, to_json};
+use super::{Store, StoreError, deployments, json, micros, parse, time, to_json};
 use crate::names::{
-    BranchName, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName, ServiceName, TemplateName,
-    Volumes,
+    BranchName, CommitId, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName, ServiceName,
+    TemplateName, Volumes,
 };
+use crate::problem::Problem;
 
 /// Where a service's code comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +107,15 @@ pub struct Service {
     pub current: Option<ReleaseNumber>,
     /// Its settings, for the next release.
     pub settings: Settings,
+}
+
+/// A branch that a service gets.
+#[derive(Debug, Clone)]
+pub struct NewBranch {
+    /// Its name.
+    pub name: BranchName,
+    /// What it holds already.
+    pub head: Option<CommitId>,
 }
 
 /// What makes a service.
@@ -255,22 +265,34 @@ impl Store {
         .await
     }
 
-    /// Changes a service's branch and settings, for the next release.
-    pub async fn set_settings(
+    /// Changes a service's settings, and its branch where there is another: `change` is given them as they are when they
+    /// are written, so that of two changes at once none is lost. What it refuses changes nothing. What the new branch
+    /// holds already is nobody's push.
+    pub async fn change_settings(
         &self,
         name: &ServiceName,
-        branch: BranchName,
-        settings: Settings,
-    ) -> Result<Service, StoreError> {
+        branch: Option<NewBranch>,
+        change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
+    ) -> Result<Result<Service, Problem>, StoreError> {
         let name = name.clone();
         self.write(move |transaction| {
-            let service = find_kept(transaction, &name)?;
-            check_domains(transaction, service.id, &settings)?;
+            let mut service = find_kept(transaction, &name)?;
+            service.settings = match change(service.settings) {
+                Ok(settings) => settings,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            check_domains(transaction, service.id, &service.settings)?;
+            if let Some(NewBranch { name, head }) = branch.filter(|branch| branch.name != service.branch) {
+                service.branch = name;
+                if let Some(head) = head {
+                    deployments::see(transaction, service.id, &head)?;
+                }
+            }
             transaction.execute(
                 "UPDATE services SET branch = ?2, settings = ?3 WHERE id = ?1",
-                params![service.id, branch.as_str(), to_json(&settings, "settings")?],
+                params![service.id, service.branch.as_str(), to_json(&service.settings, "settings")?],
             )?;
-            Ok(Service { branch, settings, ..service })
+            Ok(Ok(service))
         })
         .await
     }

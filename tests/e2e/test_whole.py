@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from containers import Gate, Push, built_behind, live_first
 from host import Host, wait_for
 
 
@@ -32,3 +33,25 @@ def test_a_removal_with_its_volumes_is_done_whole(host: Host, name: str, dies: b
     available = lambda: host.call("GET", "/services/available", 200, params={"name": name}).json()["available"]
     wait_for(available, 120, "nothing of it is left")
     assert f"{name}.data" not in host.user("podman", "volume", "ls", "-q").split()
+
+
+def test_settings_change_beside_a_build_and_none_is_lost(host: Host, name: str, gate: Gate, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    domain = f"{name}.example.org"
+    clone.commit({"Containerfile": built_behind(gate), "site/index.html": "second"})
+    push = Push(clone)
+    gate.wait_reached()
+    path = f"/services/{name}"
+    for patch in ({"volumes": {"a": "/a"}}, {"volumes": {"b": "/b"}}, {"keep": 3}, {"domains": [domain]}):
+        host.call("PATCH", path, 200, json=patch)
+    host.call("PATCH", path, 200, json={"volumes": {"a": None}})
+    # All of them were answered before the build's end.
+    service = host.call("GET", path, 200).json()
+    assert service["last_deployment"]["state"] == "building"
+    settings = service["settings"]
+    assert (settings["volumes"], settings["keep"], settings["domains"]) == ({"b": "/b"}, 3, [domain])
+    gate.open()
+    push.end()
+    assert host.serve(name).text == "second"
+    routes = f"/var/lib/podkeeper-proxy/routes/{domain}"
+    wait_for(lambda: host.run("ls", routes, check=False).strip() != "", 60, "the domain leads to it")

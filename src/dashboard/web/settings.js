@@ -54,6 +54,19 @@ function atOnce({ url, source }) {
   };
 }
 
+/**
+ * The merge patch (RFC 7396) from one value to another: a map has what is another in it, and null for what is gone.
+ * @param {any} before
+ * @param {any} after
+ */
+function patch(before, after) {
+  const isMap = (/** @type {any} */ value) => value !== null && typeof value === "object" && !Array.isArray(value);
+  if (!isMap(before) || !isMap(after)) return after;
+  const gone = Object.keys(before).filter((key) => !Object.hasOwn(after, key));
+  const others = Object.entries(after).filter(([key, value]) => value !== before[key]);
+  return Object.fromEntries([...gone.map((key) => [key, null]), ...others]);
+}
+
 /** What the next release has. @returns {Record<string, Field>} */
 function fromNextOn() {
   return {
@@ -145,7 +158,7 @@ function settingsForm(service, follow) {
     for (const [key, one] of Object.entries(fields)) {
       one.wrong("");
       const value = beside(one, one.read);
-      if (JSON.stringify(value) !== JSON.stringify(shown[key])) changed[key] = value;
+      if (JSON.stringify(value) !== JSON.stringify(shown[key])) changed[key] = patch(shown[key], value);
     }
     return changed;
   };

@@ -42,11 +42,15 @@ fn got<T: JsonSchema>(generators: &mut Generators) -> Value {
     plain(generators.got.subschema_for::<T>())
 }
 
-/// A merge patch of `T`: null takes a field back to its default. The branch is changed beside the settings.
+/// A merge patch of `T`: null takes a field back to its default, and a member out of a map. The branch is changed beside the
+/// settings.
 fn patch<T: JsonSchema>(generators: &mut Generators) -> Value {
     let mut schema = sent::<T>(generators);
     let fields = schema["properties"].as_object_mut();
     for (_, field) in fields.into_iter().flatten() {
+        if let Some(member) = field.get_mut("additionalProperties").filter(|member| member.is_object()) {
+            *member = json!({ "anyOf": [member.take(), { "type": "null" }] });
+        }
         *field = json!({ "anyOf": [field.take(), { "type": "null" }] });
     }
     schema["properties"]["branch"] = json!({ "type": "string" });

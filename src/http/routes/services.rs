@@ -15,7 +15,7 @@ use crate::api::services as api;
 use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::{NewSource, spec, status::Status};
-use crate::store::{Cause, Service, Source};
+use crate::store::{Cause, Service, Settings, Source};
 
 /// What a service is shown as.
 fn shown(
@@ -127,34 +127,21 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
-/// A JSON merge patch (RFC 7396) of the settings and the branch.
+/// A JSON merge patch (RFC 7396) of the settings and the branch, of what they are when they are written.
 pub async fn change(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let patch = extract::object(&mut call.request).await?;
+    let mut patch = extract::object(&mut call.request).await?;
     let invalid = |detail: String| Problem::new(Code::InvalidSetting, detail);
-    let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;
-    let mut branch = service.branch;
-    let settings = serde_json::to_value(api::Settings::from(service.settings));
-    let Ok(Value::Object(mut settings)) = settings else {
-        return Err(Problem::new(Code::Internal, "the settings can't be read"));
+    let branch = match patch.remove("branch") {
+        None => None,
+        Some(Value::String(text)) => Some(text.parse().map_err(|error: NameError| error.problem())?),
+        Some(_) => return Err(invalid("`branch` must be the name of a branch".into())),
     };
-    for (key, value) in patch {
-        match (key.as_str(), value) {
-            ("branch", Value::String(text)) => branch = text.parse().map_err(|error: NameError| error.problem())?,
-            ("branch", _) => return Err(invalid("`branch` must be the name of a branch".into())),
-            (_, Value::Null) => {
-                if settings.remove(&key).is_none() {
-                    return Err(Problem::new(Code::BadRequest, format!("unknown field `{}`", key.escape_default())));
-                }
-            }
-            (_, value) => {
-                settings.insert(key, value);
-            }
-        }
-    }
-    let settings = api::Settings::read(settings).map_err(|(code, detail)| Problem::new(code, detail))?;
-    let settings = settings.check().map_err(invalid)?;
-    call.state().deploys().change_settings(&name, branch, settings).await.map_err(told)?;
+    let change = move |settings: Settings| {
+        let patched = api::Settings::from(settings).patched(patch);
+        patched.map_err(|(code, detail)| Problem::new(code, detail))?.check().map_err(invalid)
+    };
+    call.state().deploys().change_settings(&name, branch, change).await.map_err(told)?;
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
