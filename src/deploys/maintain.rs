@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::pauses::Pauses;
 use super::{DeployError, Deploys};
 use crate::events::Event;
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
@@ -48,21 +49,25 @@ impl Deploys {
         // What is dropped here is what a crash cuts off, and is begun again.
         let _ = stopping
             .run_until_cancelled(async {
-                let mut soon = SOON;
+                let mut pauses = Pauses::new(SOON, Duration::MAX);
+                let mut said = None;
                 let mut cache_due = Instant::now();
                 loop {
                     let looked = self.look(&mut cache_due).await;
                     self.parts().events.publish(Event::Any);
                     let most = match looked {
                         Ok(()) => {
-                            soon = SOON;
+                            pauses.reset();
+                            said = None;
                             Duration::MAX
                         }
                         Err(error) => {
-                            tracing::warn!("can't look after the services: {}", chain(&error));
-                            let pause = soon;
-                            soon = soon.saturating_mul(2);
-                            pause
+                            let why = chain(&error);
+                            if said.as_ref() != Some(&why) {
+                                tracing::warn!("can't look after the services: {why}");
+                                said = Some(why);
+                            }
+                            pauses.next()
                         }
                     };
                     self.pause(most).await;
@@ -86,6 +91,7 @@ impl Deploys {
     }
 
     async fn look(&self, cache_due: &mut Instant) -> Result<(), DeployError> {
+        self.parts().store.try_again().await?;
         let services = self.parts().store.services().await?;
         let mut unfinished = HashSet::new();
         for service in &services {

@@ -5,6 +5,7 @@ mod end;
 mod health;
 mod log;
 mod maintain;
+mod pauses;
 mod places;
 mod port;
 mod requests;

@@ -14,7 +14,7 @@ use crate::names::{CommitId, DeploymentId, ReleaseName, Volumes};
 use crate::podman::{Health, ImageFacts};
 use crate::problem::chain;
 use crate::services::{ServiceError, spec};
-use crate::store::{Deployment, Desired, NewRelease, Release, Service, Settings, Source, State};
+use crate::store::{Deployment, Desired, NewRelease, Release, Service, Settings, Source, State, StoreError};
 use crate::units::{BuildOutcome, JobResult};
 
 /// How long a part of the host that is away is waited for, and how often a deployment begins again because of it.
@@ -28,8 +28,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const CRASHES: u32 = 3;
 
 impl Deploys {
-    /// Carries a deployment out, from where its row says it is.
-    pub(super) async fn carry_out(&self, deployment: Deployment, cancel: CancellationToken) {
+    /// Carries a deployment out, from where its row says it is. The error is a store in which that can't be written down: all
+    /// stays as it is, and is begun again from the row.
+    pub(super) async fn carry_out(&self, deployment: Deployment, cancel: CancellationToken) -> Result<(), StoreError> {
         let span = tracing::info_span!("deployment", deployment = %deployment.id, service = %deployment.service);
         async {
             let mut attempt = 1;
@@ -44,12 +45,19 @@ impl Deploys {
                     result => break result,
                 }
             };
-            if let Err(error) = ended {
-                self.undo(deployment.id, error).await;
+            match ended {
+                Ok(()) => Ok(()),
+                Err(DeployError::Service(ServiceError::Store(error)))
+                    if error.is_outage() && !cancel.is_cancelled() =>
+                {
+                    self.make_room().await;
+                    Err(error)
+                }
+                Err(error) => self.undo(deployment.id, error).await,
             }
         }
         .instrument(span)
-        .await;
+        .await
     }
 
     async fn wait_for_host(&self) {

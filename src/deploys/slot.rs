@@ -2,12 +2,21 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Deploys;
+use super::pauses::Pauses;
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::chain;
+use crate::store::StoreError;
+
+/// How long a slot waits at first for a store that can't be read or written.
+const SOON: Duration = Duration::from_secs(1);
+/// And at most.
+const LATE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -106,24 +115,45 @@ impl Deploys {
     }
 
     async fn work(&self, service: &ServiceName) {
+        let mut pauses = Pauses::new(SOON, LATE);
+        let mut is_stuck = false;
         loop {
-            match self.parts().store.unfinished(service).await {
-                Ok(waiting) => {
-                    if let Some(deployment) = waiting.into_iter().next() {
-                        let cancel = self.inner.slots.begin(service, deployment.id);
-                        let turn = self.inner.turns.hold(service).await;
-                        self.carry_out(deployment, cancel).await;
-                        drop(turn);
-                        self.inner.slots.end(service);
-                        continue;
+            match self.work_once(service).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    if self.inner.slots.leave(service) {
+                        return;
                     }
                 }
-                // The next look at all services finds it again.
-                Err(error) => tracing::error!(service = %service, "can't read the queue: {}", chain(&error)),
+                Err(error) => {
+                    if !std::mem::replace(&mut is_stuck, true) {
+                        tracing::error!(service = %service, "its deployments wait for the store: {}", chain(&error));
+                    }
+                    sleep(pauses.next()).await;
+                    continue;
+                }
             }
-            if self.inner.slots.leave(service) {
-                return;
-            }
+            is_stuck = false;
+            pauses.reset();
+        }
+    }
+
+    /// Carries out the oldest deployment that waits, to an end that its row tells; false: there is none.
+    async fn work_once(&self, service: &ServiceName) -> Result<bool, StoreError> {
+        let Some(deployment) = self.parts().store.unfinished(service).await?.into_iter().next() else {
+            return Ok(false);
+        };
+        let id = deployment.id;
+        let cancel = self.inner.slots.begin(service, id);
+        let turn = self.inner.turns.hold(service).await;
+        let carried = self.carry_out(deployment, cancel).await;
+        drop(turn);
+        self.inner.slots.end(service);
+        carried?;
+        match self.parts().store.deployment(id).await {
+            Ok(row) if !row.state.is_final() => Err(StoreError::Unfinished(id.0)),
+            Ok(_) | Err(StoreError::NoDeployment(_)) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 }

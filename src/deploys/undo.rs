@@ -23,10 +23,12 @@ const STOP: Duration = Duration::from_secs(60);
 
 impl Deploys {
     /// Ends a deployment that did not come to its end.
-    pub(super) async fn undo(&self, id: DeploymentId, error: DeployError) {
-        let Ok(deployment) = self.parts().store.deployment(id).await else {
+    pub(super) async fn undo(&self, id: DeploymentId, error: DeployError) -> Result<(), StoreError> {
+        let deployment = match self.parts().store.deployment(id).await {
+            Ok(deployment) => deployment,
             // The service is gone with all its rows.
-            return;
+            Err(StoreError::NoDeployment(_)) => return Ok(()),
+            Err(error) => return Err(error),
         };
         // Whoever ended its row, or ends it while it still waits, has said so: nothing more is told as its own.
         let span = if deployment.state.is_final() || deployment.state == State::Queued {
@@ -34,18 +36,16 @@ impl Deploys {
         } else {
             Span::current()
         };
-        self.undo_all(&deployment, error).instrument(span).await;
+        self.undo_all(&deployment, error).instrument(span).await
     }
 
-    async fn undo_all(&self, deployment: &Deployment, error: DeployError) {
+    async fn undo_all(&self, deployment: &Deployment, error: DeployError) -> Result<(), StoreError> {
         let cancelled = matches!(error, DeployError::Cancelled | DeployError::Ended);
         let tail = if cancelled { None } else { self.tail(deployment).await };
         match self.give_back(deployment).await {
             Ok(()) => {}
-            // Its row stays as it is, and the next look at all services begins here again.
-            Err(DeployError::Service(ServiceError::Store(error))) => {
-                return tracing::error!("can't give the traffic back: {}", chain(&error));
-            }
+            // Its row stays as it is, and its slot begins here again.
+            Err(DeployError::Service(ServiceError::Store(error))) => return Err(error),
             Err(error) => tracing::warn!("the traffic is not given back yet: {}", chain(&error)),
         }
         if let Err(error) = self.clear_away(deployment).await {
@@ -77,8 +77,8 @@ impl Deploys {
             self.end(deployment.id, State::Failed, Some(problem), tail, said).await
         };
         match ended {
-            Ok(_) | Err(StoreError::Ended(_)) => {}
-            Err(error) => tracing::error!("can't write the deployment's end: {}", chain(&error)),
+            Ok(_) | Err(StoreError::Ended(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

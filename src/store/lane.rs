@@ -6,6 +6,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use super::disk::Disk;
 
 /// How many calls wait at most; the next caller waits for a place.
 const QUEUE: usize = 64;
@@ -60,11 +61,11 @@ type Write = Box<dyn FnOnce(Result<&Transaction<'_>, Failure>) -> (Answer, Optio
 pub(super) struct Writer(mpsc::Sender<Write>);
 
 impl Writer {
-    pub(super) fn start(mut connection: Connection) -> Self {
+    pub(super) fn start(mut connection: Connection, disk: Disk) -> Self {
         Self(start("store-write", move |mut queue| {
             let mut together = Vec::with_capacity(QUEUE);
             while queue.blocking_recv_many(&mut together, QUEUE) > 0 {
-                commit(&mut connection, together.drain(..));
+                commit(&mut connection, together.drain(..), &disk);
             }
         }))
     }
@@ -103,7 +104,7 @@ fn in_savepoint<T>(
     done
 }
 
-fn commit(connection: &mut Connection, together: impl Iterator<Item = Write>) {
+fn commit(connection: &mut Connection, together: impl Iterator<Item = Write>, disk: &Disk) {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Arc::new);
     let mut usable = transaction.as_ref().map_err(Arc::clone);
     let mut answers = Vec::with_capacity(QUEUE);
@@ -121,6 +122,7 @@ fn commit(connection: &mut Connection, together: impl Iterator<Item = Write>) {
         Ok(()) => transaction.and_then(|transaction| transaction.commit().map_err(Arc::new)),
         Err(failure) => Err(failure),
     };
+    disk.note(&committed);
     for answer in answers {
         answer(committed.clone());
     }
@@ -137,7 +139,7 @@ mod tests {
         connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE word (text TEXT UNIQUE)").unwrap();
         // However long this machine takes for what is done meanwhile.
         connection.busy_timeout(std::time::Duration::from_secs(600)).unwrap();
-        let writer = Writer::start(connection);
+        let writer = Writer::start(connection, Disk::default());
         let other = open();
         (folder, writer, other)
     }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod deployments;
+mod disk;
 mod env;
 mod hooks;
 mod lane;
@@ -103,6 +104,9 @@ pub enum StoreError {
     /// The deployment has ended.
     #[error("deployment {0} has ended already")]
     Ended(i64),
+    /// The deployment has not ended, though all of it is over.
+    #[error("deployment {0} has no end yet")]
+    Unfinished(i64),
     /// No such release.
     #[error("the service has no release {0}")]
     NoRelease(u32),
@@ -139,6 +143,12 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the disk took nothing, so that the same may well go through once that is mended.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Sql(error) if disk::is_outage(error))
+    }
+
     /// The problem that a client sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -170,7 +180,11 @@ impl StoreError {
             Self::Sql(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) => {
                 return Problem::disk_full();
             }
-            _ => return Problem::new(Code::StoreUnavailable, "the agent's store can't be used at the moment"),
+            _ => {
+                return Problem::new(Code::StoreUnavailable, "the agent's store can't be used at the moment").with_hint(
+                    "see on the host whether its disk fails or is read-only: `podkeeper doctor`, or journalctl -u podkeeper",
+                );
+            }
         };
         Problem::new(code, self.to_string())
     }
@@ -181,6 +195,7 @@ impl StoreError {
 pub struct Store {
     writer: Writer,
     reader: Reader,
+    disk: disk::Disk,
 }
 
 impl Store {
@@ -209,7 +224,8 @@ impl Store {
         // Not opened read-only: SQLite must be able to make the WAL's shared-memory file.
         let reader = open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         reader.pragma_update(None, "query_only", true)?;
-        Ok(Self { writer: Writer::start(connection), reader: Reader::start(reader) })
+        let disk = disk::Disk::default();
+        Ok(Self { writer: Writer::start(connection, disk.clone()), reader: Reader::start(reader), disk })
     }
 
     /// One transaction that writes: all of it, or nothing.
@@ -228,7 +244,26 @@ impl Store {
         self.reader.run(work).await
     }
 
-    /// Whether the store answers, for `/readyz`.
+    /// Whether the store answers, and the disk took what was written last, for `/readyz`.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.ping().await?;
+        self.disk.failure().map_or(Ok(()), Err)
+    }
+
+    /// Where nothing could be written, sees whether that is so still.
+    pub async fn try_again(&self) -> Result<(), StoreError> {
+        if self.disk.failure().is_none() {
+            return Ok(());
+        }
+        // It changes nothing, and is written all the same.
+        self.write(|transaction| {
+            let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", version)?)
+        })
+        .await
+    }
+
+    /// Whether the store answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?)).await
     }

@@ -108,11 +108,12 @@ impl Store {
             && token.last_used.is_none_or(|at| micros(at) < now - MINUTE)
         {
             let id = token.id;
-            self.write(move |transaction| {
+            let used = self.write(move |transaction| {
                 transaction.execute("UPDATE tokens SET last_used = ?2 WHERE id = ?1", params![id, now])?;
                 Ok(())
-            })
-            .await?;
+            });
+            // It is good on a full disk, too: whoever has it makes room.
+            let _ = used.await;
         }
         Ok(found)
     }

@@ -1,5 +1,9 @@
 //! What was asked for is done whole or not at all, whatever the client, the clock or the disk do.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use podkeeper::names::{Actor, Scope};
 use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, State};
@@ -7,8 +11,8 @@ use secrecy::ExposeSecret;
 
 use super::support::{PATIENCE, TestAgent, request};
 
-/// A deployment that is under way, which no slot carries out yet.
-async fn under_way(agent: &TestAgent) -> Deployment {
+/// A deployment that waits.
+async fn asked_for(agent: &TestAgent) -> Deployment {
     let new = NewDeployment {
         service: agent.service("blog").await,
         cause: Cause::Start,
@@ -17,8 +21,7 @@ async fn under_way(agent: &TestAgent) -> Deployment {
         from_release: None,
         env: None,
     };
-    let (deployment, _) = agent.store.request_deployment(new).await.unwrap();
-    agent.store.step(deployment.id, State::Building, None).await.unwrap()
+    agent.store.request_deployment(new).await.unwrap().0
 }
 
 /// The regular look, until the test ends.
@@ -30,7 +33,8 @@ fn look_after(agent: &TestAgent) {
 #[tokio::test]
 async fn a_stop_is_done_though_the_agent_died_before_it_cancelled_anything() {
     let agent = TestAgent::start().await;
-    let deployment = under_way(&agent).await;
+    let deployment = asked_for(&agent).await;
+    agent.store.step(deployment.id, State::Building, None).await.unwrap();
     agent.store.end_service(&deployment.service, Desired::Stopped).await.unwrap();
     look_after(&agent);
     let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
@@ -59,4 +63,54 @@ async fn of_changes_at_once_none_is_lost() {
     tokio::join!(asking, writing);
     let settings = agent.store.service(&name).await.unwrap().settings;
     assert_eq!((settings.keep, settings.memory_mib, settings.volumes.iter().count()), (Some(7), Some(64), 2));
+}
+
+/// What is logged on this thread.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn how_often(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).matches(text).count()
+    }
+}
+
+#[tokio::test]
+async fn a_slot_waits_for_a_store_that_takes_nothing_says_so_once_and_goes_on() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_writer({
+        let lines = lines.clone();
+        move || lines.clone()
+    });
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    // Nothing is in its journal, and nothing will be.
+    let agent = TestAgent::start_with(|config| config.limits.journal = Duration::from_millis(10)).await;
+    let deployment = asked_for(&agent).await;
+    let refuses = "BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    agent.database().execute_batch(&format!("CREATE TRIGGER refuses BEFORE UPDATE ON deployments {refuses}")).unwrap();
+    look_after(&agent);
+    let waits = "its deployments wait for the store";
+    while lines.how_often(waits) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // A loop without a pause would go round a few times meanwhile.
+    let state = async || agent.store.deployment(deployment.id).await.unwrap().state;
+    for _ in 0..100 {
+        assert_eq!(state().await, State::Queued);
+    }
+    agent.database().execute_batch("DROP TRIGGER refuses").unwrap();
+    while state().await == State::Queued {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((lines.how_often(waits), lines.how_often("can't write the deployment's end")), (1, 0));
 }

@@ -20,7 +20,7 @@ pub async fn ready(call: Call) -> Result<Response, Problem> {
     let parts = call.state().parts();
     let journal = Query { lines: 1, ..Query::newest(Select::Build(DeploymentId(1))) };
     let (podman, systemd, journal, store) =
-        tokio::join!(parts.podman.version(), parts.units.version(), parts.journal.query(journal), parts.store.ping());
+        tokio::join!(parts.podman.version(), parts.units.version(), parts.journal.query(journal), parts.store.ready());
     let checks = [
         ("podman", podman.err().map(|error| error.problem())),
         ("systemd", systemd.err().map(|error| error.problem())),
