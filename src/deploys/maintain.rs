@@ -18,6 +18,8 @@ use crate::store::Service;
 
 /// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
 const SOON: Duration = Duration::from_secs(3);
+/// How many steps one look takes to forget what is over of one service.
+const STEPS: u32 = 10;
 /// How long between two looks at the build cache.
 const CACHE: Duration = Duration::from_secs(3600);
 
@@ -106,6 +108,7 @@ impl Deploys {
                 tracing::warn!(service = %service.name, "can't see what its branch holds: {}", chain(&error));
             }
         }
+        self.forget_what_is_over(&services).await?;
         let mut cleared = Ok(());
         if self.inner.untidy.is.swap(false, Ordering::SeqCst) {
             cleared = self.clear(&services, &unfinished).await;
@@ -119,6 +122,18 @@ impl Deploys {
             *cache_due = Instant::now() + CACHE;
         }
         cleared.and(tidied)
+    }
+
+    /// Forgets deployments and deliveries that are kept too long, a few at a time; what is left is the next look's.
+    async fn forget_what_is_over(&self, services: &[Service]) -> Result<(), DeployError> {
+        for service in services {
+            for _ in 0..STEPS {
+                if self.parts().store.forget_some(service.id).await? {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is kept of builds too long. What Podman itself keeps of them waits until none is under way: false.

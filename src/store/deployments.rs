@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::services::{self, Desired, find_kept};
-use super::{EnvSecrets, Store, StoreError, env, micros, parse, time};
+use super::{EnvSecrets, Store, StoreError, env, history, micros, parse, time};
 use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::text::PlainLines;
+
+/// How many that are too many go where one comes: the regular look takes the others.
+const AT_ONCE: u32 = 10;
 
 /// An enum whose variants have a word each, in the interface and in the store.
 macro_rules! words {
@@ -273,6 +276,7 @@ pub(super) fn queue(
     }
     services::set_desired(transaction, service.id, Desired::Running)?;
     let superseded = end_waiting(transaction, service.id, State::Superseded)?;
+    history::forget(transaction, service.id, AT_ONCE)?;
     transaction.execute(
         "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued, brings_env) \
          VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7)",

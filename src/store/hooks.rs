@@ -12,6 +12,10 @@ use crate::names::{DeliveryId, DeploymentId, Excerpt, HookKey, ServiceName};
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How many of a service are remembered.
 const KEPT: u32 = 1000;
+/// And of all services.
+const ALL: u32 = 10_000;
+/// How many go where one comes: the regular look takes the others.
+const AT_ONCE: u32 = 10;
 
 words! {
     /// What became of a delivery.
@@ -108,15 +112,15 @@ fn remembered(connection: &Connection, service: i64, id: &str) -> Result<Option<
     found.transpose()
 }
 
-/// Forgets what is older than a week, and what is beyond the bound.
-fn forget(connection: &Connection, service: i64) -> Result<(), StoreError> {
+/// Forgets at most `most` that are older than a week or beyond a bound.
+pub(super) fn forget(connection: &Connection, service: i64, most: u32) -> Result<usize, StoreError> {
     let before = micros(Timestamp::now() - REMEMBERED);
-    connection.execute(
-        "DELETE FROM hook_deliveries WHERE service = ?1 AND (received <= ?2 OR id <= \
-         (SELECT id FROM hook_deliveries WHERE service = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3))",
-        params![service, before, KEPT - 1],
+    let mut statement = connection.prepare_cached(
+        "DELETE FROM hook_deliveries WHERE id IN (SELECT id FROM hook_deliveries WHERE service = ?1 AND (received <= ?2 \
+         OR id <= (SELECT id FROM hook_deliveries WHERE service = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3) \
+         OR id <= (SELECT id FROM hook_deliveries ORDER BY id DESC LIMIT 1 OFFSET ?4)) ORDER BY id LIMIT ?5)",
     )?;
-    Ok(())
+    Ok(statement.execute(params![service, before, KEPT - 1, ALL, most])?)
 }
 
 impl Store {
@@ -125,12 +129,15 @@ impl Store {
     pub async fn deliver(&self, new: NewDelivery) -> Result<Delivered, StoreError> {
         self.write(move |transaction| {
             let service = find_kept(transaction, &new.service)?;
-            if let Some(id) = &new.id
-                && let Some(delivery) = remembered(transaction, service.id, id.as_str())?
-            {
-                return Ok(Delivered { delivery, again: true, superseded: Vec::new() });
+            if let Some(id) = &new.id {
+                if let Some(delivery) = remembered(transaction, service.id, id.as_str())? {
+                    return Ok(Delivered { delivery, again: true, superseded: Vec::new() });
+                }
+                // What is too old may not have been forgotten yet.
+                let sql = "DELETE FROM hook_deliveries WHERE service = ?1 AND delivery = ?2";
+                transaction.execute(sql, params![service.id, id.as_str()])?;
             }
-            forget(transaction, service.id)?;
+            forget(transaction, service.id, AT_ONCE)?;
             let (outcome, reason, queued) = match new.outcome {
                 NewOutcome::Deployed(new) => (Outcome::Deployed, None, Some(deployments::queue(transaction, &new)?)),
                 NewOutcome::Ping => (Outcome::Ping, None, None),
@@ -273,6 +280,7 @@ mod tests {
             Ok(())
         };
         store.write(fill).await.unwrap();
+        while !store.forget_some(service).await.unwrap() {}
         store.deliver(delivery(Some("last"), NewOutcome::Ping)).await.unwrap();
         let all = store.deliveries(service, KEPT * 3).await.unwrap();
         assert_eq!((all.len(), all[0].id.as_deref()), (KEPT as usize, Some("last")));

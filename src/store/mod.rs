@@ -6,6 +6,7 @@ mod audit;
 mod deployments;
 mod disk;
 mod env;
+mod history;
 mod hooks;
 mod lane;
 mod passkeys;
@@ -38,7 +39,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -49,6 +50,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/008.sql"),
     include_str!("migrations/009.sql"),
     include_str!("migrations/010.sql"),
+    include_str!("migrations/011.sql"),
 ];
 
 /// Why the store refused.
