@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use data_encoding::BASE64URL_NOPAD;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,10 +19,8 @@ use super::{Auth, Credential, Identity, Site, hash, random};
 use crate::events::Event;
 use crate::names::PasskeyName;
 use crate::problem::{Code, Problem, chain};
-use crate::store::{NewPasskey, Passkey, Standing, StoreError};
+use crate::store::{LINK, NewPasskey, Passkey, Standing, StoreError};
 
-/// How long an enrolment link is good.
-const LINK: SignedDuration = SignedDuration::from_mins(10);
 /// How many registrations may be under way; only who may register one begins one.
 const REGISTRATIONS: usize = 64;
 /// How many logins may be under way; anybody may begin one.

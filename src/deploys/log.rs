@@ -143,7 +143,7 @@ impl Deploys {
         let events = self.parts().events.subscribe();
         let deployment = self.parts().store.deployment(id).await?;
         // A second's room: the row's time and the journal's are taken one after the other.
-        let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond() - 1_000_000).ok());
+        let since = deployment.began().and_then(|at| u64::try_from(at.as_microsecond() - 1_000_000).ok());
         let query = part.of(Query { since, ..Query::newest(Select::Deployment(id)) });
         let begun = self.parts().journal.begin(query).await?;
         let ended = deployment.state.is_final();

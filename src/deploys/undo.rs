@@ -134,7 +134,7 @@ impl Deploys {
             _ if began(State::Building) => Select::Build(deployment.id),
             _ => return None,
         };
-        let since = deployment.steps.first().and_then(|(_, at)| u64::try_from(at.as_microsecond()).ok());
+        let since = deployment.began().and_then(|at| u64::try_from(at.as_microsecond()).ok());
         // What it printed was on its way to journald before these. A build's is read when its unit has ended. What Podman
         // says of a unit goes another way than all else, and in turns with it: between the two marks it had its turn.
         let said = format!("the last lines of deployment {} lie before this", deployment.id);

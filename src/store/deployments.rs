@@ -129,6 +129,15 @@ pub struct Deployment {
     pub steps: Vec<(State, Timestamp)>,
 }
 
+impl Deployment {
+    /// From when on the journal may tell of it: where the clock was set back meanwhile, that is not when it was queued.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        let now = (!self.state.is_final()).then(Timestamp::now);
+        self.steps.iter().map(|(_, at)| *at).chain(now).min()
+    }
+}
+
 /// What makes a deployment.
 #[derive(Debug, Clone)]
 pub struct NewDeployment {

@@ -28,7 +28,7 @@ pub use audit::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
 pub use env::EnvSecrets;
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
-pub use passkeys::{NewPasskey, Passkey, Standing};
+pub use passkeys::{LINK, NewPasskey, Passkey, Standing};
 pub use password::GitPassword;
 pub use releases::{NewRelease, Release};
 pub use services::{Desired, NewBranch, NewService, Service, Settings, Source};
@@ -532,6 +532,11 @@ mod tests {
                 store.finish(deployment.id, state, None, None).await.unwrap();
             }
         }
+        // Whatever a clock said that was set back meanwhile.
+        let backwards = |transaction: &Transaction<'_>| {
+            Ok(transaction.execute("UPDATE deployments SET finished = 1000 - id WHERE finished IS NOT NULL", [])?)
+        };
+        store.write(backwards).await.unwrap();
         // Not the current one: nothing changes.
         store.give_back(service.id, ReleaseNumber(3)).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(4)));

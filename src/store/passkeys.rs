@@ -1,11 +1,15 @@
 //! Passkeys, and the enrolment links that let a browser make one without being signed in.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 
 use super::tokens::SecretHash;
 use super::{Store, StoreError, json, micros, time, to_json};
 use crate::names::PasskeyName;
+
+/// How long an enrolment link is good.
+pub const LINK: SignedDuration = SignedDuration::from_mins(10);
+const LINK_MICROS: i64 = LINK.as_secs() * 1_000_000;
 
 /// The form that [`NewPasskey::key`] has now. A row of an older form is read as such by whoever changes this number.
 const VERSION: i64 = 1;
@@ -197,9 +201,9 @@ impl Store {
     pub async fn link(&self, hash: SecretHash) -> Result<Option<(i64, Timestamp)>, StoreError> {
         let now = micros(Timestamp::now());
         self.read(move |connection| {
-            let sql = "SELECT id, expires FROM enrolment_links WHERE hash = ?1 AND expires > ?2";
+            let sql = format!("SELECT id, expires FROM enrolment_links WHERE {GOOD_LINK} AND hash = ?3");
             let found = connection
-                .query_row(sql, params![hash.as_slice(), now], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(&sql, params![now, now + LINK_MICROS, hash.as_slice()], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             found.map(|(id, expires)| Ok((id, time(expires, "expires")?))).transpose()
         })
@@ -207,9 +211,14 @@ impl Store {
     }
 }
 
+/// Which links are good, where it is ?1, and one that is made now ends at ?2: a clock that was set back makes none good for
+/// longer.
+const GOOD_LINK: &str = "expires > ?1 AND expires <= ?2";
+
 fn use_link(transaction: &Transaction<'_>, link: i64, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "DELETE FROM enrolment_links WHERE id = ?1 AND expires > ?2";
-    match transaction.execute(sql, params![link, micros(now)])? {
+    let now = micros(now);
+    let sql = format!("DELETE FROM enrolment_links WHERE {GOOD_LINK} AND id = ?3");
+    match transaction.execute(&sql, params![now, now + LINK_MICROS, link])? {
         0 => Err(StoreError::LinkUsed),
         _ => Ok(()),
     }

@@ -58,8 +58,8 @@ impl Store {
             )?;
             transaction.execute(
                 "DELETE FROM git_password_places WHERE network NOT IN \
-                 (SELECT network FROM git_password_places ORDER BY seen DESC LIMIT ?1)",
-                [NETWORKS],
+                 (SELECT network FROM git_password_places ORDER BY seen > ?2, seen DESC, network = ?3 DESC LIMIT ?1)",
+                params![NETWORKS, micros(Timestamp::now()), network.to_string()],
             )?;
             Ok(())
         })

@@ -213,7 +213,7 @@ impl Store {
             transaction.execute(
                 "UPDATE services SET current_release = (SELECT r.number FROM releases r JOIN deployments d \
                  ON d.service = r.service AND d.release = r.number AND d.state = 'live' WHERE r.service = ?1 \
-                 ORDER BY d.finished DESC LIMIT 1) WHERE id = ?1 AND current_release = ?2",
+                 ORDER BY d.id DESC LIMIT 1) WHERE id = ?1 AND current_release = ?2",
                 params![service, number.0],
             )?;
             Ok(())

@@ -57,6 +57,11 @@ pub struct Session {
     pub address: String,
 }
 
+/// Which sessions have not ended, where it is ?1, and one may be unused for ?2. A clock that was set back lets none live
+/// longer than it could have from now on.
+const GOOD: &str =
+    "s.expires > ?1 AND s.last_seen > ?1 - ?2 AND s.last_seen <= ?1 + ?2 AND s.created - ?1 <= s.expires - s.created";
+
 impl Store {
     /// Keeps a new session. Those that have ended go, as does the one that it takes the place of; whether any went is
     /// returned.
@@ -65,9 +70,11 @@ impl Store {
             let now = micros(Timestamp::now());
             let ended = "DELETE FROM sessions WHERE expires <= ?1 OR last_seen <= ?2 OR hash = ?3";
             let mut gone = transaction.execute(ended, params![now, now - idle, new.replaces.map(|hash| hash.to_vec())])?;
+            // One that was seen later than now was not seen since the clock was set back.
             gone += transaction.execute(
-                "DELETE FROM sessions WHERE id NOT IN (SELECT id FROM sessions ORDER BY last_seen DESC LIMIT ?1)",
-                [MOST - 1],
+                "DELETE FROM sessions WHERE id NOT IN \
+                 (SELECT id FROM sessions ORDER BY last_seen > ?2, last_seen DESC, id DESC LIMIT ?1)",
+                [MOST - 1, now],
             )?;
             let (token, passkey) = match new.by {
                 SignedBy::Token(id) => (Some(id), None),
@@ -95,12 +102,12 @@ impl Store {
     pub async fn session(&self, hash: SecretHash, idle: i64, address: String) -> Result<Option<Session>, StoreError> {
         let now = micros(Timestamp::now());
         let found = self.read(move |connection| {
-            let rest = "WHERE s.hash = ?1 AND s.expires > ?2 AND s.last_seen > ?3";
-            Ok(sessions(connection, rest, params![hash.as_slice(), now, now - idle])?.pop())
+            let rest = format!("WHERE {GOOD} AND s.hash = ?3");
+            Ok(sessions(connection, &rest, params![now, idle, hash.as_slice()])?.pop())
         });
         let found = found.await?;
         if let Some(session) = &found
-            && micros(session.last_seen) < now - MINUTE
+            && !(now - MINUTE..=now).contains(&micros(session.last_seen))
         {
             let id = session.id;
             let seen = self.write(move |transaction| {
@@ -117,15 +124,15 @@ impl Store {
     /// The session of this row, where it has not ended.
     pub async fn session_by_id(&self, id: i64, idle: i64) -> Result<Option<Session>, StoreError> {
         let now = micros(Timestamp::now());
-        let rest = "WHERE s.id = ?1 AND s.expires > ?2 AND s.last_seen > ?3";
-        self.read(move |connection| Ok(sessions(connection, rest, [id, now, now - idle])?.pop())).await
+        let rest = format!("WHERE {GOOD} AND s.id = ?3");
+        self.read(move |connection| Ok(sessions(connection, &rest, [now, idle, id])?.pop())).await
     }
 
     /// All sessions that have not ended, the newest first.
     pub async fn sessions(&self, idle: i64) -> Result<Vec<Session>, StoreError> {
         let now = micros(Timestamp::now());
-        let rest = "WHERE s.expires > ?1 AND s.last_seen > ?2 ORDER BY s.id DESC";
-        self.read(move |connection| sessions(connection, rest, [now, now - idle])).await
+        let rest = format!("WHERE {GOOD} ORDER BY s.id DESC");
+        self.read(move |connection| sessions(connection, &rest, [now, idle])).await
     }
 
     /// Ends a session. False: there is none with this number.
@@ -174,4 +181,52 @@ fn sessions(connection: &Connection, rest: &str, args: impl Params) -> Result<Ve
         });
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    const HOUR: i64 = 3600 * 1_000_000;
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_lengthens_no_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        let grant = Grant { scope: Scope::Read, service: None };
+        let token = store.create_token("some".parse().unwrap(), [1; 32], grant, None).await.unwrap();
+        let sign_in = async |hash: u8| {
+            let new = NewSession {
+                hash: [hash; 32],
+                by: SignedBy::Token(token.id),
+                expires: Timestamp::now() + SignedDuration::from_hours(2),
+                client: Excerpt::of("a browser"),
+                address: String::new(),
+                replaces: None,
+            };
+            store.create_session(new, HOUR).await.unwrap();
+        };
+        // Signed in before the clock was set back by so much.
+        let set_back = async |by: i64| {
+            let sql = "UPDATE sessions SET created = created + ?1, last_seen = last_seen + ?1, expires = expires + ?1";
+            store.write(move |transaction| Ok(transaction.execute(sql, [by])?)).await.unwrap();
+        };
+        let session = async || store.session([2; 32], HOUR, String::new()).await.unwrap();
+        sign_in(2).await;
+        set_back(HOUR / 2).await;
+        assert!(session().await.is_some());
+        assert!(session().await.unwrap().last_seen <= Timestamp::now(), "it was seen now");
+        set_back(2 * HOUR).await;
+        assert!(session().await.is_none() && store.sessions(HOUR).await.unwrap().is_empty());
+        // Where there are too many, those that are new don't go first.
+        let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) \
+                    INSERT INTO sessions (hash, token, created, last_seen, expires, client, address) \
+                    SELECT randomblob(32), token, created, last_seen, expires, '', '' FROM sessions, n WHERE id = 1";
+        store.write(move |transaction| Ok(transaction.execute(fill, [MOST])?)).await.unwrap();
+        sign_in(3).await;
+        sign_in(4).await;
+        assert_eq!(store.sessions(HOUR).await.unwrap().len(), 2);
+    }
 }

@@ -105,7 +105,7 @@ impl Store {
             })
             .await?;
         if let Some(token) = &found
-            && token.last_used.is_none_or(|at| micros(at) < now - MINUTE)
+            && token.last_used.is_none_or(|at| !(now - MINUTE..=now).contains(&micros(at)))
         {
             let id = token.id;
             let used = self.write(move |transaction| {
