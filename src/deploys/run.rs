@@ -24,6 +24,8 @@ const ATTEMPTS: u32 = 3;
 const START_MARGIN: Duration = Duration::from_secs(30);
 /// How often a new release's own health check is run until it passes.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The shortest interval between two runs of a live release's check: each is a process of Podman's.
+const LEAST_INTERVAL: Duration = Duration::from_secs(5);
 /// A program that ended so often before it was healthy won't become it.
 const CRASHES: u32 = 3;
 
@@ -304,6 +306,16 @@ impl Deploys {
         let commit = from.map_or(deployment.commit.clone(), |from| from.commit);
         let container_port =
             settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
+        let health_interval = match image.health_interval {
+            Some(asked) if asked < LEAST_INTERVAL => {
+                let least = LEAST_INTERVAL.as_secs();
+                tracing::info!(
+                    "the image's health check asks to be run each {asked:?}; once live, it is run each {least} s"
+                );
+                u32::try_from(least).ok()
+            }
+            _ => None,
+        };
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
             let release = NewRelease {
@@ -313,6 +325,7 @@ impl Deploys {
                 port: self.free_port().await?,
                 container_port,
                 healthcheck: image.has_healthcheck,
+                health_interval,
                 env: env.clone(),
                 volumes: volumes.clone(),
                 settings: settings.clone(),

@@ -1,6 +1,7 @@
 //! Images: what they say of themselves, their names, and their copies in a service's ids.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
@@ -18,6 +19,8 @@ pub struct ImageFacts {
     pub id: String,
     /// Whether it has a HEALTHCHECK that isn't NONE.
     pub has_healthcheck: bool,
+    /// How long to wait between two runs of it, where it says so.
+    pub health_interval: Option<Duration>,
     /// The TCP ports that it EXPOSEs, ascending; a port that there can't be is none.
     pub ports: Vec<u16>,
     /// The paths that it declares with VOLUME; where one can't be, no container of it can be run as a service.
@@ -50,6 +53,9 @@ struct InspectConfig {
 struct Healthcheck {
     #[serde(default)]
     test: Vec<String>,
+    /// In nanoseconds; 0 says nothing.
+    #[serde(default)]
+    interval: i64,
 }
 
 /// An image in Podman's list.
@@ -72,6 +78,7 @@ impl Inspect {
     fn facts(self) -> ImageFacts {
         let config = self.config.unwrap_or_default();
         let check = self.healthcheck.or(config.healthcheck);
+        let check = check.filter(|check| check.test.first().is_some_and(|word| word != "NONE"));
         let mut ports: Vec<u16> = config
             .exposed_ports
             .unwrap_or_default()
@@ -84,7 +91,10 @@ impl Inspect {
         let volumes = config.volumes.unwrap_or_default().into_keys().filter(|path| !MountPath::is_kernels(path));
         ImageFacts {
             id: self.id,
-            has_healthcheck: check.is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE")),
+            has_healthcheck: check.is_some(),
+            health_interval: check
+                .filter(|check| check.interval != 0)
+                .map(|check| Duration::from_nanos(u64::try_from(check.interval).unwrap_or_default())),
             ports,
             volumes: volumes.map(MountPath::try_from).collect(),
             env: config.env.unwrap_or_default().iter().filter_map(pair).collect(),
@@ -200,6 +210,7 @@ mod tests {
         let facts = |text: &str| ImageFacts::read(text.as_bytes()).unwrap();
         let fine = facts(text);
         assert_eq!((fine.ports, fine.has_healthcheck), (vec![80, 8080], true));
+        assert_eq!(fine.health_interval, Some(Duration::from_secs(30)));
         assert_eq!(fine.env[0], ("A".into(), "b=c".into()));
         assert_eq!(fine.volumes.unwrap(), ["/data".parse().unwrap()]);
         let none = r#"{"Id":"abc","Config":null,"Healthcheck":{"Test":["NONE"]}}"#;

@@ -21,6 +21,7 @@ pub fn container(service: &Service, release: &Release, config: &Config) -> Conta
         env: release.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         volumes: release.volumes.clone(),
         healthcheck: release.healthcheck,
+        health_interval: release.health_interval,
         health_timeout: health_timeout(release, config),
         memory_mib: release.settings.memory_mib,
         cpu_percent: release.settings.cpu_percent,

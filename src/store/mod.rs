@@ -39,7 +39,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -51,6 +51,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/009.sql"),
     include_str!("migrations/010.sql"),
     include_str!("migrations/011.sql"),
+    include_str!("migrations/012.sql"),
 ];
 
 /// Why the store refused.
@@ -443,6 +444,7 @@ mod tests {
             port: 20_000 + number.0 as u16,
             container_port: 80,
             healthcheck: false,
+            health_interval: None,
             env: EnvSecrets::new(),
             volumes: Volumes::default(),
             settings: Settings::default(),

@@ -22,6 +22,8 @@ pub struct Release {
     pub container_port: u16,
     /// Whether its image has a health check.
     pub healthcheck: bool,
+    /// How many seconds lie between two runs of it, where its image asks for fewer.
+    pub health_interval: Option<u32>,
     /// Its variables.
     pub env: EnvSecrets,
     /// Its volumes and where they are mounted.
@@ -35,8 +37,7 @@ pub struct Release {
 /// A release that is to be written down.
 pub type NewRelease = Release;
 
-const COLUMNS: &str =
-    "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created";
+const COLUMNS: &str = "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created, health_interval";
 
 fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     Ok(Release {
@@ -50,6 +51,7 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
         volumes: json(&row.get::<_, String>(7)?, "volumes")?,
         settings: json(&row.get::<_, String>(8)?, "settings")?,
         created: time(row.get(9)?, "created")?,
+        health_interval: row.get(10)?,
     })
 }
 
@@ -74,7 +76,8 @@ impl Store {
             }
             transaction.execute(
                 "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, port, container_port, healthcheck, \
-                 env, volumes, settings, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 env, volumes, settings, created, health_interval) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 params![
                     service,
                     new.number.0,
@@ -86,7 +89,8 @@ impl Store {
                     to_json(&new.env, "env")?,
                     to_json(&new.volumes, "volumes")?,
                     to_json(&new.settings, "settings")?,
-                    micros(new.created)
+                    micros(new.created),
+                    new.health_interval
                 ],
             )?;
             Ok(true)

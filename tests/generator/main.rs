@@ -83,6 +83,7 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
                 ids: IdRange::of_slot(number % IdRange::SERVICES),
                 volumes,
                 healthcheck: image.has_healthcheck,
+                health_interval: image.has_healthcheck.then_some(5),
                 health_timeout: Duration::from_secs(30),
                 memory_mib,
                 cpu_percent,
@@ -167,7 +168,8 @@ const KEYS: &str = "[Unit]Description [Unit]StartLimitIntervalSec [Unit]SourcePa
     [Service]RestartSteps [Service]RestartMaxDelaySec [Service]TimeoutStartSec [Service]TimeoutStartFailureMode \
     [Service]TimeoutStopSec [Service]SuccessExitStatus [Service]MemoryMax [Service]MemorySwapMax [Service]CPUQuota \
     [Service]Environment [Service]KillMode [Service]ExecStop [Service]ExecStopPost [Service]Delegate [Service]Type \
-    [Service]NotifyAccess [Service]SyslogIdentifier [Service]ExecStart [X-Quadlet]DefaultDependencies";
+    [Service]NotifyAccess [Service]SyslogIdentifier [Service]ExecStart [Service]ExecStartPost \
+    [X-Quadlet]DefaultDependencies";
 
 #[test]
 fn any_image_and_settings_give_the_unit_that_was_meant() {
@@ -196,6 +198,10 @@ fn any_image_and_settings_give_the_unit_that_was_meant() {
         let odd: Vec<_> = keys.difference(&allowed).collect();
         assert!(odd.is_empty(), "{odd:?} of {spec:?}\n{unit}");
         assert_eq!(words, meant(spec), "{spec:?}\n{unit}");
+        let after: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("ExecStartPost=")).collect();
+        let update = format!("-/usr/bin/podman update --health-interval=5s {}", spec.release.container());
+        let meant = if spec.health_interval.is_some() { vec![update.as_str()] } else { Vec::new() };
+        assert_eq!(after, meant, "{unit}");
         seen.insert(name.to_owned());
     }
     assert_eq!(seen.len(), specs.len(), "{}", String::from_utf8_lossy(&output.stderr));
