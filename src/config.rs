@@ -175,6 +175,16 @@ impl Paths {
     pub fn sessions(&self) -> PathBuf {
         self.state.join("agent/sessions")
     }
+    /// Since when nothing names an image, an empty file each.
+    #[must_use]
+    pub fn unnamed(&self) -> PathBuf {
+        self.state.join("agent/unnamed")
+    }
+    /// What of the disk is taken by what, as it was measured last.
+    #[must_use]
+    pub fn measured(&self) -> PathBuf {
+        self.state.join("agent/measured.json")
+    }
     /// The deploy keys of external repositories.
     #[must_use]
     pub fn keys(&self) -> PathBuf {

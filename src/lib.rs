@@ -25,8 +25,11 @@ pub mod builds;
 pub mod services;
 
 pub mod auth;
-pub mod deploys;
 pub mod terminal;
+
+pub mod host;
+
+pub mod deploys;
 
 pub mod api;
 pub mod dashboard;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{BuildError, Builds};
 use crate::names::{DeploymentId, ServiceName};
+use crate::sandbox::Measured;
 use crate::units::{Argv, JobResult};
 
 /// How long it may take to remove what a build left.
@@ -52,17 +53,14 @@ impl Builds {
 
     /// Removes the working containers that killed builds of the shell's image left. No build may run.
     pub async fn clear_leftovers(&self) -> Result<(), BuildError> {
+        let mut cleared = Ok(());
         for container in self.podman.external_containers().await? {
             if container.name.contains("working-container") {
-                self.podman.remove_container(&container.id).await?;
+                // One that can't be removed keeps no other.
+                cleared = cleared.and(self.podman.remove_container(&container.id).await.map_err(BuildError::from));
             }
         }
-        Ok(())
-    }
-
-    /// Removes what no image of Podman's is made of any more. No build may run.
-    pub async fn clear_steps(&self) -> Result<(), BuildError> {
-        Ok(self.podman.clear_cache(self.config.get().builds.keep_cache).await?)
+        cleared
     }
 
     /// Removes the caches that are older or more than the configuration wants, and those that belong to none of these
@@ -80,6 +78,24 @@ impl Builds {
         ];
         words.extend(services.iter().map(ServiceName::to_string));
         self.as_root("podkeeper-tidy.service", words, TIDY, "look after the builds' caches").await
+    }
+
+    /// Measures what the caches and the repositories take.
+    pub async fn measure(&self) -> Result<Measured, BuildError> {
+        let what = "measure the disk";
+        let config = self.config.get();
+        let into = config.paths.measured();
+        tokio::fs::remove_file(&into).await.or_else(unless_gone).map_err(folder(what))?;
+        let words = vec![
+            self.program.to_string(),
+            "measure".into(),
+            format!("--cache={}", config.paths.cache().display()),
+            format!("--repositories={}", config.paths.repositories().display()),
+            format!("--into={}", into.display()),
+        ];
+        self.as_root("podkeeper-measure.service", words, TIDY, what).await?;
+        let text = tokio::fs::read(&into).await.map_err(folder(what))?;
+        serde_json::from_slice(&text).map_err(|error| folder(what)(error.into()))
     }
 
     /// Runs a program as root of the user namespace to its end.

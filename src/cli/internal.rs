@@ -61,6 +61,19 @@ pub(super) enum Internal {
         /// All services
         services: Vec<ServiceName>,
     },
+    /// What measures builds' caches and repositories, as root of the user namespace
+    #[command(hide = true)]
+    Measure {
+        /// The folder of the caches
+        #[arg(long)]
+        cache: PathBuf,
+        /// The folder of the repositories
+        #[arg(long)]
+        repositories: PathBuf,
+        /// The file that it is written to
+        #[arg(long)]
+        into: PathBuf,
+    },
 }
 
 impl Internal {
@@ -78,6 +91,7 @@ impl Internal {
             }
             Self::BuildUnit { plan } => return Ok(sandbox::build(&plan)?.into()),
             Self::BuildInside { plan } => return Ok(sandbox::build_inside(&plan)?.into()),
+            Self::Measure { cache, repositories, into } => sandbox::measure(&cache, &repositories, &into)?,
             Self::BuildTidy { cache, most, free, age, services } => {
                 let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);
                 let age = Duration::from_secs(age);

@@ -24,7 +24,7 @@ pub struct Builds {
     pub pull: Pull,
     /// Networks that a build reaches beside the internet.
     pub allow: Vec<Network>,
-    /// How long bases, steps and cache mounts are kept behind a service's last build.
+    /// How long bases, steps and cache mounts are kept behind a service's last build, and images that nothing names.
     #[serde(deserialize_with = "duration")]
     pub keep_cache: Duration,
     /// How much of them is kept, of all services together, in MiB.

@@ -9,12 +9,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::pauses::Pauses;
+use super::troubles::{Look, Task, Trouble};
 use super::{DeployError, Deploys};
+use crate::builds::BuildError;
 use crate::events::Event;
+use crate::host::Left;
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
-use crate::store::Service;
+use crate::store::{Service, StoreError};
 
 /// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
 const SOON: Duration = Duration::from_secs(3);
@@ -52,26 +55,14 @@ impl Deploys {
         let _ = stopping
             .run_until_cancelled(async {
                 let mut pauses = Pauses::new(SOON, Duration::MAX);
-                let mut said = None;
                 let mut cache_due = Instant::now();
                 loop {
-                    let looked = self.look(&mut cache_due).await;
+                    let all_done = self.look(&mut cache_due).await;
                     self.parts().events.publish(Event::Any);
-                    let most = match looked {
-                        Ok(()) => {
-                            pauses.reset();
-                            said = None;
-                            Duration::MAX
-                        }
-                        Err(error) => {
-                            let why = chain(&error);
-                            if said.as_ref() != Some(&why) {
-                                tracing::warn!("can't look after the services: {why}");
-                                said = Some(why);
-                            }
-                            pauses.next()
-                        }
-                    };
+                    let most = if all_done { Duration::MAX } else { pauses.next() };
+                    if all_done {
+                        pauses.reset();
+                    }
                     self.pause(most).await;
                 }
             })
@@ -92,58 +83,80 @@ impl Deploys {
         }
     }
 
-    async fn look(&self, cache_due: &mut Instant) -> Result<(), DeployError> {
-        self.parts().store.try_again().await?;
-        let services = self.parts().store.services().await?;
+    /// What the look could not do until now, and whether there is more of it than is remembered.
+    #[must_use]
+    pub fn troubles(&self) -> (Vec<Trouble>, bool) {
+        self.inner.troubles.all()
+    }
+
+    /// Looks at all of it once; false where something could not be done. What fails of one service, or of one part, keeps
+    /// no other from its turn.
+    async fn look(&self, cache_due: &mut Instant) -> bool {
+        let mut look = Look::begin(&self.inner.troubles);
+        let writes = look.note(Task::Store, None, self.parts().store.try_again().await).is_some();
+        let Some(services) = look.note(Task::Services, None, self.parts().store.services().await) else {
+            return false;
+        };
+        look.keep(|name| services.iter().any(|service| service.name == *name));
         let mut unfinished = HashSet::new();
         for service in &services {
-            let waiting = self.parts().store.unfinished(&service.name).await?;
+            let waiting = self.parts().store.unfinished(&service.name).await;
+            let waiting = look.note(Task::Waiting, Some(&service.name), waiting).unwrap_or_default();
             if !waiting.is_empty() {
                 self.poke(&service.name);
             }
             unfinished.extend(waiting.into_iter().map(|deployment| deployment.id));
         }
         for service in services.iter().filter(|service| !service.desired.is_deleted()) {
-            if let Err(error) = self.queue_missing_push(service).await {
-                tracing::warn!(service = %service.name, "can't see what its branch holds: {}", chain(&error));
+            look.note(Task::Branch, Some(&service.name), self.queue_missing_push(service).await);
+        }
+        if writes {
+            for service in &services {
+                look.note(Task::History, Some(&service.name), self.forget_what_is_over(service).await);
             }
         }
-        self.forget_what_is_over(&services).await?;
-        let mut cleared = Ok(());
         if self.inner.untidy.is.swap(false, Ordering::SeqCst) {
-            cleared = self.clear(&services, &unfinished).await;
-            if cleared.is_err() {
+            if !self.clear(&services, &unfinished, &mut look).await {
                 self.inner.untidy.is.store(true, Ordering::SeqCst);
             }
             *cache_due = Instant::now();
         }
-        let tidied = self.tidy(services).await;
-        if Instant::now() >= *cache_due && self.clear_caches().await? {
+        self.tidy(&services, &mut look).await;
+        if Instant::now() >= *cache_due && self.clear_kept(&mut look).await {
             *cache_due = Instant::now() + CACHE;
         }
-        cleared.and(tidied)
+        look.all_done()
     }
 
-    /// Forgets deployments and deliveries that are kept too long, a few at a time; what is left is the next look's.
-    async fn forget_what_is_over(&self, services: &[Service]) -> Result<(), DeployError> {
-        for service in services {
-            for _ in 0..STEPS {
-                if self.parts().store.forget_some(service.id).await? {
-                    break;
-                }
+    /// Forgets deployments and deliveries of a service that are kept too long, a few at a time; what is left is the next
+    /// look's.
+    async fn forget_what_is_over(&self, service: &Service) -> Result<(), StoreError> {
+        for _ in 0..STEPS {
+            if self.parts().store.forget_some(service.id).await? {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Removes what is kept of builds too long. What Podman itself keeps of them waits until none is under way: false.
-    async fn clear_caches(&self) -> Result<bool, DeployError> {
-        self.inner.builds.clear_caches(&self.service_names().await?).await?;
-        self.while_none_builds(async {
-            self.inner.builds.clear_leftovers().await?;
-            self.inner.builds.clear_steps().await
-        })
-        .await
+    /// Removes what is kept too long: caches of builds, and what nothing names any more. What Podman itself has waits until
+    /// no build is under way; then it is all done.
+    async fn clear_kept(&self, look: &mut Look<'_>) -> bool {
+        let cleared =
+            async { Ok::<_, DeployError>(self.inner.builds.clear_caches(&self.service_names().await?).await?) };
+        let cleared = look.note(Task::Caches, None, cleared.await).is_some();
+        let host = &self.inner.host;
+        let mut all = cleared;
+        let none_builds = self.while_none_builds(async {
+            let containers = look.note(Task::Containers, None, self.inner.builds.clear_leftovers().await);
+            let images = look.note(Task::Images, None, host.remove_nobodys_images().await);
+            let volumes = look.note(Task::Volumes, None, host.remove_nobodys_volumes().await);
+            all &= containers.is_some() && images == Some(Left::Nothing) && volumes == Some(Left::Nothing);
+            Ok::<(), BuildError>(())
+        });
+        let none_builds = none_builds.await;
+        let none_builds = look.note(Task::UnderWay, None, none_builds).unwrap_or_default();
+        all && none_builds
     }
 
     /// Removes caches of builds where the disk is too full for one.
@@ -164,32 +177,23 @@ impl Deploys {
         Ok(self.parts().store.services().await?.into_iter().map(|service| service.name).collect())
     }
 
-    /// Removes what deployments left that came to nothing. What fails for one keeps no other from its turn.
-    async fn clear(&self, services: &[Service], unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
-        let mut cleared = self.clear_builds(unfinished).await;
+    /// Removes what deployments left that came to nothing; false where some of it stays.
+    async fn clear(&self, services: &[Service], unfinished: &HashSet<DeploymentId>, look: &mut Look<'_>) -> bool {
+        let mut cleared = look.note(Task::Builds, None, self.clear_builds(unfinished).await).is_some();
         for service in services {
-            if let Err(error) = self.clear_images(service).await {
-                tracing::warn!(service = %service.name, "can't remove what was never released: {}", chain(&error));
-                cleared = Err(error);
-            }
+            let removed = self.clear_images(service).await;
+            cleared &= look.note(Task::Unreleased, Some(&service.name), removed).is_some();
         }
-        self.parts().free_unused_ids().await?;
-        cleared
+        cleared & look.note(Task::Ids, None, self.parts().free_unused_ids().await).is_some()
     }
 
-    /// Ends half switches and removals, and removes releases and routes that belong to nothing. What fails for one
-    /// service keeps no other from its turn.
-    async fn tidy(&self, services: Vec<Service>) -> Result<(), DeployError> {
-        let view = HostView::look(self.parts()).await?;
-        let mut failed = Ok(());
+    /// Ends half switches and removals, and removes releases and routes that belong to nothing.
+    async fn tidy(&self, services: &[Service], look: &mut Look<'_>) {
+        let Some(view) = look.note(Task::View, None, HostView::look(self.parts()).await) else { return };
         for service in services.iter().filter(|service| !self.inner.slots.busy(&service.name)) {
-            if let Err(error) = self.tidy_one(service, &view).await {
-                tracing::warn!(service = %service.name, "it is not as it should be: {}", chain(&error));
-                failed = Err(error);
-            }
+            look.note(Task::Wanted, Some(&service.name), self.tidy_one(service, &view).await);
         }
-        self.parts().withdraw_nobodys(&view).await?;
-        failed
+        look.note(Task::Routes, None, self.parts().withdraw_nobodys(&view).await);
     }
 
     async fn tidy_one(&self, service: &Service, view: &HostView) -> Result<(), DeployError> {
@@ -217,8 +221,15 @@ impl Deploys {
         known.extend(self.parts().units.builds().await.map_err(ServiceError::from)?);
         let mut cleared = Ok(());
         for id in known.difference(unfinished) {
-            // It may have been asked for since the list was made.
-            let ended = self.parts().store.deployment(*id).await.map_or(true, |row| row.state.is_final());
+            // It may have been asked for since the list was made, or its service's could not be read.
+            let ended = match self.parts().store.deployment(*id).await {
+                Ok(row) => row.state.is_final(),
+                Err(StoreError::NoDeployment(_)) => true,
+                Err(error) => {
+                    cleared = Err(error.into());
+                    false
+                }
+            };
             if ended {
                 tracing::info!("clearing away the build {id}, which nobody waits for");
                 if let Err(error) = self.clear_build(*id).await {
@@ -235,7 +246,8 @@ impl Deploys {
         Ok(self.inner.builds.clear(id).await?)
     }
 
-    /// Removes the images and containers of releases that have neither a row nor a deployment that makes them.
+    /// Removes the images and containers of releases that have neither a row nor a deployment that makes them. One that
+    /// can't be removed keeps no other.
     async fn clear_images(&self, service: &Service) -> Result<(), DeployError> {
         let podman = &self.parts().podman;
         // The images come first: a release has its number in a row before it has an image.
@@ -243,6 +255,7 @@ impl Deploys {
         let waiting = self.parts().store.unfinished(&service.name).await?;
         let mut numbers: HashSet<ReleaseNumber> = waiting.iter().filter_map(|deployment| deployment.release).collect();
         numbers.extend(self.parts().store.releases(service.id).await?.iter().map(|release| release.number));
+        let mut cleared = Ok(());
         for number in images.iter().filter_map(|image| image.rsplit(':').next()?.parse::<ReleaseNumber>().ok()) {
             if numbers.contains(&number) {
                 continue;
@@ -254,8 +267,8 @@ impl Deploys {
                 podman.forget_shift(&release).await?;
                 podman.remove_image(&release.image()).await
             };
-            removed.await.map_err(ServiceError::from)?;
+            cleared = cleared.and(removed.await.map_err(|error| ServiceError::from(error).into()));
         }
-        Ok(())
+        cleared
     }
 }

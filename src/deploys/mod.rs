@@ -12,6 +12,7 @@ mod requests;
 mod run;
 mod settle;
 mod slot;
+mod troubles;
 mod undo;
 
 use std::sync::Arc;
@@ -24,10 +25,12 @@ use tokio_util::task::TaskTracker;
 
 pub use log::{LogLine, LogPart, ServiceLog, ended};
 pub use requests::EnvUpdate;
+pub use troubles::{Task, Trouble};
 
 use crate::builds::{BuildError, Builds};
 use crate::events::Event;
 use crate::git::GitError;
+use crate::host::Host;
 use crate::names::{DeploymentId, MountError};
 use crate::problem::{Code, Problem};
 use crate::services::{Adapters, Locks, ServiceError};
@@ -118,6 +121,7 @@ pub struct Deploys {
 struct Inner {
     parts: Adapters,
     builds: Builds,
+    host: Host,
     slots: slot::Slots,
     /// Held by whoever changes what of a service runs.
     turns: Locks,
@@ -126,6 +130,7 @@ struct Inner {
     build_gate: Mutex<()>,
     untidy: maintain::Untidy,
     unsettled: settle::Unsettled,
+    troubles: troubles::Troubles,
     /// Rings where there is another configuration.
     reconfigured: Notify,
     stopping: CancellationToken,
@@ -137,16 +142,19 @@ impl Deploys {
     #[must_use]
     pub fn new(parts: Adapters, builds: Builds) -> Self {
         let parallel = parts.config.get().builds.parallel as usize;
+        let host = Host::new(parts.clone(), builds.clone());
         Self {
             inner: Arc::new(Inner {
                 parts,
                 builds,
+                host,
                 slots: slot::Slots::default(),
                 turns: Locks::default(),
                 places: places::Places::new(parallel),
                 build_gate: Mutex::default(),
                 untidy: maintain::Untidy::default(),
                 unsettled: settle::Unsettled::default(),
+                troubles: troubles::Troubles::default(),
                 reconfigured: Notify::new(),
                 stopping: CancellationToken::new(),
                 tasks: TaskTracker::new(),
@@ -158,6 +166,12 @@ impl Deploys {
     #[must_use]
     pub fn parts(&self) -> &Adapters {
         &self.inner.parts
+    }
+
+    /// The host itself.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.inner.host
     }
 
     /// Lets go of everything under way. Units and builds go on; the next agent reads the rows and goes on with them.

@@ -14,7 +14,11 @@ impl Deploys {
             (self.parts().config.get().services.first_port, self.parts().config.get().services.last_port);
         let taken = self.parts().store.ports().await?;
         let routed = self.parts().routes.hosts().await.map_err(crate::services::ServiceError::from)?;
-        let taken: HashSet<u16> = taken.into_iter().chain(routed.into_iter().flat_map(|(_, ports)| ports)).collect();
+        let mut taken: HashSet<u16> = taken.into_iter().collect();
+        for (_, ports) in routed {
+            // Of one that can't be read nobody knows which port it leads to.
+            taken.extend(ports.map_err(crate::services::ServiceError::from)?);
+        }
         let start = rand::random_range(first..=last);
         (start..=last)
             .chain(first..start)

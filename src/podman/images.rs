@@ -65,6 +65,19 @@ struct Listed {
     id: ImageId,
     #[serde(default)]
     names: Option<Vec<String>>,
+    #[serde(default)]
+    containers: i64,
+}
+
+/// An image in Podman's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Its id.
+    pub id: ImageId,
+    /// Its names; there may be none.
+    pub names: Vec<String>,
+    /// Whether a container is made of it, be it Podman's or a build's.
+    pub has_containers: bool,
 }
 
 impl ImageFacts {
@@ -141,6 +154,17 @@ impl Podman {
         Ok(all.into_iter().map(|image| image.id).collect())
     }
 
+    /// All images but those that only others are made of.
+    pub async fn stored_images(&self) -> Result<Vec<StoredImage>, PodmanError> {
+        let stored = |image: Listed| StoredImage {
+            id: image.id,
+            names: image.names.unwrap_or_default(),
+            // What can't be counted is -1.
+            has_containers: image.containers != 0,
+        };
+        Ok(self.listed().await?.into_iter().map(stored).collect())
+    }
+
     async fn listed(&self) -> Result<Vec<Listed>, PodmanError> {
         let what = "list the images";
         let body = self.raw(what, Method::GET, "/libpod/images/json", Body::None).await?;
@@ -150,13 +174,6 @@ impl Podman {
     /// Takes the name `reference` from its image, and removes the image with its last name.
     pub async fn remove_image(&self, reference: &str) -> Result<(), PodmanError> {
         self.delete("remove the image", &format!("/libpod/images/{}", segment(reference))).await
-    }
-
-    /// Removes the steps of builds that are older than `age` and led to no image that is still there.
-    pub async fn clear_cache(&self, age: std::time::Duration) -> Result<(), PodmanError> {
-        let filters = json!({ "dangling": ["true"], "until": [format!("{}s", age.as_secs())] }).to_string();
-        let path = format!("/libpod/images/prune?filters={}", segment(&filters));
-        self.raw("clear the build cache", Method::POST, &path, Body::None).await.map(drop)
     }
 
     /// Gives the image `from` the name of `release`, too.

@@ -9,6 +9,7 @@ mod logins;
 mod raw;
 mod secrets;
 mod shells;
+mod storage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
-pub use images::ImageFacts;
+pub use images::{ImageFacts, StoredImage};
 pub use logins::Login;
 pub use shells::ShellContainer;
+pub use storage::{ImageUse, NamelessVolume, StorageUse};
 
 use crate::names::RegistryHost;
 use crate::problem::{Code, Problem, chain};
@@ -106,8 +108,8 @@ pub struct Podman {
     typed: podman_api::Podman,
     socket: Arc<PathBuf>,
     logins: Arc<Logins>,
-    /// Where its secrets lie, once it was asked.
-    secrets: Arc<tokio::sync::OnceCell<PathBuf>>,
+    /// Where its storage lies, once it was asked.
+    storage: Arc<tokio::sync::OnceCell<PathBuf>>,
 }
 
 impl std::fmt::Debug for Podman {
@@ -121,7 +123,7 @@ impl Podman {
     #[must_use]
     pub fn new(socket: PathBuf, logins: PathBuf) -> Self {
         let logins = Arc::new(Logins::new(logins));
-        Self { typed: podman_api::Podman::unix(&socket), socket: Arc::new(socket), logins, secrets: Arc::default() }
+        Self { typed: podman_api::Podman::unix(&socket), socket: Arc::new(socket), logins, storage: Arc::default() }
     }
 
     /// A typed read, bounded in time.

@@ -1,6 +1,6 @@
 //! Podman's secret store, where the values of variables lie and nowhere else.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use http::Method;
 use nix::sys::statvfs::statvfs;
@@ -18,23 +18,8 @@ impl Podman {
     /// Whether the secrets may be changed. Podman writes all of them anew for each change, over the old ones: on a full
     /// disk the values of every service would be gone.
     async fn check_room(&self, what: &'static str) -> Result<(), PodmanError> {
-        let folder = self.secrets.get_or_try_init(|| self.secrets_folder(what)).await?;
-        if has_room(folder) { Ok(()) } else { Err(PodmanError::Full { what }) }
-    }
-
-    async fn secrets_folder(&self, what: &'static str) -> Result<PathBuf, PodmanError> {
-        #[derive(Deserialize)]
-        struct Info {
-            store: Store,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Store {
-            graph_root: PathBuf,
-        }
-        let body = self.raw(what, Method::GET, "/libpod/info", Body::None).await?;
-        let info: Info = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        Ok(info.store.graph_root.join("secrets"))
+        let folder = self.storage(what).await?.join("secrets");
+        if has_room(&folder) { Ok(()) } else { Err(PodmanError::Full { what }) }
     }
 
     /// Keeps `value` under `name`, which must be new.

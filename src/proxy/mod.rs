@@ -3,6 +3,7 @@
 //! Routes overlap for a moment when they change; a file is never renamed, since the proxy's look-up would miss both.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -10,13 +11,13 @@ use crate::names::HostName;
 use crate::problem::{Code, Problem};
 
 /// Why the routing table can't be used.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[error("can't {what} `{path}`")]
 pub struct ProxyError {
     what: &'static str,
     path: PathBuf,
     #[source]
-    source: std::io::Error,
+    source: Arc<std::io::Error>,
 }
 
 impl ProxyError {
@@ -38,7 +39,7 @@ pub struct Routes {
 }
 
 fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> ProxyError + 'a {
-    move |source| ProxyError { what, path: path.to_owned(), source }
+    move |source| ProxyError { what, path: path.to_owned(), source: Arc::new(source) }
 }
 
 fn absent_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
@@ -112,8 +113,8 @@ impl Routes {
         Ok(())
     }
 
-    /// The whole table.
-    pub async fn hosts(&self) -> Result<Vec<(HostName, Vec<u16>)>, ProxyError> {
+    /// The whole table. What can't be read of one host says nothing of the others.
+    pub async fn hosts(&self) -> Result<Vec<(HostName, Result<Vec<u16>, ProxyError>)>, ProxyError> {
         let mut hosts = Vec::new();
         let mut entries = match tokio::fs::read_dir(&self.folder).await {
             Ok(entries) => entries,
@@ -122,7 +123,7 @@ impl Routes {
         };
         while let Some(entry) = entries.next_entry().await.map_err(failed("list", &self.folder))? {
             if let Some(host) = entry.file_name().to_str().and_then(|name| name.parse::<HostName>().ok()) {
-                let ports = self.ports(&host).await?;
+                let ports = self.ports(&host).await;
                 hosts.push((host, ports));
             }
         }
@@ -143,7 +144,17 @@ mod tests {
         routes.add(&host, 20_002).await.unwrap();
         routes.remove(&host, 20_001).await.unwrap();
         routes.remove(&host, 20_001).await.unwrap();
-        assert_eq!(routes.hosts().await.unwrap(), [(host.clone(), vec![20_002])]);
+        // Somebody's file in the place of a folder.
+        std::fs::write(folder.path().join("notes.localhost"), b"").unwrap();
+        let (mut read, mut unread) = (Vec::new(), Vec::new());
+        for (host, ports) in routes.hosts().await.unwrap() {
+            match ports {
+                Ok(ports) => read.push((host, ports)),
+                Err(_) => unread.push(host.to_string()),
+            }
+        }
+        assert_eq!((read, unread), (vec![(host.clone(), vec![20_002])], vec!["notes.localhost".to_owned()]));
+        std::fs::remove_file(folder.path().join("notes.localhost")).unwrap();
         routes.remove_host(&host).await.unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -16,6 +16,7 @@ mod addresses;
 mod folders;
 mod hand_over;
 mod inside;
+mod measure;
 mod network;
 mod outside;
 mod place;
@@ -35,6 +36,7 @@ use thiserror::Error;
 
 pub use addresses::HostAddresses;
 pub use inside::build_inside;
+pub use measure::{Measured, measure};
 pub use outside::build;
 pub use plan::{Instructions, Plan};
 pub use room::room;

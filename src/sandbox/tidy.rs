@@ -73,7 +73,7 @@ fn kept(cache: &Path, services: &[ServiceName]) -> Result<Vec<Kept>, SandboxErro
 
 /// How much disk a folder and all that is in it takes, in bytes: a file takes some, too, however short it is. Coreutils
 /// know how to walk folders of any depth.
-fn size(folder: &Path) -> Result<u64, SandboxError> {
+pub(super) fn size(folder: &Path) -> Result<u64, SandboxError> {
     let sum = |unit: &str| {
         let mut du = Command::new("/usr/bin/du");
         du.args(["--summarize", "--one-file-system", unit, "--"]).arg(folder);

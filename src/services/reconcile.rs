@@ -12,6 +12,7 @@ use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
 use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, ServiceName};
 use crate::podman::PodmanError;
+use crate::proxy::ProxyError;
 use crate::store::{Desired, Release, Service, Source};
 use crate::units::{self, JobResult};
 
@@ -23,6 +24,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(60);
 pub struct HostView {
     releases: HashMap<ServiceName, BTreeMap<ReleaseNumber, Seen>>,
     routes: BTreeMap<HostName, Vec<u16>>,
+    /// The hosts whose routes can't be read: nobody but their service waits for that.
+    unread: BTreeMap<HostName, ProxyError>,
 }
 
 impl HostView {
@@ -41,7 +44,12 @@ impl HostView {
                 seen.failed = unit.active == "failed";
             }
         }
-        view.routes = parts.routes.hosts().await?.into_iter().collect();
+        for (host, ports) in parts.routes.hosts().await? {
+            match ports {
+                Ok(ports) => drop(view.routes.insert(host, ports)),
+                Err(error) => drop(view.unread.insert(host, error)),
+            }
+        }
         Ok(view)
     }
 
@@ -106,6 +114,9 @@ impl Adapters {
         let failed = self.store.failed_releases(service.id).await?;
         let keep = service.settings.keep.unwrap_or(self.config.get().services.keep).max(1) as usize;
         let hosts = spec::hosts(service, &self.config.get());
+        if let Some(error) = hosts.iter().find_map(|host| view.unread.get(host)) {
+            return Err(error.clone().into());
+        }
         Ok(plan(&wanted(service, &releases, &failed, keep, start), &view.of(service, &hosts, &releases)))
     }
 
@@ -190,11 +201,13 @@ impl Adapters {
         let hosts = services.iter().flat_map(|service| spec::hosts(service, &config)).collect();
         let names = services.into_iter().map(|service| service.name).collect();
         let range = config.services.first_port..=config.services.last_port;
+        let mut withdrawn = Ok(());
         for (host, port) in view.nobodys(&names, &hosts, &ports, &range) {
             tracing::info!("{host} leads to port {port} no longer: no service has the name, and no release the port");
-            self.routes.remove(&host, port).await?;
+            // One that can't be removed keeps no other.
+            withdrawn = withdrawn.and(self.routes.remove(&host, port).await.map_err(ServiceError::from));
         }
-        Ok(())
+        withdrawn
     }
 
     /// Writes the release's Quadlet file, as its row says, to the letter as it was the first time.

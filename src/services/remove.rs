@@ -94,11 +94,17 @@ impl Adapters {
 
     /// Gives the ids of removed services away whose volumes are gone, too.
     pub async fn free_unused_ids(&self) -> Result<(), ServiceError> {
+        let mut freed = Ok(());
         for name in self.store.kept_ids().await? {
-            if self.volumes(&name).await?.is_empty() {
-                self.store.free_ids(&name).await?;
-            }
+            let free = async {
+                if self.volumes(&name).await?.is_empty() {
+                    self.store.free_ids(&name).await?;
+                }
+                Ok(())
+            };
+            // One that can't be looked at keeps no other.
+            freed = freed.and(free.await);
         }
-        Ok(())
+        freed
     }
 }

@@ -8,6 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["names", "problem", "events", "config", "places", "connection", "text"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["builds", "services", "auth", "terminal"],
+    &["host"],
     &["deploys"],
     &["api"],
     &["http", "socketio", "dashboard"],
