@@ -6,6 +6,7 @@ pub mod auth;
 pub mod deployments;
 pub mod fields;
 pub mod hooks;
+pub mod host;
 pub mod live;
 pub mod logs;
 pub mod registries;

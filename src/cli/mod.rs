@@ -9,6 +9,7 @@ mod enroll;
 mod env;
 mod events;
 mod hook;
+mod host;
 mod input;
 mod internal;
 mod life;
@@ -86,6 +87,8 @@ enum Command {
     /// Who did what on this host
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Tell how the host is: its disk and memory, versions, what takes the disk, and what the agent could not do
+    Host,
     /// Tell what is wrong with this host, and the next step
     Doctor,
     /// Print what completes these commands in a shell
@@ -184,6 +187,7 @@ fn carry_out(arguments: Arguments) -> Outcome {
         Command::Token(command) => client::block_on(token(&find()?, command, json))?,
         Command::Registry(command) => return client::block_on(command.run(&find()?, json)),
         Command::Audit(command) => return client::block_on(audit::run(&find()?, command, json)),
+        Command::Host => return client::block_on(host::run(&find()?, json)),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "podkeeper", &mut show::out());
         }

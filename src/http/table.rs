@@ -4,7 +4,7 @@ use http_types::Method;
 
 use super::access::Lock;
 use super::routes::{
-    audit, credentials, dashboard, deployments, env, git, health, hooks, logs, metrics, openapi, password, push,
+    audit, credentials, dashboard, deployments, env, git, health, hooks, host, logs, metrics, openapi, password, push,
     registries, services, sessions, tokens,
 };
 use super::{Answer, Call};
@@ -87,6 +87,8 @@ routes! {
     Post "/hooks/:repo" Key hooks::deliver,
 
     Get "/templates" Read services::templates,
+
+    Get "/host" Read host::show,
 
     Get "/registries" Admin registries::list,
     Put "/registries/:registry" Admin registries::log_in,

@@ -31,14 +31,16 @@ fn answer(path: &str) -> Value {
         "steps": { "queued": "2026-01-01T00:00:00Z", "starting": "2026-01-01T00:00:00Z" }, "time": HOSTILE,
         "message": HOSTILE, "description": HOSTILE, "registry": HOSTILE, "username": HOSTILE, "scope": HOSTILE,
         "service": HOSTILE, "expires": HOSTILE, "last_used": HOSTILE, "address": HOSTILE, "action": HOSTILE, "target": HOSTILE,
-        "result": HOSTILE, "detail": HOSTILE, "sender": HOSTILE, "event": HOSTILE, "outcome": HOSTILE, "reason": HOSTILE,
+        "result": HOSTILE, "detail": HOSTILE, "task": HOSTILE, "why": HOSTILE, "hint": HOSTILE, "sender": HOSTILE, "event": HOSTILE, "outcome": HOSTILE, "reason": HOSTILE,
         "received": HOSTILE, "last_deployment": { "state": HOSTILE },
     });
     let mut all = one.clone();
     if path == "/services/status" {
         return json!({ HOSTILE: one });
     }
-    for list in ["services", "entries", "deployments", "templates", "registries", "tokens", "rows", "deliveries"] {
+    for list in
+        ["services", "entries", "deployments", "templates", "registries", "tokens", "rows", "deliveries", "troubles"]
+    {
         all[list] = json!([one]);
     }
     all["releases"] = json!([{ "release": HOSTILE }]);
@@ -48,6 +50,8 @@ fn answer(path: &str) -> Value {
     for text in ["hook_url", "hook_key", "key", "public_key", "push_url", "head", "token"] {
         all[text] = json!(HOSTILE);
     }
+    all["versions"] = json!({ "os": HOSTILE, "kernel": HOSTILE });
+    all["space"] = json!({ "measured": HOSTILE, "caches": { HOSTILE: 7 } });
     all["whole"] = json!(true);
     all
 }
@@ -172,6 +176,7 @@ const COMMANDS: &[&[&str]] = &[
     &["create", "x"],
     &["templates"],
     &["registry", "list"],
+    &["host"],
     &["token", "list"],
     &["token", "create", "--name", "x"],
     &["audit", "list"],

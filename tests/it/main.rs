@@ -9,6 +9,7 @@ mod credentials;
 mod dashboard;
 mod fetch;
 mod hooks;
+mod host;
 mod layers;
 mod parsers;
 mod passkeys;

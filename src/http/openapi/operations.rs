@@ -9,6 +9,7 @@ use crate::api::audit::Audit;
 use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Session, SignIn, Who};
 use crate::api::deployments::{Deployment, Deployments, PageOf, Releases, Restart, Rollback};
 use crate::api::hooks::{Asked, Heard, Hook, Rotate};
+use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin};
 use crate::api::services::{
@@ -90,6 +91,8 @@ pub fn all() -> Vec<Operation> {
             .json::<Heard>(200)
             .json::<Deployment>(202),
         get("/templates", "The templates").json::<Templates>(200),
+        get("/host", "How the host is: disk, memory, versions, what takes the disk, what the agent could not do")
+            .json::<Host>(200),
         get("/registries", "Where images may be fetched with a login").list::<RegistryLogin>("registries"),
         put("/registries/:registry", "Log in at a registry, which is asked first")
             .body::<NewRegistryLogin>()

@@ -8,6 +8,7 @@ pub mod env;
 pub mod git;
 pub mod health;
 pub mod hooks;
+pub mod host;
 pub mod logs;
 pub mod metrics;
 pub mod openapi;
