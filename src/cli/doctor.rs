@@ -4,12 +4,14 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::User;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::client::{Agent, ClientError, block_on};
-use super::show;
+use super::{host, inotify, show};
 use crate::config::Config;
 use crate::names::IdRange;
 
@@ -27,6 +29,8 @@ const BURST: u64 = 100_000;
 const PIPES: &str = "/proc/sys/fs/pipe-user-pages-soft";
 /// How many of them a service's network helper may take.
 const PIPES_OF_ONE: u64 = 8192;
+/// How often the regular look may fail at something, with a while between, until it is no passing trouble.
+const PASSING: u64 = 5;
 
 /// What starts the proxy.
 const PROXY: &str = "/usr/lib/podkeeper/proxy";
@@ -80,9 +84,11 @@ pub fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::
             findings.push(podman_socket(uid));
             findings.push(routes(&config.paths.routes, uid));
             findings.push(journal_limits(uid));
+            findings.extend(watches(uid));
         }
     }
     findings.extend([journal_kept(), pipes(), network(), proxy(), agent(config), disk(&config.paths.state)]);
+    findings.extend(troubles(config));
     print(&findings, json)?;
     let bad = findings.iter().any(|finding| finding.level == Level::Bad);
     Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -99,9 +105,9 @@ fn print(findings: &[Finding], json: bool) -> std::io::Result<()> {
             Level::Warn => "warn",
             Level::Bad => "BAD ",
         };
-        writeln!(out, "{level}  {:<14} {}", finding.what, finding.detail)?;
+        writeln!(out, "{level}  {:<15} {}", finding.what, finding.detail)?;
         if let Some(next) = &finding.next {
-            writeln!(out, "      {:<14} next: {next}", "")?;
+            writeln!(out, "      {:<15} next: {next}", "")?;
         }
     }
     Ok(())
@@ -136,6 +142,17 @@ fn podman(config: &Config) -> Finding {
 fn count_ids(text: &str) -> u64 {
     let ours = text.lines().filter_map(|line| line.strip_prefix(USER)?.strip_prefix(':'));
     ours.filter_map(|rest| rest.split(':').nth(1)?.parse::<u64>().ok()).sum()
+}
+
+/// The ids that a user has by them.
+fn id_ranges(text: &str) -> Vec<std::ops::Range<u32>> {
+    let ours = text.lines().filter_map(|line| line.strip_prefix(USER)?.strip_prefix(':'));
+    let range = |rest: &str| {
+        let (first, count) = rest.split_once(':')?;
+        let first: u32 = first.parse().ok()?;
+        Some(first..first.saturating_add(count.parse().ok()?))
+    };
+    ours.filter_map(range).collect()
 }
 
 fn ids(file: &'static str, config: &Config) -> Finding {
@@ -279,6 +296,54 @@ fn has_route(ipv4: &str, ipv6: &str) -> bool {
     })
 }
 
+/// systemd, journald's readers and programs of services watch files; who has no watch left doesn't start.
+fn watches(uid: u32) -> Vec<Finding> {
+    let ranges = std::fs::read_to_string("/etc/subuid").map_or_else(|_| Vec::new(), |text| id_ranges(&text));
+    let owners: Vec<_> = std::iter::once(uid..uid.saturating_add(1)).chain(ranges).collect();
+    let used = inotify::used(&owners);
+    let finding = |what: &'static str, key: &'static str, used: Option<u64>| {
+        let most = std::fs::read_to_string(format!("/proc/sys/{}", key.replace('.', "/"))).ok();
+        let Some(most) = most.and_then(|text| text.trim().parse::<u64>().ok()) else {
+            return wrong(what, Level::Warn, format!("{key} can't be read"), "mount -t proc proc /proc");
+        };
+        match used {
+            Some(used) if used.saturating_mul(10) >= most.saturating_mul(8) => wrong(
+                what,
+                Level::Warn,
+                format!("{USER} and its services have {used} of the {most} that a user may have"),
+                format!("echo {key} = {} >/etc/sysctl.d/90-inotify.conf && sysctl --system", most.saturating_mul(4)),
+            ),
+            Some(used) => good(what, format!("{used} of {most} are taken")),
+            None => good(what, format!("a user may have {most}")),
+        }
+    };
+    vec![
+        finding("inotify", "fs.inotify.max_user_instances", used.map(|used| used.instances)),
+        finding("file watches", "fs.inotify.max_user_watches", used.map(|used| used.watches)),
+    ]
+}
+
+/// What the agent's regular look could not do. Whether the agent answers at all is told apart.
+fn troubles(config: &Config) -> Vec<Finding> {
+    let agent = Agent::Local(config.listen.local.clone().into());
+    let Ok(Ok(host)) = block_on(async { Ok(agent.call(http::Method::GET, "/host", None).await) }) else {
+        return Vec::new();
+    };
+    let now = Timestamp::now();
+    let all: Vec<&Value> = host["troubles"].as_array().into_iter().flatten().collect();
+    if all.is_empty() {
+        return vec![good("regular look", "all is as it is wanted")];
+    }
+    let finding = |trouble: &&Value| {
+        let level = if trouble["times"].as_u64().unwrap_or(0) < PASSING { Level::Warn } else { Level::Bad };
+        let next = trouble["hint"]
+            .as_str()
+            .unwrap_or("mend what it says, and the agent does the rest; journalctl -u podkeeper tells more");
+        wrong("regular look", level, host::sentence(trouble, now), next)
+    };
+    all.iter().map(finding).collect()
+}
+
 fn is_enabled(unit: &str) -> bool {
     output("systemctl", &["is-enabled", "--", unit]).is_some_and(|state| state == "enabled")
 }
@@ -377,6 +442,7 @@ mod tests {
         assert_eq!(version("podman version 5.4.2"), Some((5, 4)));
         assert_eq!(version("podman version 4.3"), Some((4, 3)));
         assert_eq!(version("nothing"), None);
+        assert_eq!(id_ranges("root:1:2\npodkeeper:100000:65536\npodkeeper:x:1\n"), [100_000..165_536]);
         assert_eq!(count_ids("root:1:2\npodkeeper:100000:65536\npodkeeper2:1:5\npodkeeper:200000:4\n"), 65_540);
     }
 }

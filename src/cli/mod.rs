@@ -10,6 +10,7 @@ mod env;
 mod events;
 mod hook;
 mod host;
+mod inotify;
 mod input;
 mod internal;
 mod life;

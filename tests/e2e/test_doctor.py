@@ -6,6 +6,7 @@ from host import Host, wait_for
 
 ROUTES = "/var/lib/podkeeper-proxy/routes"
 PIPES = "/proc/sys/fs/pipe-user-pages-soft"
+INOTIFY = "/proc/sys/fs/inotify/max_user_instances"
 OLD = """#!/bin/sh
 echo podman version 4.9.3
 """
@@ -61,6 +62,12 @@ def test_it_names_each_thing_and_the_next_step(own: Host):
             f"echo 16384 >/run/pages && mount --bind /run/pages {PIPES}",
             "systemctl restart systemd-sysctl",
             f"systemctl restart systemd-sysctl && grep -qx 4194304 {PIPES}",
+        ),
+        (
+            "inotify",
+            f"echo 1 >/run/instances && mount --bind /run/instances {INOTIFY}",
+            "echo fs.inotify.max_user_instances = 4 >/etc/sysctl.d/90-inotify.conf",
+            f"umount {INOTIFY}",
         ),
         ("journal", "rm -r /var/log/journal", "mkdir /var/log/journal && systemctl restart systemd-journald", None),
         ("user manager", f"systemctl stop user@{uid}", restart, None),
