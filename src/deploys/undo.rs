@@ -16,8 +16,12 @@ use crate::text::PlainLines;
 
 /// How many of the last lines a failed deployment keeps.
 const TAIL: usize = 20;
+/// How many characters of an image's name are told.
+const NAME: usize = 255;
 /// And how many bytes of them.
 const TAIL_BYTES: usize = 8 * 1024;
+/// What buildah ends with where no step failed, but it could not carry one out.
+const NOT_CARRIED_OUT: i32 = 125;
 /// How long the new release may take to stop.
 const STOP: Duration = Duration::from_secs(60);
 
@@ -64,6 +68,9 @@ impl Deploys {
                     if tail.as_deref().is_some_and(says_full) =>
                 {
                     Problem::disk_full()
+                }
+                DeployError::Build(BuildError::Failed(NOT_CARRIED_OUT)) => {
+                    tail.as_deref().and_then(image_not_had).map_or_else(|| error.problem(), no_image)
                 }
                 error => error.problem(),
             };
@@ -164,7 +171,50 @@ fn says_full(tail: &str) -> bool {
     tail.to_ascii_lowercase().contains("no space left on device")
 }
 
+/// The image that the last step in these lines was to have, as buildah prints its steps: `STEP 1/3: FROM NAME AS STAGE`,
+/// with `[1/2] ` before it where there are several stages.
+fn image_not_had(tail: &str) -> Option<&str> {
+    let last = tail.lines().rev().find_map(step)?;
+    let mut words = last.split_whitespace();
+    match words.next()? {
+        "FROM" => words.find(|word| !word.starts_with("--")),
+        "COPY" | "ADD" => words.find_map(|word| word.strip_prefix("--from=")),
+        _ => None,
+    }
+}
+
+fn step(line: &str) -> Option<&str> {
+    let stage = line.strip_prefix('[').and_then(|rest| Some(rest.split_once("] ")?.1));
+    Some(stage.unwrap_or(line).strip_prefix("STEP ")?.split_once(": ")?.1)
+}
+
+fn no_image(name: &str) -> Problem {
+    let name: String = name.chars().take(NAME).collect();
+    Problem::new(Code::BuildFailed, format!("the image `{name}`, which the build is made of, can't be had")).with_hint(
+        "look at its name, and whether its registry answers; for a private one there is `podkeeper registry login`",
+    )
+}
+
 /// `podman run` prints the container's id, 64 hexadecimal digits, each time systemd starts the unit.
 fn is_container_id(line: &str) -> bool {
     line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_that_is_not_had_is_the_last_steps() {
+        for (tail, image) in [
+            ("STEP 1/3: FROM nothing:1\nTrying to pull it...\nError: no", Some("nothing:1")),
+            ("[1/2] STEP 1/3: FROM --platform=linux/arm64 a.example/b AS c\nError: no", Some("a.example/b")),
+            ("STEP 1/4: FROM x\nSTEP 2/4: COPY --chown=1 --from=y:2 /a /a\nError: no", Some("y:2")),
+            ("STEP 1/4: FROM x\nSTEP 2/4: COPY nothing /a\nError: no", None),
+            ("STEP 1/4: FROM x\nSTEP 2/4: RUN exit 125\nError: no", None),
+            ("Error: no", None),
+        ] {
+            assert_eq!(image_not_had(tail), image, "{tail}");
+        }
+    }
 }

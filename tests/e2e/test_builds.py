@@ -422,3 +422,12 @@ def test_a_host_without_a_way_to_the_internet_builds_on_what_it_has(host: Host, 
             host.run("ip", "link", "set", device, "up")
         host.run("ip", "route", "replace", *route.split())
     assert host.serve(name).text == "offline\n", said
+
+
+@pytest.mark.parametrize("line", ["FROM docker.io/library/nothing:1", "FROM not-there", f"{IMAGE}COPY --from=nothing.example.com/x:2 /a /a"])
+def test_an_image_that_there_is_not_is_named(host: Host, name: str, clone: Clone, line: str):
+    clone.commit({"Containerfile": f"{line}\nCMD true\n"})
+    said = clone.push()
+    image = line.rsplit("FROM ", 1)[-1] if "--from" not in line else "nothing.example.com/x:2"
+    assert f"Failed (build-failed): the image `{image}`, which the build is made of, can't be had" in said, said
+    assert "podkeeper registry login" in said
