@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{BuildError, Builds};
 use crate::names::{DeploymentId, ServiceName};
 use crate::sandbox::Measured;
@@ -11,6 +13,8 @@ use crate::units::{Argv, JobResult};
 
 /// How long it may take to remove what a build left.
 const CLEAR: Duration = Duration::from_secs(120);
+/// No build of the shell's image, nor one that an administrator began by hand, goes on for longer.
+const OVER: Duration = Duration::from_secs(24 * 3600);
 /// How long it may take to measure all caches, and to remove some.
 const TIDY: Duration = Duration::from_secs(300);
 
@@ -51,11 +55,14 @@ impl Builds {
         tokio::fs::remove_dir_all(&context).await.or_else(unless_gone).map_err(folder(what))
     }
 
-    /// Removes the working containers that killed builds of the shell's image left. No build may run.
+    /// Removes the working containers that killed builds of the shell's image left. What has one in Podman's own storage is
+    /// no build of ours: only its age tells that it is over.
     pub async fn clear_leftovers(&self) -> Result<(), BuildError> {
+        let now = Timestamp::now();
+        let is_over = |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= OVER);
         let mut cleared = Ok(());
         for container in self.podman.external_containers().await? {
-            if container.name.contains("working-container") {
+            if container.name.contains("working-container") && is_over(container.created) {
                 // One that can't be removed keeps no other.
                 cleared = cleared.and(self.podman.remove_container(&container.id).await.map_err(BuildError::from));
             }

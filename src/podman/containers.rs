@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::raw::{Body, segment};
@@ -37,6 +38,8 @@ pub struct ExternalContainer {
     pub id: String,
     /// Its name, such as `hello-working-container`.
     pub name: String,
+    /// Since when it is there.
+    pub created: Timestamp,
 }
 
 /// What went over a container's network interface. What its published port carries from the host's own loopback, as
@@ -164,6 +167,7 @@ impl Podman {
             names: Option<Vec<String>>,
             #[serde(default)]
             state: String,
+            created: Timestamp,
         }
         let listed: Vec<Listed> =
             serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
@@ -172,6 +176,7 @@ impl Podman {
             .map(|container| ExternalContainer {
                 id: container.id,
                 name: container.names.unwrap_or_default().into_iter().next().unwrap_or_default(),
+                created: container.created,
             })
             .collect())
     }
