@@ -442,7 +442,8 @@ mod tests {
         assert_eq!(version("podman version 5.4.2"), Some((5, 4)));
         assert_eq!(version("podman version 4.3"), Some((4, 3)));
         assert_eq!(version("nothing"), None);
-        assert_eq!(id_ranges("root:1:2\npodkeeper:100000:65536\npodkeeper:x:1\n"), [100_000..165_536]);
+        let ranges = id_ranges("root:1:2\npodkeeper:100000:65536\npodkeeper:x:1\npodkeeper:7:1\n");
+        assert_eq!(ranges, [100_000..165_536, 7..8]);
         assert_eq!(count_ids("root:1:2\npodkeeper:100000:65536\npodkeeper2:1:5\npodkeeper:200000:4\n"), 65_540);
     }
 }

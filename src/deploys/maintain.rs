@@ -151,7 +151,11 @@ impl Deploys {
             let containers = look.note(Task::Containers, None, self.inner.builds.clear_leftovers().await);
             let images = look.note(Task::Images, None, host.remove_nobodys_images().await);
             let volumes = look.note(Task::Volumes, None, host.remove_nobodys_volumes().await);
-            all &= containers.is_some() && images == Some(Left::Nothing) && volumes == Some(Left::Nothing);
+            let layers = look.note(Task::Layers, None, host.remove_nobodys_layers().await);
+            all &= containers.is_some()
+                && layers.is_some()
+                && images == Some(Left::Nothing)
+                && volumes == Some(Left::Nothing);
             Ok::<(), BuildError>(())
         });
         let none_builds = none_builds.await;

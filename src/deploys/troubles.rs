@@ -48,6 +48,8 @@ pub enum Task {
     Containers,
     /// Images that nothing names.
     Images,
+    /// Layers that no image is made of.
+    Layers,
     /// Volumes without a name that nothing has.
     Volumes,
 }
@@ -72,6 +74,7 @@ impl Task {
             Self::Caches => "look after the builds' caches",
             Self::Containers => "remove containers that builds left",
             Self::Images => "remove images that nothing names",
+            Self::Layers => "remove layers that nothing is made of",
             Self::Volumes => "remove volumes that nothing has",
         }
     }

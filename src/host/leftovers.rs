@@ -20,6 +20,9 @@ use crate::services::ServiceError;
 /// How many images, and how many volumes, are removed by one look.
 const AT_ONCE: usize = 20;
 
+/// How old a layer is that no image will be made of: none is stored for so long.
+const LAYERS: Duration = Duration::from_secs(24 * 3600);
+
 /// Whether a look has removed all that it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
@@ -119,6 +122,11 @@ impl Host {
         Ok(())
     }
 
+    /// Removes the layers that were left where a hand-over of a build's image was killed. No build may run.
+    pub async fn remove_nobodys_layers(&self) -> Result<(), ServiceError> {
+        Ok(self.inner.parts.podman.remove_unused_layers(LAYERS).await?)
+    }
+
     /// Removes the volumes that Podman made and named itself for containers that are gone: nobody finds them again.
     pub async fn remove_nobodys_volumes(&self) -> Result<Left, ServiceError> {
         let (podman, keep) = (&self.inner.parts.podman, self.inner.parts.config.get().builds.keep_cache);
@@ -200,6 +208,6 @@ mod tests {
         assert!(counted[one.id.as_str()] >= hour && counted[&"b".repeat(64)] < hour, "{counted:?}");
         // It is named meanwhile, and then no more.
         assert!(ages(&folder, &[]).await.unwrap().is_empty());
-        assert!(ages(&folder, &[one.clone()]).await.unwrap()[one.id.as_str()] < hour);
+        assert!(ages(&folder, std::slice::from_ref(&one)).await.unwrap()[one.id.as_str()] < hour);
     }
 }

@@ -5,6 +5,7 @@
 
 mod containers;
 mod images;
+mod layers;
 mod logins;
 mod raw;
 mod secrets;
@@ -70,6 +71,9 @@ pub enum PodmanError {
         /// What was asked.
         what: &'static str,
     },
+    /// Something in its storage is not whole.
+    #[error("Podman finds {0} damaged in its storage")]
+    Damaged(Plain),
     /// An answer that can't be read.
     #[error("Podman's answer to {what} can't be read")]
     Answer {
@@ -97,6 +101,8 @@ impl PodmanError {
             Self::Full { .. } => Problem::disk_full(),
             Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
                 .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
+            Self::Damaged(_) => Problem::new(Code::Internal, self.to_string())
+                .with_hint("`podman system check` as the user podkeeper tells more; deploy anew what it names"),
             Self::Answer { .. } => Problem::new(Code::Internal, self.to_string()),
         }
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from containers import live_first
+from containers import Gate, live_first
 from host import Host, wait_for
 
 ROUTES = "/var/lib/podkeeper-proxy/routes"
@@ -152,3 +152,62 @@ def test_a_volume_that_podman_named_goes_after_a_while(host: Host, name: str):
         assert exists(volumes[kept])
     finally:
         host.user("podman", "rm", "-f", "-v", kept)
+
+
+KILLED = r"""
+cd "$(mktemp -d)" && trap 'rm -rf "$PWD"' EXIT
+storage=/var/lib/podkeeper/.local/share/containers/storage/overlay-layers/layers.json
+layers() { grep -o '"id"' "$storage" | wc -l; }
+before=$(layers)
+{
+  echo FROM docker.io/library/busybox:stable
+  for layer in 1 2 3 4; do
+    head -c 60000000 /dev/urandom >$layer
+    echo COPY $layer /
+  done
+} >Containerfile
+podman build -q --network=none -t localhost/killed:1 . && podman save -q --format docker-dir -o image localhost/killed:1
+podman rmi localhost/killed:1 && [ "$(layers)" = "$before" ] || exit 1
+setsid podman pull -q dir:image &
+until [ "$(layers)" -ge $((before + 2)) ]; do kill -0 $! || exit 2; sleep 0.01; done
+env kill -KILL -- -$!
+wait $!
+# What is unpacked in part is removed by whoever comes next.
+podman images -q >/dev/null
+systemctl --user stop podman.service
+[ "$(layers)" -gt "$before" ] || exit 3
+# They are of another day.
+sed -i 's/"created":"20[0-9]*-/"created":"2020-/g' "$storage"
+"""
+
+
+def test_layers_that_a_killed_program_left_go(host: Host, name: str, tmp_path):
+    live_first(host, name, tmp_path / "clone")
+    listed = "/var/lib/podkeeper/.local/share/containers/storage/overlay-layers/layers.json"
+    layers = lambda: {layer["id"] for layer in json.loads(host.run("cat", listed))}
+    before = layers()
+    host.user("sh", "-c", KILLED)
+    assert layers() > before
+    host.run("systemctl", "restart", "podkeeper")
+    host.wait_ready()
+    wait_for(lambda: layers() == before, 60, lambda: f"they are gone: {layers() - before}; {told(host)['troubles']}")
+    assert host.start(name)["state"] == "live" and host.serve(name).text == "first"
+
+
+def test_a_build_by_hand_is_left_alone(host: Host, gate: Gate):
+    build = f"printf 'FROM docker.io/library/busybox:stable\\nRUN {gate.waits}\\n' | podman build -q --network=none -t localhost/by-hand:2 -"
+    done = "/tmp/built-by-hand"
+    host.user("sh", "-c", f"rm -f {done}; ({build} && touch {done}) >/dev/null 2>&1 &")
+    try:
+        gate.wait_reached()
+        host.run("systemctl", "restart", "podkeeper")
+        host.wait_ready()
+        # The look has come to the end when it has noted what nothing names.
+        with imported(host, "localhost/by-hand:3") as (image,):
+            host.run("systemctl", "restart", "podkeeper")
+            host.wait_ready()
+            wait_for(lambda: host.code("test", "-e", f"{UNNAMED}/{image}") == 0, 60, "the look is over")
+        gate.open()
+        wait_for(lambda: host.code("test", "-e", done) == 0, 60, "it is built")
+    finally:
+        host.user("podman", "rmi", "-f", "localhost/by-hand:2", check=False)
