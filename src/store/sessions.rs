@@ -69,7 +69,8 @@ impl Store {
         self.write(move |transaction| {
             let now = micros(Timestamp::now());
             let ended = "DELETE FROM sessions WHERE expires <= ?1 OR last_seen <= ?2 OR hash = ?3";
-            let mut gone = transaction.execute(ended, params![now, now - idle, new.replaces.map(|hash| hash.to_vec())])?;
+            let mut gone =
+                transaction.execute(ended, params![now, now - idle, new.replaces.map(|hash| hash.to_vec())])?;
             // One that was seen later than now was not seen since the clock was set back.
             gone += transaction.execute(
                 "DELETE FROM sessions WHERE id NOT IN \
