@@ -129,6 +129,8 @@ def test_disk_full_during_a_build(host: Host, name: str, before, tmp_path, floor
     clone = live_first(host, name, tmp_path / "clone")
     large = f"RUN head -c {30_000_000 if floor else 200_000_000} /dev/zero >/large && sleep 600\n"
     with host.configured(f"[builds]\nmin_free_mib = {2 * floor}\n"), small_storage(host, 60, CACHE):
+        # With Podman's pause process, all that ran was ended.
+        wait_for(lambda: host.serve(name).text == "first", 30, "it is back")
         clone.commit({"Containerfile": f"{BASE}{large}{SERVE}"})
         said = clone.push()
         assert "no space left on device" in said.lower() and "Failed (disk-full)" in said, said
