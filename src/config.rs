@@ -180,6 +180,12 @@ impl Paths {
     pub fn unnamed(&self) -> PathBuf {
         self.state.join("agent/unnamed")
     }
+
+    /// Where it is noted since when no container has a volume that Podman named.
+    #[must_use]
+    pub fn unused_volumes(&self) -> PathBuf {
+        self.state.join("agent/unused-volumes")
+    }
     /// What of the disk is taken by what, as it was measured last.
     #[must_use]
     pub fn measured(&self) -> PathBuf {

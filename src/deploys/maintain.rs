@@ -151,14 +151,12 @@ impl Deploys {
             let containers = look.note(Task::Containers, None, self.inner.builds.clear_leftovers().await);
             let images = look.note(Task::Images, None, host.remove_nobodys_images().await);
             let volumes = look.note(Task::Volumes, None, host.remove_nobodys_volumes().await);
-            let layers = look.note(Task::Layers, None, host.remove_nobodys_layers().await);
-            all &= containers.is_some()
-                && layers.is_some()
-                && images == Some(Left::Nothing)
-                && volumes == Some(Left::Nothing);
+            all &= containers.is_some() && images == Some(Left::Nothing) && volumes == Some(Left::Nothing);
             Ok::<(), BuildError>(())
         });
         let none_builds = none_builds.await;
+        // No sooner look would change what it finds.
+        look.note(Task::Layers, None, host.look_for_nobodys_layers().await);
         let none_builds = look.note(Task::UnderWay, None, none_builds).unwrap_or_default();
         all && none_builds
     }

@@ -74,7 +74,7 @@ impl Task {
             Self::Caches => "look after the builds' caches",
             Self::Containers => "remove containers that builds left",
             Self::Images => "remove images that nothing names",
-            Self::Layers => "remove layers that nothing is made of",
+            Self::Layers => "be rid of layers that nothing is made of",
             Self::Volumes => "remove volumes that nothing has",
         }
     }

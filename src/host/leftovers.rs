@@ -10,11 +10,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-
 use super::Host;
-use crate::names::{ImageId, ImageRef, ReleaseName};
-use crate::podman::StoredImage;
+use crate::names::{ImageRef, ReleaseName};
+use crate::podman::{PodmanError, StoredImage};
 use crate::services::ServiceError;
 
 /// How many images, and how many volumes, are removed by one look.
@@ -95,7 +93,8 @@ impl Host {
     pub async fn remove_nobodys_images(&self) -> Result<Left, ServiceError> {
         let images = self.nobodys_images().await?;
         let config = self.inner.parts.config.get();
-        let ages = ages(&config.paths.unnamed(), &images).await?;
+        let ids: Vec<&str> = images.iter().map(|image| image.id.as_str()).collect();
+        let ages = ages(&config.paths.unnamed(), &ids).await?;
         let is_old = |image: &StoredImage| ages.get(image.id.as_str()) >= Some(&config.builds.keep_cache);
         let (mut removed, mut left) = (Ok(()), Left::Nothing);
         for (at, image) in images.iter().filter(|image| is_old(image)).enumerate() {
@@ -122,51 +121,57 @@ impl Host {
         Ok(())
     }
 
-    /// Removes the layers that were left where a hand-over of a build's image was killed. No build may run.
-    pub async fn remove_nobodys_layers(&self) -> Result<(), ServiceError> {
-        Ok(self.inner.parts.podman.remove_unused_layers(LAYERS).await?)
+    /// Fails where layers were left by a hand-over of a build's image that was killed: only who knows that the host rests
+    /// can remove them.
+    pub async fn look_for_nobodys_layers(&self) -> Result<(), ServiceError> {
+        match self.inner.parts.podman.unused_layers(LAYERS).await? {
+            0 => Ok(()),
+            layers => Err(PodmanError::Layers(layers).into()),
+        }
     }
 
     /// Removes the volumes that Podman made and named itself for containers that are gone: nobody finds them again.
     pub async fn remove_nobodys_volumes(&self) -> Result<Left, ServiceError> {
-        let (podman, keep) = (&self.inner.parts.podman, self.inner.parts.config.get().builds.keep_cache);
-        let now = Timestamp::now();
-        let is_old = |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= keep);
-        let (mut removed, mut left) = (Ok(()), Left::Nothing);
+        let (podman, config) = (&self.inner.parts.podman, self.inner.parts.config.get());
         let volumes = podman.unused_nameless_volumes().await?;
-        for (at, volume) in volumes.iter().filter(|volume| is_old(volume.created)).enumerate() {
+        let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
+        let ages = ages(&config.paths.unused_volumes(), &ids).await?;
+        let is_old = |volume: &&&str| ages.get(**volume) >= Some(&config.builds.keep_cache);
+        let (mut removed, mut left) = (Ok(()), Left::Nothing);
+        for (at, volume) in ids.iter().filter(is_old).enumerate() {
             if at == AT_ONCE {
                 left = Left::Some;
                 break;
             }
-            tracing::info!("removing the volume {}, which nothing has", volume.name);
-            removed = removed.and(podman.remove_volume(&volume.name).await.map_err(ServiceError::from));
+            tracing::info!("removing the volume {volume}, which nothing has");
+            removed = removed.and(podman.remove_volume(volume).await.map_err(ServiceError::from));
         }
         removed.map(|()| left)
     }
 }
 
-/// For how long each of these images has been named by nothing, by its id. It is noted down with an empty file each, so
-/// that an agent that starts anew doesn't begin to count again; what is named by now has none any more.
-async fn ages(folder: &Path, images: &[StoredImage]) -> Result<BTreeMap<String, Duration>, ServiceError> {
-    let what = "note down which images nothing names";
+/// For how long each of these has been nobody's, by its id of hexadecimal digits. It is noted down with an empty file each,
+/// so that an agent that starts anew doesn't begin to count again; what is somebody's by now has none any more.
+async fn ages(folder: &Path, ids: &[&str]) -> Result<BTreeMap<String, Duration>, ServiceError> {
+    let what = "note down what is nobody's";
     tokio::fs::create_dir_all(folder).await.map_err(file(what))?;
     let mut ages = BTreeMap::new();
     let mut entries = tokio::fs::read_dir(folder).await.map_err(file(what))?;
     while let Some(entry) = entries.next_entry().await.map_err(file(what))? {
-        let id = entry.file_name().to_str().and_then(|name| name.parse::<ImageId>().ok());
-        match id.filter(|id| images.iter().any(|image| image.id == *id)) {
+        match entry.file_name().to_str().filter(|id| ids.contains(id)) {
             Some(id) => {
                 let noted = entry.metadata().await.and_then(|found| found.modified()).map_err(file(what))?;
                 // One of a clock that was ahead is as good as new.
-                ages.insert(id.as_str().to_owned(), SystemTime::now().duration_since(noted).unwrap_or_default());
+                ages.insert(id.to_owned(), SystemTime::now().duration_since(noted).unwrap_or_default());
             }
             None => tokio::fs::remove_file(entry.path()).await.map_err(file(what))?,
         }
     }
-    for image in images.iter().filter(|image| !ages.contains_key(image.id.as_str())).collect::<Vec<_>>() {
-        tokio::fs::write(folder.join(image.id.as_str()), b"").await.map_err(file(what))?;
-        ages.insert(image.id.as_str().to_owned(), Duration::ZERO);
+    for id in ids {
+        if !ages.contains_key(*id) {
+            tokio::fs::write(folder.join(id), b"").await.map_err(file(what))?;
+            ages.insert((*id).to_owned(), Duration::ZERO);
+        }
     }
     Ok(ages)
 }
@@ -199,15 +204,15 @@ mod tests {
     async fn the_time_is_counted_from_when_nothing_named_it() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("unnamed");
-        let (one, two) = (image("a", &[]), image("b", &[]));
-        assert_eq!(ages(&folder, &[one.clone(), two.clone()]).await.unwrap().len(), 2);
+        let (one, two) = ("a".repeat(64), "b".repeat(64));
+        assert_eq!(ages(&folder, &[&one, &two]).await.unwrap().len(), 2);
         let hour = Duration::from_secs(3600);
-        let noted = std::fs::File::options().write(true).open(folder.join(one.id.as_str())).unwrap();
+        let noted = std::fs::File::options().write(true).open(folder.join(&one)).unwrap();
         noted.set_modified(SystemTime::now() - hour).unwrap();
-        let counted = ages(&folder, &[one.clone(), two]).await.unwrap();
-        assert!(counted[one.id.as_str()] >= hour && counted[&"b".repeat(64)] < hour, "{counted:?}");
-        // It is named meanwhile, and then no more.
+        let counted = ages(&folder, &[&one, &two]).await.unwrap();
+        assert!(counted[&one] >= hour && counted[&two] < hour, "{counted:?}");
+        // It is somebody's meanwhile, and then no more.
         assert!(ages(&folder, &[]).await.unwrap().is_empty());
-        assert!(ages(&folder, std::slice::from_ref(&one)).await.unwrap()[one.id.as_str()] < hour);
+        assert!(ages(&folder, &[&one]).await.unwrap()[&one] < hour);
     }
 }

@@ -1,22 +1,19 @@
 //! Layers in Podman's storage that no image and no container is made of. A program that is killed while it stores an image
-//! leaves those that it has unpacked, and nobody would ever find them again; one that is unpacked in part Podman itself
-//! removes.
+//! leaves those that it has unpacked whole, and nobody would ever find them again; one that is unpacked in part Podman
+//! itself removes.
 //!
-//! Podman finds them, too, and it alone removes them. But it looks at all files of its storage for that (podman-system-check(1)),
-//! so it is asked where its own lists show that there are some. It is never asked to look at what is in the files: it takes a
-//! copy of an image in other ids for damaged, and to mend an image it removes it.
+//! They are only told. What removes them, podman-system-check(1) with `--repair`, looks at the storage piece by piece without
+//! a lock on all of it, and takes what is stored or started meanwhile for left over, too: it is for a host that rests.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use http::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::raw::Body;
 use super::{Podman, PodmanError};
 
 /// The lists of containers/storage, as far as they tell what is made of what.
@@ -49,15 +46,6 @@ struct Image {
 struct Container {
     #[serde(default)]
     layer: String,
-}
-
-/// What Podman finds wrong, by the ids.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Report {
-    layers: Option<BTreeMap<String, Vec<String>>>,
-    images: Option<BTreeMap<String, Vec<String>>>,
-    containers: Option<BTreeMap<String, Vec<String>>>,
 }
 
 fn list<T: DeserializeOwned>(file: &Path) -> Vec<T> {
@@ -103,32 +91,14 @@ impl Lists {
 }
 
 impl Podman {
-    /// Removes the layers that nothing is made of and that are older than `age`; nothing may be stored meanwhile. Where
-    /// Podman finds anything else wrong, all stays as it is.
-    pub async fn remove_unused_layers(&self, age: Duration) -> Result<(), PodmanError> {
-        let what = "remove layers that nothing is made of";
-        let storage = self.storage(what).await?.to_owned();
+    /// How many layers nothing is made of that are older than `age`.
+    pub async fn unused_layers(&self, age: Duration) -> Result<usize, PodmanError> {
+        let storage = self.storage("tell where its storage lies").await?.to_owned();
         // It is never cancelled: that fails only as the whole agent ends.
         let lists = tokio::task::spawn_blocking(move || Lists::read(&storage)).await.unwrap_or_default();
-        let unused = lists.unused();
         let now = Timestamp::now();
-        let is_old = |layer: &Layer| Duration::try_from(now.duration_since(layer.created)).is_ok_and(|old| old >= age);
-        // One that is new may lie upon an old one, which can't be removed then.
-        if unused.is_empty() || !unused.iter().all(|layer| is_old(layer)) {
-            return Ok(());
-        }
-        let path = format!("/libpod/system/check?quick=true&unreferenced_layer_max_age={}s", age.as_secs());
-        let body = self.raw(what, Method::POST, &path, Body::None).await?;
-        let report: Report = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        let layers = report.layers.unwrap_or_default().into_keys();
-        let mut damaged: Vec<String> = layers.filter(|id| !unused.iter().any(|layer| layer.id == *id)).collect();
-        damaged.extend([report.images, report.containers].into_iter().flatten().flat_map(BTreeMap::into_keys));
-        if !damaged.is_empty() {
-            // To mend them it would remove images.
-            return Err(PodmanError::Damaged(damaged.join(", ").into()));
-        }
-        tracing::info!("removing layers that nothing is made of: a program that stored an image was killed");
-        self.raw(what, Method::POST, &format!("{path}&repair=true"), Body::None).await.map(drop)
+        let is_old = |layer: &&Layer| Duration::try_from(now.duration_since(layer.created)).is_ok_and(|old| old >= age);
+        Ok(lists.unused().into_iter().filter(is_old).count())
     }
 }
 

@@ -22,7 +22,7 @@ pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
 pub use images::{ImageFacts, StoredImage};
 pub use logins::Login;
 pub use shells::ShellContainer;
-pub use storage::{ImageUse, NamelessVolume, StorageUse};
+pub use storage::{ImageUse, StorageUse};
 
 use crate::names::RegistryHost;
 use crate::problem::{Code, Problem, chain};
@@ -71,9 +71,9 @@ pub enum PodmanError {
         /// What was asked.
         what: &'static str,
     },
-    /// Something in its storage is not whole.
-    #[error("Podman finds {0} damaged in its storage")]
-    Damaged(Plain),
+    /// Something in its storage is of no use, and only a host that rests can be rid of it.
+    #[error("{0} layers in Podman's storage are what a program left that was killed, and no image is made of them")]
+    Layers(usize),
     /// An answer that can't be read.
     #[error("Podman's answer to {what} can't be read")]
     Answer {
@@ -101,8 +101,10 @@ impl PodmanError {
             Self::Full { .. } => Problem::disk_full(),
             Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
                 .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
-            Self::Damaged(_) => Problem::new(Code::Internal, self.to_string())
-                .with_hint("`podman system check` as the user podkeeper tells more; deploy anew what it names"),
+            Self::Layers(_) => Problem::new(Code::Internal, self.to_string()).with_hint(
+                "when nothing is built, started or pulled, `podman system check --quick --repair` as the user podkeeper \
+                 removes them",
+            ),
             Self::Answer { .. } => Problem::new(Code::Internal, self.to_string()),
         }
     }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use http::Method;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -33,15 +32,6 @@ pub struct ImageUse {
     pub own_bytes: u64,
 }
 
-/// A volume that Podman made and named itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamelessVolume {
-    /// The name that Podman gave it.
-    pub name: String,
-    /// Since when it is there.
-    pub created: Timestamp,
-}
-
 impl Podman {
     /// The folder of its storage.
     pub async fn storage(&self, what: &'static str) -> Result<&Path, PodmanError> {
@@ -69,13 +59,13 @@ impl Podman {
         StorageUse::read(&body).map_err(|source| PodmanError::Answer { what, source })
     }
 
-    /// The volumes that Podman made for containers whose images declare some, and that no container has any more.
-    pub async fn unused_nameless_volumes(&self) -> Result<Vec<NamelessVolume>, PodmanError> {
+    /// The volumes that Podman made for containers whose images declare some, and that no container has any more, by the 64
+    /// hexadecimal digits that it calls each.
+    pub async fn unused_nameless_volumes(&self) -> Result<Vec<String>, PodmanError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Listed {
             name: String,
-            created_at: Timestamp,
             #[serde(default)]
             anonymous: bool,
         }
@@ -85,8 +75,10 @@ impl Podman {
         let body = self.raw(what, Method::GET, &path, Body::None).await?;
         let all: Option<Vec<Listed>> =
             serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        let nameless = all.unwrap_or_default().into_iter().filter(|volume| volume.anonymous);
-        Ok(nameless.map(|volume| NamelessVolume { name: volume.name, created: volume.created_at }).collect())
+        let is_id =
+            |name: &str| name.len() == 64 && name.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        let names = all.unwrap_or_default().into_iter().filter(|volume| volume.anonymous).map(|volume| volume.name);
+        Ok(names.filter(|name| is_id(name)).collect())
     }
 }
 

@@ -113,3 +113,11 @@ def name(request):
     yield name
     if "host" in request.fixturenames:
         request.getfixturevalue("host").delete(name)
+
+
+@pytest.fixture
+def other(host: Host, name: str) -> Iterator[str]:
+    """The name of another service, which is removed afterwards."""
+    other = f"{name[:30]}-other"
+    yield other
+    host.delete(other)

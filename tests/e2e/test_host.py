@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 
-import pytest
 import requests
 from containers import Gate, live_first
 from host import Host, wait_for
@@ -12,13 +11,7 @@ from host import Host, wait_for
 ROUTES = "/var/lib/podkeeper-proxy/routes"
 QUADLETS = "/var/lib/podkeeper/.config/containers/systemd"
 UNNAMED = "/var/lib/podkeeper/agent/unnamed"
-
-
-@pytest.fixture
-def other(host: Host, name: str) -> Iterator[str]:
-    other = f"{name[:30]}-other"
-    yield other
-    host.delete(other)
+UNUSED = "/var/lib/podkeeper/agent/unused-volumes"
 
 
 def told(host: Host) -> dict:
@@ -145,10 +138,14 @@ def test_a_volume_that_podman_named_goes_after_a_while(host: Host, name: str):
     host.user("podman", "rm", gone)
     assert exists(volumes[gone])
     try:
-        with host.configured('[builds]\nkeep_cache = "1s"\n'):
-            host.run("systemctl", "restart", "podkeeper")
-            host.wait_ready()
-            wait_for(lambda: not exists(volumes[gone]), 60, "it is gone")
+        restart = lambda: (host.run("systemctl", "restart", "podkeeper"), host.wait_ready())
+        noted = f"{UNUSED}/{volumes[gone]}"
+        restart()
+        wait_for(lambda: host.code("test", "-e", noted) == 0, 60, "it is noted")
+        assert exists(volumes[gone]), "however old it is"
+        host.run("touch", "-d", "8 days ago", noted)
+        restart()
+        wait_for(lambda: not exists(volumes[gone]), 60, "it is gone")
         assert exists(volumes[kept])
     finally:
         host.user("podman", "rm", "-f", "-v", kept)
@@ -181,7 +178,7 @@ sed -i 's/"created":"20[0-9]*-/"created":"2020-/g' "$storage"
 """
 
 
-def test_layers_that_a_killed_program_left_go(host: Host, name: str, tmp_path):
+def test_layers_that_a_killed_program_left_are_told(host: Host, name: str, tmp_path):
     live_first(host, name, tmp_path / "clone")
     listed = "/var/lib/podkeeper/.local/share/containers/storage/overlay-layers/layers.json"
     layers = lambda: {layer["id"] for layer in json.loads(host.run("cat", listed))}
@@ -190,7 +187,15 @@ def test_layers_that_a_killed_program_left_go(host: Host, name: str, tmp_path):
     assert layers() > before
     host.run("systemctl", "restart", "podkeeper")
     host.wait_ready()
-    wait_for(lambda: layers() == before, 60, lambda: f"they are gone: {layers() - before}; {told(host)['troubles']}")
+    told_of = lambda: [trouble for trouble in told(host)["troubles"] if "layers" in trouble["why"]]
+    (trouble,) = wait_for(told_of, 60, "they are told")
+    assert layers() > before and trouble["why"] in host.run("podkeeper", "doctor", check=False)
+    command = trouble["hint"].split("`")[1].split()
+    host.user(*command)
+    assert layers() == before
+    host.run("systemctl", "restart", "podkeeper")
+    host.wait_ready()
+    wait_for(lambda: not told_of(), 60, "it is over")
     assert host.start(name)["state"] == "live" and host.serve(name).text == "first"
 
 

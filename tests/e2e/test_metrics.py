@@ -1,20 +1,11 @@
 """What Prometheus reads, by its own parser."""
 
 import time
-from collections.abc import Iterator
 
-import pytest
 from host import Host, wait_for
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 
 KIND = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-
-
-@pytest.fixture
-def other(host: Host, name: str) -> Iterator[str]:
-    other = f"{name[:30]}-other"
-    yield other
-    host.delete(other)
 
 
 def test_prometheus_reads_how_the_services_are(host: Host, name: str, other: str):
