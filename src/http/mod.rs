@@ -199,9 +199,15 @@ impl tide::Endpoint<State> for Endpoint {
             Ok(mut record) => {
                 let unattended = request.state().unattended().clone();
                 let authorised = access::authorise(&request, route, &mut record).await;
-                let room = if route.acts() { unattended.room() } else { Ok(()) };
-                match authorised.and_then(|identity| room.map(|()| identity)) {
-                    Ok(identity) => {
+                let admitted = authorised.and_then(|identity| {
+                    let by = identity.as_ref().map(|identity| identity.actor.clone());
+                    if route.acts() {
+                        unattended.room(&by)?;
+                    }
+                    Ok((identity, by))
+                });
+                match admitted {
+                    Ok((identity, by)) => {
                         let gone = CancellationToken::new();
                         let call = Call { request, route, identity, gone: gone.clone() };
                         let work = async move {
@@ -209,7 +215,7 @@ impl tide::Endpoint<State> for Endpoint {
                             record.end(&answered).await;
                             answered
                         };
-                        if route.acts() { unattended.carry_out(gone, work).await } else { work.await }
+                        if route.acts() { unattended.carry_out(by, gone, work).await } else { work.await }
                     }
                     Err(problem) => {
                         let refused = Err(problem);
