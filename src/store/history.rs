@@ -27,11 +27,12 @@ pub(super) fn forget(connection: &Connection, service: i64, most: u32) -> Result
          DELETE FROM deployments WHERE id IN (SELECT d.id FROM deployments d WHERE d.service = ?1 \
          AND d.finished IS NOT NULL AND d.id < (SELECT max(id) FROM deployments WHERE service = ?1) \
          AND (d.id <= (SELECT id FROM deployments WHERE service = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2) \
-         OR d.id <= (SELECT id FROM deployments ORDER BY id DESC LIMIT 1 OFFSET ?3) \
+         OR d.id <= (SELECT CASE WHEN count(*) > ?3 THEN \
+         (SELECT id FROM deployments ORDER BY id DESC LIMIT 1 OFFSET ?3) END FROM deployments) \
          OR (d.finished <= ?4 AND d.id <= (SELECT id FROM deployments WHERE service = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?5))) \
          AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.service = d.service AND r.number = d.release) \
          AND NOT EXISTS (SELECT 1 FROM hook_deliveries h WHERE h.deployment = d.id) \
-         AND NOT EXISTS (SELECT 1 FROM origin WHERE origin.number = d.release) \
+         AND (d.release IS NULL OR d.release NOT IN (SELECT number FROM origin WHERE number IS NOT NULL)) \
          ORDER BY d.id LIMIT ?6)",
     )?;
     let before = micros(Timestamp::now() - AGE);
@@ -53,23 +54,9 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{Actor, DeploymentId, HookKey, ServiceName};
-    use crate::store::{Cause, NewDeployment, NewService, Settings, Source};
-
-    async fn store() -> (tempfile::TempDir, Store, ServiceName, i64) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store.db")).unwrap();
-        let new = NewService {
-            name: "blog".parse().unwrap(),
-            source: Source::Template("static".parse().unwrap()),
-            branch: "main".parse().unwrap(),
-            hook_key: HookKey::from_random([7; 32]).unwrap(),
-            settings: Settings::default(),
-            max: 1,
-        };
-        let service = store.create_service(new).await.unwrap();
-        (folder, store, service.name, service.id)
-    }
+    use crate::names::{Actor, DeploymentId, ServiceName};
+    use crate::store::tests::one_service;
+    use crate::store::{Cause, NewDeployment, Service};
 
     async fn run(store: &Store, sql: String) {
         store.write(move |transaction| Ok(transaction.execute_batch(&sql)?)).await.unwrap();
@@ -94,7 +81,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_many_goes_in_steps_and_what_is_needed_stays() {
-        let (_folder, store, name, service) = store().await;
+        let (_folder, store, Service { id: service, name, .. }) = one_service().await;
         fill(&store, service, KEPT + 2 * STEP, SignedDuration::ZERO).await;
         let release = |number: u32| {
             format!(
@@ -124,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_too_old_goes_and_no_number_is_given_again() {
-        let (_folder, store, name, service) = store().await;
+        let (_folder, store, Service { id: service, name, .. }) = one_service().await;
         fill(&store, service, 30, AGE + SignedDuration::from_hours(1)).await;
         while !store.forget_some(service).await.unwrap() {}
         assert_eq!(ids(&store, &name).await, (11..=30).collect::<Vec<_>>());
@@ -146,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_them_leaves_no_more_than_are_kept() {
-        let (_folder, store, name, service) = store().await;
+        let (_folder, store, Service { id: service, name, .. }) = one_service().await;
         fill(&store, service, KEPT, SignedDuration::ZERO).await;
         for _ in 0..5 {
             store.request_deployment(start(&name)).await.unwrap();

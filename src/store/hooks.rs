@@ -199,22 +199,8 @@ impl Store {
 mod tests {
     use super::*;
     use crate::names::Actor;
-    use crate::store::{Cause, NewService, Settings, Source, State};
-
-    async fn store() -> (tempfile::TempDir, Store, i64) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store.db")).unwrap();
-        let new = NewService {
-            name: "blog".parse().unwrap(),
-            source: Source::Template("static".parse().unwrap()),
-            branch: "main".parse().unwrap(),
-            hook_key: HookKey::from_random([7; 32]).unwrap(),
-            settings: Settings::default(),
-            max: 1,
-        };
-        let service = store.create_service(new).await.unwrap();
-        (folder, store, service.id)
-    }
+    use crate::store::tests::one_service;
+    use crate::store::{Cause, Service, State};
 
     fn delivery(id: Option<&str>, outcome: NewOutcome) -> NewDelivery {
         NewDelivery {
@@ -239,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_delivery_that_comes_again_gets_what_it_got_and_queues_nothing() {
-        let (_folder, store, service) = store().await;
+        let (_folder, store, Service { id: service, .. }) = one_service().await;
         let first = store.deliver(delivery(Some("a"), build())).await.unwrap();
         let again = store.deliver(delivery(Some("a"), build())).await.unwrap();
         assert!(!first.again && again.again);
@@ -259,7 +245,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_week_is_remembered_and_a_bounded_number() {
-        let (_folder, store, service) = store().await;
+        let (_folder, store, Service { id: service, .. }) = one_service().await;
         store.deliver(delivery(Some("a"), NewOutcome::Ping)).await.unwrap();
         let past = micros(Timestamp::now() - REMEMBERED - SignedDuration::from_secs(1));
         let age = move |transaction: &rusqlite::Transaction<'_>| {

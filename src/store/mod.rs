@@ -317,6 +317,14 @@ mod tests {
     use crate::names::{Actor, ReleaseNumber, ServiceName, Volumes};
     use crate::problem::Code;
 
+    /// A store with one service.
+    pub(super) async fn one_service() -> (tempfile::TempDir, Store, Service) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store.db")).unwrap();
+        let service = store.create_service(new_service("blog")).await.unwrap();
+        (folder, store, service)
+    }
+
     fn new_service(name: &str) -> NewService {
         NewService {
             name: name.parse().unwrap(),
