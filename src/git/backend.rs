@@ -119,14 +119,9 @@ impl Repositories {
             loop {
                 match body.read(&mut buffer).await {
                     Ok(0) => break,
-                    Ok(n) => {
-                        if input.write_all(&buffer[..n]).await.is_err() {
-                            // Git has read enough, as of a push that is too large. A client that is cut off while it
-                            // sends would not read why.
-                            let _ = tokio::io::copy(&mut body, &mut tokio::io::sink()).await;
-                            break;
-                        }
-                    }
+                    // Git has read enough, as of a push that is too large.
+                    Ok(n) if input.write_all(&buffer[..n]).await.is_err() => break,
+                    Ok(_) => {}
                     // The client went away in the middle: git must not take what came for the whole.
                     Err(_) => break super::command::end_group(group),
                 }

@@ -12,15 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::LengthLimitError;
-use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::config::Limits;
 use crate::problem::{Code, Problem};
-
-/// The body of a request as the server hands it on.
-pub type RequestBody = Timed<Incoming>;
 
 /// Why a body ends before its end.
 #[derive(Debug, Error)]
@@ -66,7 +62,7 @@ impl Late {
 
 /// A body that has its time.
 #[derive(Debug)]
-pub struct Timed<B> {
+pub(super) struct Timed<B> {
     body: B,
     pace: Pace,
     late: Late,

@@ -12,8 +12,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::body::{Late, Pace, RequestBody, Timed, late};
+use super::body::{Late, Pace, Timed, late};
 use super::bridge::{AnswerBody, document};
+use super::linger::{Lingering, RequestBody, lingering};
 use crate::problem::{Code, Problem};
 
 /// The longest head that is free: the number of connections bounds how many there are.
@@ -54,23 +55,23 @@ pub(super) async fn pass<S, B>(
     service: S,
     request: Request<Incoming>,
     pace: Pace,
-) -> Result<Response<Either<B, AnswerBody>>, Infallible>
+) -> Result<Response<Lingering<Either<B, AnswerBody>>>, Infallible>
 where
     S: Service<Request<RequestBody>, Response = Response<B>>,
     S::Error: Into<Problem>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
 {
-    let body = Late::default();
+    let is_late = Late::default();
+    let (head, body) = request.into_parts();
+    let (body, rest) = lingering(Timed::new(body, pace, is_late.clone()));
+    let request = Request::from_parts(head, body);
     let answered = match one_host(&request).and_then(|()| gate.room(&request)) {
-        Ok(_room) => {
-            let request = request.map(|incoming| Timed::new(incoming, pace, body.clone()));
-            service.call(request).await.map_err(Into::into)
-        }
+        Ok(_room) => service.call(request).await.map_err(Into::into),
         Err(problem) => Err(problem),
     };
     let mut answer = match answered {
         // Whatever was made of a body that never came: that is what the client did.
-        _ if body.is_so() => document(&late()).await.map(Either::Right),
+        _ if is_late.is_so() => document(&late()).await.map(Either::Right),
         Ok(answer) => answer.map(Either::Left),
         Err(problem) => document(&problem).await.map(Either::Right),
     };
@@ -78,7 +79,7 @@ where
         // What still comes of the body is no request.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(answer)
+    Ok(answer.map(|answer| Lingering::new(answer, rest)))
 }
 
 /// Whom a request is for it says once (RFC 9112, section 3.2): with two hosts, a proxy before the agent and the agent could

@@ -8,6 +8,7 @@ mod bridge;
 mod extract;
 mod gate;
 mod line;
+mod linger;
 mod openapi;
 mod record;
 mod respond;
@@ -26,8 +27,9 @@ use tide::Response;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Lock;
-pub use body::{BodyError, RequestBody};
+pub use body::BodyError;
 pub use bridge::{AnswerBody, Bridge};
+pub use linger::RequestBody;
 pub use server::Server;
 pub use sockets::Listeners;
 

@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Listeners;
-use super::body::{Pace, RequestBody};
+use super::body::Pace;
 use super::gate::{self, Gate};
 use super::line::Line;
+use super::linger::RequestBody;
 use crate::auth::{Peer, Presented};
 use crate::config::LiveConfig;
 use crate::connection::Connection;
@@ -56,7 +57,7 @@ where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
     S::Error: Into<Problem> + Send,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     /// A server of `service`, whose error is the problem that is answered. It ends when `stopping` is cancelled.

@@ -183,6 +183,67 @@ async fn a_body_beyond_the_limit_is_refused_with_a_length_and_without() {
     assert_eq!((answer.status, answer.body.len()), (200, 1000));
 }
 
+/// A client that writes all of its body before it reads, as git does for as long as it is taken.
+async fn answered_after(address: SocketAddr, head: &str, pieces: impl IntoIterator<Item = Vec<u8>>) -> Answer {
+    let mut stream = connect(address, head).await;
+    for piece in pieces {
+        stream.write_all(&piece).await.expect("the body is taken until its end");
+    }
+    stream.write_all(request("GET", "/hello", &[], "").as_bytes()).await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.expect("an answer").expect("no reset");
+    let (refused, next) = text.split_at(text.rfind("HTTP/1.1 ").unwrap());
+    assert!(next.ends_with("hello"), "the connection is kept: {text}");
+    Answer::parse(refused)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_early_reads_the_answer_however_much_it_still_sends() {
+    const MIB: usize = 1 << 20;
+    // More than both ends of a connection hold.
+    const PIECES: usize = 32;
+    let (_, served) = served().await;
+    let length = PIECES * MIB;
+    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+    let answer = answered_after(served.address, &head, std::iter::repeat_n(vec![b'x'; MIB], PIECES)).await;
+    assert_eq!((answer.status, answer.code().as_str()), (413, "payload-too-large"));
+
+    // Refused in its middle.
+    let chunk = [b"100000\r\n".as_slice(), &vec![b'x'; MIB], b"\r\n"].concat();
+    let chunks = std::iter::repeat_n(chunk, PIECES).chain([b"0\r\n\r\n".to_vec()]);
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = answered_after(served.address, head, chunks).await;
+    assert_eq!((answer.status, answer.body.as_str()), (400, "FileTooLarge"));
+
+    // Whoever asks first is told, and is not asked for the body.
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n";
+    let mut stream = connect(served.address, head).await;
+    let mut text = String::new();
+    while !text.contains("\r\n\r\n") {
+        let mut piece = [0; 4096];
+        let read = tokio::time::timeout(PATIENCE, stream.read(&mut piece)).await.unwrap().unwrap();
+        assert!(read > 0, "{text}");
+        text += std::str::from_utf8(&piece[..read]).unwrap();
+    }
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_and_sends_for_ever_is_cut_off() {
+    let (_, served) = served().await;
+    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 8 * GIB);
+    let mut stream = connect(served.address, &head).await;
+    let piece = vec![b'x'; 1 << 20];
+    let mut taken = 0_u64;
+    let refused = async {
+        while stream.write_all(&piece).await.is_ok() {
+            taken += piece.len() as u64;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("it is cut off");
+    assert!(taken < GIB, "{taken} bytes were taken");
+}
+
 #[tokio::test]
 async fn head_has_the_length_and_no_body() {
     let (_, served) = served().await;
