@@ -125,8 +125,11 @@ def test_without_an_ipv6_loopback_the_proxy_serves_all_the_same(own: Host):
     own.create("blog")
     own.start("blog")
     own.run("sysctl", "net.ipv6.conf.lo.disable_ipv6=1")
-    own.run("systemctl", "restart", "podkeeper-proxy")
-    assert own.serve("blog").status_code == 200
+    # As it is, each address on a line of its own, and the other way round.
+    for edit in ("", r's/(, *)("\[::1\]:[0-9]+")/\1\n\2/', r's/\["(127[^"]+)",\s*("\[::1\]:[0-9]+")/[\2, "\1"/'):
+        own.run("sed", "-zEi", edit, "/etc/podkeeper/proxy.json")
+        own.run("systemctl", "restart", "podkeeper-proxy")
+        assert own.serve("blog").status_code == 200
 
 
 @pytest.mark.parametrize("port", [8080, 7070])
