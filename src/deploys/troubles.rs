@@ -14,6 +14,8 @@ use crate::text::Plain;
 
 /// How many are remembered. A host that has more has one cause for most of them.
 const MOST: usize = 100;
+/// How many bytes of a reason are shown.
+const WHY: usize = 1024;
 
 /// A part of the look: what it does for one service or for the whole host. What fails of one keeps no other from its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +140,7 @@ impl Troubles {
 
     /// Remembers it, and tells whether it is worth a line of the log: it is new, has another reason, or goes on for long.
     fn failed(&self, task: Task, service: Option<&ServiceName>, error: &DeployError) -> bool {
-        let (why, hint, now) = (Plain::from(chain(error)), error.problem().hint, Timestamp::now());
+        let (why, hint, now) = (short(chain(error)), error.problem().hint, Timestamp::now());
         let mut table = self.table();
         let is_full = table.all.len() >= MOST;
         match table.all.entry((service.cloned(), task)) {
@@ -160,6 +162,15 @@ impl Troubles {
             }
         }
     }
+}
+
+/// The beginning of a reason, whatever others have put into it.
+fn short(mut why: String) -> Plain {
+    if why.len() > WHY {
+        why.truncate(why.floor_char_boundary(WHY));
+        why.push('…');
+    }
+    why.into()
 }
 
 /// One look, which goes on whatever fails.
@@ -267,5 +278,13 @@ mod tests {
             .map(|why| troubles.failed(Task::Ids, None, &failure(why).unwrap_err().into()))
             .to_vec();
         assert_eq!(told, [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn of_a_long_reason_its_beginning_is_kept() {
+        let troubles = Troubles::default();
+        troubles.failed(Task::Ids, None, &failure(&"é".repeat(WHY)).unwrap_err().into());
+        let why = troubles.all().0.remove(0).why;
+        assert!(why.ends_with("é…") && why.len() <= WHY + '…'.len_utf8(), "{why}");
     }
 }
