@@ -218,9 +218,16 @@ impl Deploys {
             return Err(crate::store::StoreError::Ended(id.0).into());
         }
         if !self.inner.slots.cancel(&deployment.service, Some(id)) {
-            return Ok(self.end(id, State::Cancelled, None, None, "cancelled".into()).await?);
+            if deployment.state == State::Queued {
+                return Ok(self.end(id, State::Cancelled, None, None, "cancelled".into()).await?);
+            }
+            self.cancel_begun(&deployment.service, id);
         }
-        self.wait(id, CANCEL).await
+        let ended = self.wait(id, CANCEL).await?;
+        if !ended.state.is_final() {
+            self.parts().store.ready().await?;
+        }
+        Ok(ended)
     }
 
     /// What a push has moved: the service's branch is deployed, everything else is only kept. The text is for the

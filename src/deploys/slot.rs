@@ -22,7 +22,7 @@ const LATE: Duration = Duration::from_secs(60);
 struct Slot {
     /// Somebody asked for a deployment since the slot's task last looked.
     poked: bool,
-    /// What is under way, and how to cancel it.
+    /// What is under way until its row has ended, also while it waits for the store, and how to cancel it.
     current: Option<(DeploymentId, CancellationToken)>,
 }
 
@@ -67,14 +67,25 @@ impl Slots {
         })
     }
 
+    /// What cancels the deployment, which is the slot's next or is under way: one that was cancelled stays so however often it
+    /// is begun.
     fn begin(&self, service: &ServiceName, id: DeploymentId) -> CancellationToken {
-        let token = CancellationToken::new();
         self.with(|slots| {
-            if let Some(slot) = slots.get_mut(service) {
-                slot.current = Some((id, token.clone()));
+            let Some(slot) = slots.get_mut(service) else { return CancellationToken::new() };
+            match &slot.current {
+                Some((current, token)) if *current == id => token.clone(),
+                _ => slot.current.insert((id, CancellationToken::new())).1.clone(),
             }
-        });
-        token
+        })
+    }
+
+    /// Waits for `pause`, or until what is under way is cancelled.
+    async fn pause(&self, service: &ServiceName, pause: Duration) {
+        let token = self.with(|slots| Some(slots.get(service)?.current.as_ref()?.1.clone()));
+        match token.filter(|token| !token.is_cancelled()) {
+            Some(token) => drop(token.run_until_cancelled(sleep(pause)).await),
+            None => sleep(pause).await,
+        }
     }
 
     fn end(&self, service: &ServiceName) {
@@ -129,7 +140,7 @@ impl Deploys {
                     if !std::mem::replace(&mut is_stuck, true) {
                         tracing::error!(service = %service, "its deployments wait for the store: {}", chain(&error));
                     }
-                    sleep(pauses.next()).await;
+                    self.inner.slots.pause(service, pauses.next()).await;
                     continue;
                 }
             }
@@ -148,12 +159,45 @@ impl Deploys {
         let turn = self.inner.turns.hold(service).await;
         let carried = self.carry_out(deployment, cancel).await;
         drop(turn);
-        self.inner.slots.end(service);
         carried?;
         match self.parts().store.deployment(id).await {
-            Ok(row) if !row.state.is_final() => Err(StoreError::Unfinished(id.0)),
-            Ok(_) | Err(StoreError::NoDeployment(_)) => Ok(true),
-            Err(error) => Err(error),
+            Ok(row) if !row.state.is_final() => return Err(StoreError::Unfinished(id.0)),
+            Ok(_) | Err(StoreError::NoDeployment(_)) => {}
+            Err(error) => return Err(error),
         }
+        self.inner.slots.end(service);
+        Ok(true)
+    }
+
+    /// Cancels a deployment that has left the queue, whether or not its slot has come to it yet: only the slot may end its
+    /// row, since something of it may run.
+    pub(super) fn cancel_begun(&self, service: &ServiceName, id: DeploymentId) {
+        self.poke(service);
+        self.inner.slots.begin(service, id).cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_cancelled_stays_so_and_its_pause_ends() {
+        let (slots, service) = (Slots::default(), "blog".parse().unwrap());
+        assert!(slots.poke(&service));
+        let first = slots.begin(&service, DeploymentId(1));
+        // It could not be ended, and waits for the store.
+        let pause = slots.pause(&service, Duration::MAX);
+        let mut pause = std::pin::pin!(pause);
+        assert!(futures_util::poll!(&mut pause).is_pending());
+        assert!(!slots.cancel(&service, Some(DeploymentId(2))));
+        assert!(slots.cancel(&service, Some(DeploymentId(1))));
+        pause.await;
+        assert!(first.is_cancelled() && slots.begin(&service, DeploymentId(1)).is_cancelled());
+        // It waits again all the same, if the store still takes nothing.
+        let mut pause = std::pin::pin!(slots.pause(&service, Duration::MAX));
+        assert!(futures_util::poll!(&mut pause).is_pending());
+        slots.end(&service);
+        assert!(!slots.begin(&service, DeploymentId(3)).is_cancelled());
     }
 }
