@@ -14,12 +14,12 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// A transaction was committed, or not.
-    pub(super) fn note(&self, committed: &Result<(), Arc<rusqlite::Error>>) {
+    /// A transaction was committed, or not. One that `wrote` nothing came to no disk, and says nothing of it.
+    pub(super) fn note(&self, committed: &Result<(), Arc<rusqlite::Error>>, wrote: bool) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         match committed {
             Ok(()) => {
-                if failure.take().is_some() {
+                if wrote && failure.take().is_some() {
                     tracing::info!("the store can be written again; what waited for it goes on");
                 }
             }
@@ -67,14 +67,15 @@ mod tests {
     fn it_is_full_until_it_takes_something_again() {
         let disk = Disk::default();
         let failed = |code| Err(Arc::new(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)));
-        disk.note(&failed(ffi::SQLITE_CONSTRAINT));
+        disk.note(&failed(ffi::SQLITE_CONSTRAINT), true);
         assert!(disk.failure().is_none(), "that is the statement's fault");
         for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR, ffi::SQLITE_READONLY] {
-            disk.note(&failed(code));
-            disk.note(&failed(ffi::SQLITE_CONSTRAINT));
+            disk.note(&failed(code), true);
+            disk.note(&failed(ffi::SQLITE_CONSTRAINT), true);
+            disk.note(&Ok(()), false);
             let failure = disk.failure().unwrap();
             assert!(failure.is_outage() && failure.problem().hint.is_some(), "{failure:?}");
-            disk.note(&Ok(()));
+            disk.note(&Ok(()), true);
             assert!(disk.failure().is_none());
         }
     }

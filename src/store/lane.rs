@@ -52,8 +52,25 @@ impl Reader {
 type Failure = Arc<rusqlite::Error>;
 /// Answers the caller, who is told nothing before the commit.
 type Answer = Box<dyn FnOnce(Result<(), Failure>)>;
-/// Does the caller's work in the transaction, or learns that there is none. The failure is one that came from SQLite.
-type Write = Box<dyn FnOnce(Result<&Transaction<'_>, Failure>) -> (Answer, Option<Failure>) + Send>;
+/// What became of a caller's work.
+struct Worked {
+    answer: Answer,
+    /// One that came from SQLite.
+    failure: Option<Failure>,
+    /// There is something of it to be committed.
+    wrote: bool,
+}
+/// Does the caller's work in the transaction, or learns that there is none.
+type Write = Box<dyn FnOnce(Result<&Transaction<'_>, Failure>) -> Worked + Send>;
+
+/// How it is known that work has written something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// Rows were changed.
+    Rows,
+    /// It always does, but no row.
+    Always,
+}
 
 /// Whoever writes. What waits at the same time is committed together, so that fifty callers wait for one sync of the disk
 /// and not for fifty; each one's work is still all or nothing.
@@ -73,11 +90,17 @@ impl Writer {
     /// Work that was begun is carried out even when its caller goes away.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        writes: Writes,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let write: Write = Box::new(move |transaction| {
-            let done = transaction.map_err(StoreError::Sql).and_then(|transaction| in_savepoint(transaction, work));
+            let changes = || transaction.as_ref().map_or(0, |transaction| transaction.total_changes());
+            let before = changes();
+            let done = transaction.clone().map_err(StoreError::Sql);
+            let done = done.and_then(|transaction| in_savepoint(transaction, work));
+            // What was rolled back counts as a change, too.
+            let wrote = done.is_ok() && (writes == Writes::Always || changes() != before);
             let failure = match &done {
                 Err(StoreError::Sql(failure)) => Some(failure.clone()),
                 _ => None,
@@ -85,7 +108,7 @@ impl Writer {
             let answer: Answer = Box::new(move |committed| {
                 let _ = reply.send(done.and_then(|value| committed.map(|()| value).map_err(StoreError::Sql)));
             });
-            (answer, failure)
+            Worked { answer, failure, wrote }
         });
         self.0.send(write).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -108,9 +131,11 @@ fn commit(connection: &mut Connection, together: impl Iterator<Item = Write>, di
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Arc::new);
     let mut usable = transaction.as_ref().map_err(Arc::clone);
     let mut answers = Vec::with_capacity(QUEUE);
+    let mut anything = false;
     for write in together {
-        let (answer, failure) = write(usable.clone());
+        let Worked { answer, failure, wrote } = write(usable.clone());
         answers.push(answer);
+        anything |= wrote;
         // A disk that is full or fails has rolled everything back, and what was done before is lost, too.
         if let (Ok(transaction), Some(failure)) = (&usable, failure)
             && transaction.is_autocommit()
@@ -122,7 +147,7 @@ fn commit(connection: &mut Connection, together: impl Iterator<Item = Write>, di
         Ok(()) => transaction.and_then(|transaction| transaction.commit().map_err(Arc::new)),
         Err(failure) => Err(failure),
     };
-    disk.note(&committed);
+    disk.note(&committed, anything);
     for answer in answers {
         answer(committed.clone());
     }
@@ -133,13 +158,17 @@ mod tests {
     use super::*;
 
     fn writer() -> (tempfile::TempDir, Writer, Connection) {
+        writer_to(Disk::default())
+    }
+
+    fn writer_to(disk: Disk) -> (tempfile::TempDir, Writer, Connection) {
         let folder = tempfile::tempdir().unwrap();
         let open = || Connection::open(folder.path().join("store.db")).unwrap();
         let connection = open();
         connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE word (text TEXT UNIQUE)").unwrap();
         // However long this machine takes for what is done meanwhile.
         connection.busy_timeout(std::time::Duration::from_secs(600)).unwrap();
-        let writer = Writer::start(connection, Disk::default());
+        let writer = Writer::start(connection, disk);
         let other = open();
         (folder, writer, other)
     }
@@ -151,7 +180,7 @@ mod tests {
 
     async fn put(writer: &Writer, text: String) -> Result<(), StoreError> {
         writer
-            .run(move |transaction| {
+            .run(Writes::Rows, move |transaction| {
                 transaction.execute("INSERT INTO word VALUES (?1)", [text.as_str()])?;
                 // What fails after it has written leaves nothing.
                 if text == "bad" { Err(StoreError::Closed) } else { Ok(()) }
@@ -184,7 +213,7 @@ mod tests {
     async fn a_disk_that_is_full_acknowledges_nothing() {
         let (_folder, writer, other) = writer();
         let limit = |transaction: &Transaction<'_>| Ok(transaction.execute_batch("PRAGMA max_page_count = 4")?);
-        writer.run(limit).await.unwrap();
+        writer.run(Writes::Rows, limit).await.unwrap();
         let all = (0..6).map(|number| {
             let writer = writer.clone();
             let text = if number == 3 { "x".repeat(100_000) } else { number.to_string() };
@@ -201,5 +230,20 @@ mod tests {
         assert_eq!(words(&other), acknowledged);
         assert!(acknowledged.len() < 6);
         put(&writer, "later".to_owned()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn only_what_was_written_tells_that_the_disk_takes_something() {
+        let disk = Disk::default();
+        let (_folder, writer, _other) = writer_to(disk.clone());
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        disk.note(&Err(Arc::new(rusqlite::Error::SqliteFailure(full, None))), true);
+        writer.run(Writes::Rows, |_| Ok(())).await.unwrap();
+        let nothing = |transaction: &Transaction<'_>| Ok(transaction.execute("DELETE FROM word", [])?);
+        assert_eq!(writer.run(Writes::Rows, nothing).await.unwrap(), 0);
+        put(&writer, "bad".to_owned()).await.unwrap_err();
+        assert!(disk.failure().is_some());
+        put(&writer, "good".to_owned()).await.unwrap();
+        assert!(disk.failure().is_none());
     }
 }

@@ -36,7 +36,7 @@ pub use sessions::{NewSession, Session, SignedBy};
 pub use tokens::{Grant, SecretHash, Token};
 
 use crate::problem::{Code, Problem};
-use lane::{Reader, Writer};
+use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
 const MIGRATIONS: [&str; 12] = [
@@ -236,7 +236,7 @@ impl Store {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.writer.run(work).await
+        self.writer.run(Writes::Rows, work).await
     }
 
     /// Reads, beside the writer.
@@ -259,11 +259,11 @@ impl Store {
             return Ok(());
         }
         // It changes nothing, and is written all the same.
-        self.write(|transaction| {
+        let written = self.writer.run(Writes::Always, |transaction| {
             let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
             Ok(transaction.pragma_update(None, "user_version", version)?)
-        })
-        .await
+        });
+        written.await
     }
 
     /// Whether the store answers.
@@ -556,6 +556,17 @@ mod tests {
         store.make_current(service.id, ReleaseNumber(4)).await.unwrap();
         store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_took_nothing_is_asked_whether_it_does_again() {
+        let (_folder, store) = store();
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        store.disk.note(&Err(Arc::new(rusqlite::Error::SqliteFailure(full, None))), true);
+        store.free_ids(&"nobody".parse().unwrap()).await.unwrap();
+        assert_eq!(store.ready().await.unwrap_err().problem().code, Code::DiskFull);
+        store.try_again().await.unwrap();
+        store.ready().await.unwrap();
     }
 
     #[tokio::test]
