@@ -128,7 +128,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     deploys.keep_places().await;
     let stopping = CancellationToken::new();
     let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
-    let bridge = Bridge::new(http::app(state), http::body_limit);
+    let bridge = Bridge::new(http::app(state.clone()), http::body_limit);
     let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals.clone(), auth.clone(), stopping.clone());
     let server = Server::new(service, config.clone(), stopping.clone());
 
@@ -164,6 +164,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     }
     tracing::info!("the agent stops; services, builds and deployments go on");
     notify(&[sd_notify::NotifyState::Stopping]);
+    let end = tokio::time::Instant::now() + config.get().limits.grace;
     stopping.cancel();
     watching.abort();
     clearing.abort();
@@ -171,6 +172,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     saving.abort();
     let _ = tokio::join!(deploys.stop(), terminals.stop(), sockets.stop());
     let _ = tokio::join!(serving, maintaining, streaming, counting);
+    state.end_unattended(end).await;
     Ok(())
 }
 

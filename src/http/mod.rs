@@ -75,6 +75,13 @@ impl State {
         Self { inner: Arc::new(Inner { deploys, auth, stopping, spool, unattended, decoy }) }
     }
 
+    /// Waits until `end` at most for what clients have asked for and not waited for. Nobody asks for anything more by then.
+    pub async fn end_unattended(&self, end: tokio::time::Instant) {
+        if tokio::time::timeout_at(end, self.unattended().end_all()).await.is_err() {
+            tracing::info!("{} calls that nobody waits for are cut off", self.unattended().going_on());
+        }
+    }
+
     fn deploys(&self) -> &Deploys {
         &self.inner.deploys
     }

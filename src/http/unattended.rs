@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::names::Actor;
@@ -24,6 +25,7 @@ pub(super) type By = Option<Actor>;
 pub(super) struct Unattended {
     // As many as go on of each; nobody is in it of whom none do.
     counts: Arc<Mutex<HashMap<By, usize>>>,
+    tasks: TaskTracker,
 }
 
 impl Unattended {
@@ -40,6 +42,17 @@ impl Unattended {
             return Ok(());
         }
         Err(Problem::new(Code::Busy, "too much is under way that clients have asked for and not waited for"))
+    }
+
+    /// Waits until all that was asked for has ended; what is asked for meanwhile counts.
+    pub(super) async fn end_all(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// How many go on.
+    pub(super) fn going_on(&self) -> usize {
+        self.tasks.len()
     }
 
     fn begin(&self, by: By) {
@@ -64,7 +77,7 @@ impl Unattended {
         gone: CancellationToken,
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
-        let task = tokio::spawn(work.in_current_span());
+        let task = self.tasks.spawn(work.in_current_span());
         let mut attended = Attended { unattended: self.clone(), by, gone, task: Some(task) };
         let ended = match &mut attended.task {
             Some(task) => task.await,
@@ -128,8 +141,11 @@ mod tests {
         }
         assert!(gone.is_cancelled());
         assert_eq!(unattended.counts().get(&None), Some(&1));
+        let mut end = std::pin::pin!(unattended.end_all());
+        assert!(futures_util::poll!(&mut end).is_pending(), "an agent that stops waits for it");
         go_on.send(()).unwrap();
-        assert_eq!(is_done.recv().await, Some("done"));
+        end.await;
+        assert_eq!(is_done.try_recv(), Ok("done"));
         while !unattended.counts().is_empty() {
             tokio::task::yield_now().await;
         }
