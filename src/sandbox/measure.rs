@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::tidy::size;
+use super::tidy::size_in_use;
 use super::{SandboxError, system};
 
 /// What was measured, in bytes.
@@ -21,13 +21,13 @@ pub struct Measured {
 pub fn measure(cache: &Path, repositories: &Path, into: &Path) -> Result<(), SandboxError> {
     let mut measured = Measured::default();
     for name in folders(cache)? {
-        // A build may remove what is being looked at.
-        if let Ok(bytes) = size(&cache.join(&name)) {
+        // A build may remove what is being looked at, and the regular look all of it.
+        if let Ok(bytes) = size_in_use(&cache.join(&name)) {
             measured.caches.insert(name, bytes);
         }
     }
     if repositories.exists() {
-        measured.repositories = size(repositories)?;
+        measured.repositories = size_in_use(repositories)?;
     }
     // It is of texts and numbers, which are always JSON.
     let text = serde_json::to_vec(&measured).unwrap_or_default();

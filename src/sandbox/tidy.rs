@@ -2,7 +2,7 @@
 //! namespace's root sees how large it is, and may remove it.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use super::folders::{USED, remove, take_away};
@@ -12,6 +12,7 @@ use crate::names::ServiceName;
 
 /// What a file takes at least, in bytes: a block of the usual size.
 const FILE: u64 = 4096;
+const WHAT: &str = "measure a folder";
 
 /// How much is kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +74,30 @@ fn kept(cache: &Path, services: &[ServiceName]) -> Result<Vec<Kept>, SandboxErro
 
 /// How much disk a folder and all that is in it takes, in bytes: a file takes some, too, however short it is. Coreutils
 /// know how to walk folders of any depth.
-pub(super) fn size(folder: &Path) -> Result<u64, SandboxError> {
+fn size(folder: &Path) -> Result<u64, SandboxError> {
+    taken(folder, |du| output(du, WHAT))
+}
+
+/// The same of what somebody works in meanwhile: what has gone by the time that it is looked at takes nothing.
+pub(super) fn size_in_use(folder: &Path) -> Result<u64, SandboxError> {
+    taken(folder, whatever_it_said)
+}
+
+/// Coreutils' `du` sums up the rest where it could not look at something, and ends with a failure.
+fn whatever_it_said(du: &mut Command) -> Result<Vec<u8>, SandboxError> {
+    Ok(du.stdin(Stdio::null()).stderr(Stdio::null()).output().map_err(system(WHAT))?.stdout)
+}
+
+fn taken(
+    folder: &Path,
+    run: impl Fn(&mut Command) -> Result<Vec<u8>, SandboxError>,
+) -> Result<u64, SandboxError> {
     let sum = |unit: &str| {
         let mut du = Command::new("/usr/bin/du");
         du.args(["--summarize", "--one-file-system", unit, "--"]).arg(folder);
-        let said = output(&mut du, "measure a cache")?;
+        let said = run(&mut du)?;
         let number = String::from_utf8_lossy(&said).split_whitespace().next().and_then(|number| number.parse().ok());
-        number.ok_or_else(|| system("measure a cache")(std::io::ErrorKind::InvalidData.into()))
+        number.ok_or_else(|| system(WHAT)(std::io::ErrorKind::InvalidData.into()))
     };
     let (bytes, files): (u64, u64) = (sum("--block-size=1")?, sum("--inodes")?);
     Ok(bytes.max(files.saturating_mul(FILE)))
@@ -155,5 +173,19 @@ mod tests {
         drop(build);
         tidy(cache, &services, bounds).unwrap();
         assert!(cache.join("blog").exists() && !cache.join("shop").exists() && !cache.join("gone").exists());
+    }
+
+    #[test]
+    fn what_can_not_be_looked_at_keeps_nothing_else_from_being_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), vec![1; 100_000]).unwrap();
+        // As where a file has gone between the listing and the look.
+        let and_one_that_is_gone = |du: &mut Command| {
+            let mut both = Command::new(du.get_program());
+            whatever_it_said(both.args(du.get_args()).arg(folder.path().join("gone")))
+        };
+        assert!((100_000..1_000_000).contains(&taken(folder.path(), and_one_that_is_gone).unwrap()));
+        let size = size_in_use(folder.path()).unwrap();
+        assert!((100_000..1_000_000).contains(&size) && size_in_use(&folder.path().join("gone")).is_err());
     }
 }
