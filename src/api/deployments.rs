@@ -40,6 +40,8 @@ pub struct Deployment {
 
 impl From<store::Deployment> for Deployment {
     fn from(row: store::Deployment) -> Self {
+        // It is written down a little before.
+        let has_ended = row.state.is_final();
         Self {
             id: row.id,
             service: row.service,
@@ -50,8 +52,8 @@ impl From<store::Deployment> for Deployment {
             release: row.release,
             from_release: row.from_release,
             steps: row.steps.into_iter().map(|(state, at)| (state.as_str(), at)).collect(),
-            problem: row.problem.map(Problem::from),
-            tail: row.tail.map(Into::into),
+            problem: row.problem.filter(|_| has_ended).map(Problem::from),
+            tail: row.tail.filter(|_| has_ended).map(Into::into),
         }
     }
 }

@@ -62,6 +62,9 @@ pub enum DeployError {
         /// Its last one.
         last: u16,
     },
+    /// What its row says already, from which it only has to be cleared away.
+    #[error("{0}")]
+    Noted(Problem),
     /// Somebody cancelled it.
     #[error("it was cancelled")]
     Cancelled,
@@ -101,13 +104,15 @@ impl DeployError {
                 .with_hint("change the VOLUME lines of the Containerfile, or the setting `volumes`"),
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())
                 .with_hint("widen `services.first_port` to `services.last_port` in the configuration"),
+            Self::Noted(problem) => problem.clone(),
             Self::Cancelled | Self::Ended => Problem::new(Code::Cancelled, "it was cancelled"),
         }
     }
 
     /// Whether a part of the host was away, so that the same step may well go through once it is back.
     fn is_absence(&self) -> bool {
-        matches!(self.problem().code, Code::PodmanUnavailable | Code::SystemdUnavailable)
+        !matches!(self, Self::Noted(_))
+            && matches!(self.problem().code, Code::PodmanUnavailable | Code::SystemdUnavailable)
     }
 }
 

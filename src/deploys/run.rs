@@ -77,6 +77,10 @@ impl Deploys {
         if deployment.state.is_final() {
             return Err(DeployError::Ended);
         }
+        // Some of it may be gone already, and whatever is missed now is not why.
+        if let Some(problem) = &deployment.problem {
+            return Err(DeployError::Noted(problem.clone()));
+        }
         let service = self.parts().store.service(&deployment.service).await?;
         // A switch that was begun is ended, whatever happens.
         if deployment.release.is_none() || service.current != deployment.release {

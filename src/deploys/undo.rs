@@ -44,8 +44,7 @@ impl Deploys {
     }
 
     async fn undo_all(&self, deployment: &Deployment, error: DeployError) -> Result<(), StoreError> {
-        let cancelled = matches!(error, DeployError::Cancelled | DeployError::Ended);
-        let tail = if cancelled { None } else { self.tail(deployment).await };
+        let noted = self.note_why(deployment, &error).await?;
         match self.give_back(deployment).await {
             Ok(()) => {}
             // Its row stays as it is, and its slot begins here again.
@@ -58,35 +57,49 @@ impl Deploys {
         }
         // What a build that filled the disk has in its cache, nobody else shall wait for.
         self.make_room().await;
-        let ended = if cancelled {
-            let problem = Problem::new(Code::Cancelled, "it was cancelled");
-            self.end(deployment.id, State::Cancelled, Some(problem), None, "cancelled".into()).await
-        } else {
-            let problem = match &error {
-                // Whatever ran out of space in the build or the start, its last lines say so.
-                DeployError::Build(BuildError::Failed(_)) | DeployError::Start(_)
-                    if tail.as_deref().is_some_and(says_full) =>
-                {
-                    Problem::disk_full()
-                }
-                DeployError::Build(BuildError::Failed(NOT_CARRIED_OUT)) => {
-                    tail.as_deref().and_then(image_not_had).map_or_else(|| error.problem(), no_image)
-                }
-                error => error.problem(),
-            };
-            let goes_on = if self.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
-            // What only the host's administrator can make something of.
-            let causes = chain(&error);
-            if causes != *problem.detail && causes != problem.to_string() {
-                tracing::warn!("{causes}");
+        let (id, tail) = (deployment.id, noted.tail);
+        let ended = match noted.problem.filter(|problem| problem.code != Code::Cancelled) {
+            Some(problem) => {
+                let goes_on = if self.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
+                let said = format!("failed: {}{goes_on}", problem.detail);
+                self.end(id, State::Failed, Some(problem), tail, said).await
             }
-            let said = format!("failed: {}{goes_on}", problem.detail);
-            self.end(deployment.id, State::Failed, Some(problem), tail, said).await
+            None => self.end(id, State::Cancelled, Some(cancelled()), None, "cancelled".into()).await,
         };
         match ended {
             Ok(_) | Err(StoreError::Ended(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Writes down why, before anything of the deployment goes: whoever goes on from the row after that, be it because the
+    /// store took nothing or the agent died, finds only what is missing by then.
+    async fn note_why(&self, deployment: &Deployment, error: &DeployError) -> Result<Deployment, StoreError> {
+        if deployment.state.is_final() || deployment.problem.is_some() {
+            return Ok(deployment.clone());
+        }
+        if matches!(error, DeployError::Cancelled | DeployError::Ended) {
+            return self.parts().store.note_problem(deployment.id, cancelled(), None).await;
+        }
+        let tail = self.tail(deployment).await;
+        let problem = match error {
+            // Whatever ran out of space in the build or the start, its last lines say so.
+            DeployError::Build(BuildError::Failed(_)) | DeployError::Start(_)
+                if tail.as_deref().is_some_and(says_full) =>
+            {
+                Problem::disk_full()
+            }
+            DeployError::Build(BuildError::Failed(NOT_CARRIED_OUT)) => {
+                tail.as_deref().and_then(image_not_had).map_or_else(|| error.problem(), no_image)
+            }
+            error => error.problem(),
+        };
+        // What only the host's administrator can make something of.
+        let causes = chain(error);
+        if causes != *problem.detail && causes != problem.to_string() {
+            tracing::warn!("{causes}");
+        }
+        self.parts().store.note_problem(deployment.id, problem, tail).await
     }
 
     /// Whether the service has a release, which a deployment that failed has left as it was.
@@ -164,6 +177,10 @@ impl Deploys {
         }
         (!text.is_empty()).then(|| text[from..].into())
     }
+}
+
+fn cancelled() -> Problem {
+    Problem::new(Code::Cancelled, "it was cancelled")
 }
 
 /// ENOSPC, as C's library, Go's and Podman's word it.

@@ -121,7 +121,7 @@ pub struct Deployment {
     pub from_release: Option<ReleaseNumber>,
     /// The release that it makes, once it has a number.
     pub release: Option<ReleaseNumber>,
-    /// Why it failed.
+    /// Why it failed. It is written down before anything of it is cleared away, when it has not ended yet.
     pub problem: Option<Problem>,
     /// The last lines of the failed build or unit.
     pub tail: Option<PlainLines>,
@@ -363,6 +363,31 @@ impl Store {
             )?;
             transaction.execute("UPDATE deployments SET release = ?2 WHERE id = ?1", params![id.0, number])?;
             Ok(ReleaseNumber(number))
+        })
+        .await
+    }
+
+    /// Writes down why a deployment will have failed, or that it was cancelled, before it ends: whoever goes on from the row
+    /// only clears away, and ends it so. The first reason stays; the answer is the row.
+    pub async fn note_problem(
+        &self,
+        id: DeploymentId,
+        problem: Problem,
+        tail: Option<PlainLines>,
+    ) -> Result<Deployment, StoreError> {
+        self.write(move |transaction| {
+            transaction.execute(
+                "UPDATE deployments SET problem = ?2, detail = ?3, hint = ?4, tail = ?5 \
+                 WHERE id = ?1 AND finished IS NULL AND problem IS NULL",
+                params![
+                    id.0,
+                    problem.code.as_str(),
+                    &*problem.detail,
+                    problem.hint.as_deref(),
+                    tail.as_deref()
+                ],
+            )?;
+            find(transaction, id)
         })
         .await
     }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use podkeeper::names::{Actor, Scope};
+use podkeeper::names::{Actor, ReleaseNumber, Scope};
+use podkeeper::problem::Code;
 use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, State};
 use secrecy::ExposeSecret;
 
@@ -93,11 +94,9 @@ async fn a_slot_waits_for_a_store_that_takes_nothing_says_so_once_and_goes_on() 
         move || lines.clone()
     });
     let _guard = tracing::subscriber::set_default(subscriber.finish());
-    // Nothing is in its journal, and nothing will be.
-    let agent = TestAgent::start_with(|config| config.limits.journal = Duration::from_millis(10)).await;
+    let agent = without_a_journal().await;
     let deployment = asked_for(&agent).await;
-    let refuses = "BEGIN SELECT RAISE(ABORT, 'not now'); END";
-    agent.database().execute_batch(&format!("CREATE TRIGGER refuses BEFORE UPDATE ON deployments {refuses}")).unwrap();
+    refuse(&agent, "ON deployments");
     look_after(&agent);
     let waits = "its deployments wait for the store";
     while lines.how_often(waits) == 0 {
@@ -108,9 +107,72 @@ async fn a_slot_waits_for_a_store_that_takes_nothing_says_so_once_and_goes_on() 
     for _ in 0..100 {
         assert_eq!(state().await, State::Queued);
     }
-    agent.database().execute_batch("DROP TRIGGER refuses").unwrap();
+    take_again(&agent);
     while state().await == State::Queued {
         tokio::task::yield_now().await;
     }
     assert_eq!((lines.how_often(waits), lines.how_often("can't write the deployment's end")), (1, 0));
+}
+
+/// Nothing is in its journal, and nothing will be.
+async fn without_a_journal() -> TestAgent {
+    TestAgent::start_with(|config| config.limits.journal = Duration::from_millis(10)).await
+}
+
+fn refuse(agent: &TestAgent, update: &str) {
+    let refuses = "BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    agent.database().execute_batch(&format!("CREATE TRIGGER refuses BEFORE UPDATE {update} {refuses}")).unwrap();
+}
+
+fn take_again(agent: &TestAgent) {
+    agent.database().execute_batch("DROP TRIGGER refuses").unwrap();
+}
+
+#[tokio::test]
+async fn what_is_cancelled_while_the_store_takes_nothing_is_cancelled() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt().with_writer({
+        let lines = lines.clone();
+        move || lines.clone()
+    });
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let agent = without_a_journal().await;
+    let deployment = asked_for(&agent).await;
+    agent.store.step(deployment.id, State::Fetching, None).await.unwrap();
+    refuse(&agent, "ON deployments");
+    let deploys = agent.deploys.clone();
+    let cancelling = tokio::spawn(async move { deploys.cancel(deployment.id).await });
+    while lines.how_often("its deployments wait for the store") == 0 {
+        assert!(!cancelling.is_finished(), "it is not ended beside its slot");
+        tokio::task::yield_now().await;
+    }
+    take_again(&agent);
+    assert_eq!(cancelling.await.unwrap().unwrap().state, State::Cancelled);
+}
+
+#[tokio::test]
+async fn why_a_deployment_failed_is_known_before_anything_of_it_goes() {
+    let agent = without_a_journal().await;
+    let new = NewDeployment {
+        service: agent.service("blog").await,
+        cause: Cause::Rollback,
+        actor: Actor::Agent,
+        commit: None,
+        from_release: Some(ReleaseNumber(7)),
+        env: None,
+    };
+    let (deployment, _) = agent.store.request_deployment(new).await.unwrap();
+    refuse(&agent, "OF finished ON deployments");
+    look_after(&agent);
+    let row = async || agent.store.deployment(deployment.id).await.unwrap();
+    while row().await.problem.is_none() {
+        tokio::task::yield_now().await;
+    }
+    let noted = row().await;
+    assert_eq!((noted.state.is_final(), noted.problem.unwrap().code), (false, Code::ReleaseGone));
+    // Another agent or another attempt ends it for that reason, whatever it would find by now.
+    agent.database().execute("UPDATE deployments SET problem = 'unhealthy'", []).unwrap();
+    take_again(&agent);
+    let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
+    assert_eq!((ended.state, ended.problem.unwrap().code), (State::Failed, Code::Unhealthy));
 }
