@@ -9,12 +9,14 @@ use crate::problem::{Code, Problem};
 use crate::services::env::Changes;
 use crate::services::{Removed, ServiceError, spec};
 use crate::store::{
-    Cause, Delivered, Deployment, Desired, HookDelivery, NewBranch, NewDelivery, NewDeployment, Service, Settings,
-    Source, State,
+    Cause, Delivered, Deployment, Desired, EnvChange, HookDelivery, NewBranch, NewDelivery, NewDeployment, Service,
+    Settings, Source, State, StoreError,
 };
 
 /// How long a cancelled deployment may take to end.
 const CANCEL: Duration = Duration::from_secs(30);
+/// How often variables are merged into what is set, where a release brings others meanwhile.
+const ENV: u32 = 5;
 
 /// What an update of the environment led to.
 #[derive(Debug)]
@@ -114,7 +116,7 @@ impl Deploys {
     }
 
     /// Changes a service's variables; where it runs and `restart` says so, a new release has them, unless the current one
-    /// does.
+    /// does and no other comes that does not.
     pub async fn update_env(
         &self,
         name: &ServiceName,
@@ -124,12 +126,32 @@ impl Deploys {
         actor: Actor,
     ) -> Result<EnvUpdate, ServiceError> {
         let _held = self.parts().env_locks.hold(name).await;
+        let mut tries = ENV;
+        loop {
+            tries -= 1;
+            match self.merge_env(name, &changes, replace, restart, actor.clone()).await {
+                // A release went live meanwhile, and brought the one that it had.
+                Err(ServiceError::Store(StoreError::EnvChanged)) if tries > 0 => {}
+                merged => return merged,
+            }
+        }
+    }
+
+    /// Merges the changes into what is set; it fails where that is another by the time that it would be written.
+    async fn merge_env(
+        &self,
+        name: &ServiceName,
+        changes: &Changes,
+        replace: bool,
+        restart: bool,
+        actor: Actor,
+    ) -> Result<EnvUpdate, ServiceError> {
         let store = &self.parts().store;
+        let change = self.parts().prepare_env(name, changes, replace).await?;
+        let is_same = change.before == change.after;
         let service = store.service(name).await?;
-        let before = store.env(name).await?;
-        let env = self.parts().prepare_env(name, changes, replace).await?;
         if let Some(current) = service.current.filter(|_| restart && service.desired == Desired::Running)
-            && !store.release(service.id, current).await.is_ok_and(|release| release.env == env)
+            && (self.lacks_env(&service, current, &change).await? || self.brings_other_env(&service, &change).await?)
         {
             let new = NewDeployment {
                 service: name.clone(),
@@ -137,16 +159,49 @@ impl Deploys {
                 actor,
                 commit: None,
                 from_release: Some(current),
-                env: Some(env),
+                env: Some(change),
             };
             return Ok(EnvUpdate::Deployed(Box::new(self.request(new).await?)));
         }
-        if env == before {
+        // Also what is there already: somebody wants it, and a release that comes brings no other.
+        store.set_env(name, change).await?;
+        if is_same {
             return Ok(EnvUpdate::Same);
         }
-        store.set_env(name, env).await?;
         self.parts().events.publish(Event::Service(name.clone()));
         Ok(EnvUpdate::Kept)
+    }
+
+    async fn lacks_env(
+        &self,
+        service: &Service,
+        release: ReleaseNumber,
+        change: &EnvChange,
+    ) -> Result<bool, ServiceError> {
+        match self.parts().store.release(service.id, release).await {
+            Ok(release) => Ok(release.env != change.after),
+            Err(StoreError::NoRelease(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a release is under way that has, or may have, other variables than these.
+    async fn brings_other_env(&self, service: &Service, change: &EnvChange) -> Result<bool, ServiceError> {
+        for deployment in self.parts().store.unfinished(&service.name).await? {
+            let brings = match deployment.release {
+                Some(number) => match self.parts().store.release(service.id, number).await {
+                    Ok(release) => Some(release.env != change.after),
+                    Err(StoreError::NoRelease(_)) => None,
+                    Err(error) => return Err(error.into()),
+                },
+                None => None,
+            };
+            // It is made of what is set, or was until now, unless it goes back.
+            if brings.unwrap_or(deployment.cause == Cause::Rollback || change.before != change.after) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Changes a service's settings, and its branch where there is one. Nothing is waited for: a deployment that is under
@@ -215,7 +270,7 @@ impl Deploys {
     pub async fn cancel(&self, id: DeploymentId) -> Result<Deployment, ServiceError> {
         let deployment = self.parts().store.deployment(id).await?;
         if deployment.state.is_final() {
-            return Err(crate::store::StoreError::Ended(id.0).into());
+            return Err(StoreError::Ended(id.0).into());
         }
         if !self.inner.slots.cancel(&deployment.service, Some(id)) {
             if deployment.state == State::Queued {

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Adapters, ServiceError};
 use crate::names::{EnvKey, EnvValue, SecretName, ServiceName};
 use crate::problem::{Code, Problem};
-use crate::store::EnvSecrets;
+use crate::store::{EnvChange, EnvSecrets};
 
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
@@ -39,41 +39,41 @@ impl Adapters {
         }
     }
 
-    /// Makes the secrets for `changes`, and tells the whole set that the service then has; a value that stays as it is
-    /// keeps its secret. Nothing is written in the store; the caller holds the service's `env_locks` until it is, since
-    /// unnamed secrets are removed.
+    /// Makes the secrets for `changes`, and tells the whole set that the service then has, and what it was made from; a value
+    /// that stays as it is keeps its secret. Nothing is written in the store; the caller holds the service's `env_locks` until
+    /// it is, since unnamed secrets are removed. A release that goes live meanwhile may bring another environment.
     pub async fn prepare_env(
         &self,
         service: &ServiceName,
-        changes: Changes,
+        changes: &Changes,
         replace: bool,
-    ) -> Result<EnvSecrets, ServiceError> {
+    ) -> Result<EnvChange, ServiceError> {
         let old = self.store.env(service).await?;
-        self.check_sizes(&old, &changes, replace).await?;
+        self.check_sizes(&old, changes, replace).await?;
         let mut env = if replace { EnvSecrets::new() } else { old.clone() };
         for (key, value) in changes {
             match value {
                 None => {
-                    env.remove(&key);
+                    env.remove(key);
                 }
                 Some(value) if value.expose_secret().is_empty() => {
-                    env.insert(key, EnvValue::Empty);
+                    env.insert(key.clone(), EnvValue::Empty);
                 }
                 Some(value) => {
-                    if let Some(kept) = old.get(&key)
+                    if let Some(kept) = old.get(key)
                         && self.read_value(kept).await?.is_some_and(|old| old.expose_secret() == value.expose_secret())
                     {
-                        env.insert(key, kept.clone());
+                        env.insert(key.clone(), kept.clone());
                         continue;
                     }
-                    let name = SecretName::new(service, &key).map_err(|error| invalid(error.to_string()))?;
+                    let name = SecretName::new(service, key).map_err(|error| invalid(error.to_string()))?;
                     let labels = [("podkeeper.service", service.as_str()), ("podkeeper.key", key.as_str())];
-                    self.podman.create_secret(&name, &value, &labels).await?;
-                    env.insert(key, EnvValue::Secret(name));
+                    self.podman.create_secret(&name, value, &labels).await?;
+                    env.insert(key.clone(), EnvValue::Secret(name));
                 }
             }
         }
-        Ok(env)
+        Ok(EnvChange { before: old, after: env })
     }
 
     /// Keeps a password that isn't a variable, and tells its secret's name.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::services::{self, Desired, find_kept};
-use super::{EnvSecrets, Store, StoreError, env, history, micros, parse, time};
+use super::{EnvChange, Store, StoreError, env, history, micros, parse, time};
 use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::text::PlainLines;
@@ -153,7 +153,7 @@ pub struct NewDeployment {
     pub from_release: Option<ReleaseNumber>,
     /// The environment that the service gets at the same moment. Where it goes back to a release, it gets that one's when
     /// the deployment is live.
-    pub env: Option<EnvSecrets>,
+    pub env: Option<EnvChange>,
 }
 
 /// Some deployments, newest first, and where the next page begins.
@@ -280,8 +280,8 @@ pub(super) fn queue(
     new: &NewDeployment,
 ) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
     let service = find_kept(transaction, &new.service)?;
-    if let Some(secrets) = &new.env {
-        env::set(transaction, service.id, secrets)?;
+    if let Some(change) = &new.env {
+        env::set(transaction, service.id, change)?;
     }
     services::set_desired(transaction, service.id, Desired::Running)?;
     let superseded = end_waiting(transaction, service.id, State::Superseded)?;

@@ -21,13 +21,26 @@ pub(super) fn read(connection: &Connection, service: i64) -> Result<EnvSecrets, 
     Ok(env)
 }
 
-/// Somebody sets the environment: what is under way and would bring another brings none any more.
-pub(super) fn set(transaction: &Transaction<'_>, service: i64, env: &EnvSecrets) -> Result<(), StoreError> {
+/// Another environment for a service, made from the one that it had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvChange {
+    /// What it was made from.
+    pub before: EnvSecrets,
+    /// What it is to be.
+    pub after: EnvSecrets,
+}
+
+/// Somebody sets the environment: what is under way and would bring another brings none any more. It is refused where another
+/// was brought or set since this one was made of what was there.
+pub(super) fn set(transaction: &Transaction<'_>, service: i64, change: &EnvChange) -> Result<(), StoreError> {
+    if read(transaction, service)? != change.before {
+        return Err(StoreError::EnvChanged);
+    }
     transaction.execute(
         "UPDATE deployments SET brings_env = 0 WHERE service = ?1 AND brings_env AND finished IS NULL",
         [service],
     )?;
-    replace(transaction, service, env)
+    if change.after == change.before { Ok(()) } else { replace(transaction, service, &change.after) }
 }
 
 /// The service gets the environment of the release that a deployment has made live, where it shall.
@@ -63,11 +76,11 @@ impl Store {
     }
 
     /// Replaces the variables for the service's next release, without a deployment.
-    pub async fn set_env(&self, name: &ServiceName, env: EnvSecrets) -> Result<(), StoreError> {
+    pub async fn set_env(&self, name: &ServiceName, change: EnvChange) -> Result<(), StoreError> {
         let name = name.clone();
         self.write(move |transaction| {
             let service = find_kept(transaction, &name)?;
-            set(transaction, service.id, &env)
+            set(transaction, service.id, &change)
         })
         .await
     }

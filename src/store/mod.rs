@@ -26,7 +26,7 @@ use thiserror::Error;
 
 pub use audit::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState};
 pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
-pub use env::EnvSecrets;
+pub use env::{EnvChange, EnvSecrets};
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
 pub use passkeys::{LINK, NewPasskey, Passkey, Standing};
 pub use password::GitPassword;
@@ -110,6 +110,9 @@ pub enum StoreError {
     /// The deployment has not ended, though all of it is over.
     #[error("deployment {0} has no end yet")]
     Unfinished(i64),
+    /// The environment that another was made from is not the service's any more.
+    #[error("the service's variables were changed meanwhile")]
+    EnvChanged,
     /// No such release.
     #[error("the service has no release {0}")]
     NoRelease(u32),
@@ -168,6 +171,9 @@ impl StoreError {
             }
             Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
             Self::PasskeyKnown => Code::Conflict,
+            Self::EnvChanged => {
+                return Problem::new(Code::Conflict, self.to_string()).with_hint("see what they are now, and change them again");
+            }
             Self::LastPasskey => {
                 return Problem::new(Code::Conflict, self.to_string()).with_hint("register another one first");
             }
@@ -505,14 +511,16 @@ mod tests {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
         let env = |key: &str| EnvSecrets::from([(key.parse().unwrap(), "".parse().unwrap())]);
-        let keys = async || {
-            let env = store.env(&service.name).await.unwrap();
-            env.into_keys().map(|key| key.to_string()).collect::<Vec<_>>()
+        let now = async || store.env(&service.name).await.unwrap();
+        let keys = async || now().await.into_keys().map(|key| key.to_string()).collect::<Vec<_>>();
+        let set = async |key: &str| {
+            let change = EnvChange { before: now().await, after: env(key) };
+            store.set_env(&service.name, change).await.unwrap();
         };
         // Release 1 has no variable.
         let first = release(&store, &service, start("a")).await;
         store.finish(first.id, State::Live, None, None).await.unwrap();
-        store.set_env(&service.name, env("NEW")).await.unwrap();
+        set("NEW").await;
         let back = || NewDeployment { cause: Cause::Rollback, from_release: Some(ReleaseNumber(1)), ..start("a") };
         // One that another one supersedes, and one that fails, change nothing.
         store.request_deployment(back()).await.unwrap();
@@ -521,11 +529,22 @@ mod tests {
         assert_eq!(keys().await, ["NEW"]);
         let live = release(&store, &service, back()).await;
         assert_eq!(keys().await, ["NEW"]);
+        let change = EnvChange { before: now().await, after: env("LATE") };
         store.finish(live.id, State::Live, None, None).await.unwrap();
         assert!(keys().await.is_empty());
+        // What was made of the variables from before is none of those that are there now.
+        let late = NewDeployment { cause: Cause::Env, env: Some(change.clone()), ..start("a") };
+        assert!(matches!(store.request_deployment(late).await, Err(StoreError::EnvChanged)));
+        assert!(matches!(store.set_env(&service.name, change).await, Err(StoreError::EnvChanged)));
+        assert!(keys().await.is_empty() && store.unfinished(&service.name).await.unwrap().is_empty());
         // What was set after it was asked for stays.
         let live = release(&store, &service, back()).await;
-        store.set_env(&service.name, env("NEWER")).await.unwrap();
+        set("NEWER").await;
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        assert_eq!(keys().await, ["NEWER"]);
+        // Be it what was there already.
+        let live = release(&store, &service, back()).await;
+        set("NEWER").await;
         store.finish(live.id, State::Live, None, None).await.unwrap();
         assert_eq!(keys().await, ["NEWER"]);
     }

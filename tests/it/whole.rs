@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use podkeeper::deploys::EnvUpdate;
 use podkeeper::names::{Actor, ReleaseNumber, Scope};
 use podkeeper::problem::Code;
+use podkeeper::services::env::Changes;
 use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, State};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::support::{PATIENCE, TestAgent, request};
 
@@ -64,6 +66,27 @@ async fn of_changes_at_once_none_is_lost() {
     tokio::join!(asking, writing);
     let settings = agent.store.service(&name).await.unwrap().settings;
     assert_eq!((settings.keep, settings.memory_mib, settings.volumes.iter().count()), (Some(7), Some(64), 2));
+}
+
+#[tokio::test]
+async fn variables_are_merged_into_those_that_a_release_brought_meanwhile() {
+    let agent = TestAgent::start().await;
+    let name = agent.service("blog").await;
+    // They can be read as they were, and be written when others are there.
+    let database = agent.database();
+    database.execute_batch("BEGIN IMMEDIATE; INSERT INTO env SELECT id, 'BROUGHT', '' FROM services").unwrap();
+    let changes = Changes::from([("SET".parse().unwrap(), Some(SecretString::default()))]);
+    let setting = agent.deploys.update_env(&name, changes, false, true, Actor::Agent);
+    let writing = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        database.execute_batch("COMMIT").unwrap();
+    };
+    let (set, ()) = tokio::join!(setting, writing);
+    assert!(matches!(set.unwrap(), EnvUpdate::Kept));
+    let keys: Vec<_> = agent.store.env(&name).await.unwrap().into_keys().map(|key| key.to_string()).collect();
+    assert_eq!(keys, ["BROUGHT", "SET"]);
 }
 
 /// What is logged on this thread.
