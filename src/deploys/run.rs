@@ -128,6 +128,7 @@ impl Deploys {
     /// Everything until the new release stands healthy beside the old one.
     async fn prepare(&self, mut deployment: Deployment, service: &Service) -> Result<Release, DeployError> {
         let number = self.parts().store.number_release(deployment.id).await?;
+        deployment = self.parts().store.deployment(deployment.id).await?;
         let name = ReleaseName::new(&service.name, number);
         if matches!(deployment.state, State::Queued | State::Fetching | State::Building) {
             self.make_image(&mut deployment, service, &name).await?;

@@ -117,7 +117,8 @@ pub struct Deployment {
     pub state: State,
     /// The commit, once it is known.
     pub commit: Option<CommitId>,
-    /// The release whose image is used again; none: the commit is built.
+    /// The release whose image is used again, which is the current one of its turn unless it goes back; none: the commit is
+    /// built.
     pub from_release: Option<ReleaseNumber>,
     /// The release that it makes, once it has a number.
     pub release: Option<ReleaseNumber>,
@@ -349,7 +350,8 @@ impl Store {
         .await
     }
 
-    /// Gives a deployment the number of the release that it makes; the same one again where it has it already.
+    /// Gives a deployment the number of the release that it makes; the same one again where it has it already. Its turn has
+    /// come with that: one that makes the current release anew takes the one that is it by now.
     pub async fn number_release(&self, id: DeploymentId) -> Result<ReleaseNumber, StoreError> {
         self.write(move |transaction| {
             let deployment = find(transaction, id)?;
@@ -361,7 +363,12 @@ impl Store {
                 [deployment.service_id],
                 |row| row.get(0),
             )?;
-            transaction.execute("UPDATE deployments SET release = ?2 WHERE id = ?1", params![id.0, number])?;
+            transaction.execute(
+                "UPDATE deployments SET release = ?2, from_release = iif(from_release IS NULL OR cause = 'rollback', \
+                 from_release, coalesce((SELECT current_release FROM services WHERE id = service), from_release)) \
+                 WHERE id = ?1",
+                params![id.0, number],
+            )?;
             Ok(ReleaseNumber(number))
         })
         .await

@@ -550,6 +550,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_makes_the_current_release_anew_takes_the_one_of_its_turn() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let made = async |cause: Cause, from: u32| {
+            let new = NewDeployment { cause, from_release: Some(ReleaseNumber(from)), ..start("a") };
+            store.request_deployment(new).await.unwrap().0.id
+        };
+        let from = async |id| {
+            store.number_release(id).await.unwrap();
+            store.deployment(id).await.unwrap().from_release.map(|number| number.0)
+        };
+        let first = release(&store, &service, start("a")).await;
+        store.finish(first.id, State::Live, None, None).await.unwrap();
+        let pushed = store.request_deployment(start("a")).await.unwrap().0;
+        store.step(pushed.id, State::Fetching, None).await.unwrap();
+        let renewed = made(Cause::Env, 1).await;
+        // What was pushed goes live before its turn comes.
+        release(&store, &service, start("a")).await;
+        assert_eq!(store.service(&service.name).await.unwrap().current, Some(ReleaseNumber(2)));
+        assert_eq!(from(renewed).await, Some(2));
+        assert_eq!(from(renewed).await, Some(2), "whatever is current by then");
+        assert_eq!(from(made(Cause::Rollback, 1).await).await, Some(1));
+    }
+
+    #[tokio::test]
     async fn the_traffic_goes_back_to_the_release_that_was_live_last() {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
