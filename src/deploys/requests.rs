@@ -247,13 +247,19 @@ impl Deploys {
         Ok(service)
     }
 
-    /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so.
+    /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so. Where something of it
+    /// can't be removed, the regular look goes on, and so does whoever asks again.
     pub async fn delete(&self, name: &ServiceName, volumes: bool, actor: &Actor) -> Result<Removed, ServiceError> {
         let (service, cancelled) = self.parts().store.end_service(name, Desired::Deleted { volumes }).await?;
         tracing::info!(service = %name, actor = %actor, "removed by request");
         self.end_slot(&service, cancelled).await;
         let _turn = self.inner.turns.hold(name).await;
-        let removed = self.parts().remove(&service).await;
+        // Read again: the regular look may have come before, and somebody may want the volumes gone, too, or kept.
+        let removed = match self.parts().store.find_service(name).await {
+            Ok(now) if now.id == service.id => self.parts().remove(&now).await,
+            Ok(_) | Err(StoreError::NoService(_)) => self.parts().left_of(name).await,
+            Err(error) => Err(error.into()),
+        };
         // The cache of its builds, and whatever a removal that failed has left.
         self.inner.untidy.set();
         removed

@@ -88,6 +88,12 @@ impl Adapters {
         Ok(report)
     }
 
+    /// What a removal that has ended has kept.
+    pub async fn left_of(&self, name: &ServiceName) -> Result<Removed, ServiceError> {
+        let kept = self.volumes(name).await?.into_iter().map(|volume| format!("volume {volume}")).collect();
+        Ok(Removed { kept, ..Removed::default() })
+    }
+
     async fn volumes(&self, service: &ServiceName) -> Result<Vec<String>, ServiceError> {
         Ok(self.podman.volumes(&format!("{service}.")).await?)
     }

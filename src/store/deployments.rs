@@ -313,7 +313,8 @@ impl Store {
         self.write(move |transaction| queue(transaction, &new)).await
     }
 
-    /// Cancels what waits of a service, and writes down that it shall not run, or shall be removed.
+    /// Cancels what waits of a service, and writes down that it shall not run, or shall be removed: also of one that is being
+    /// removed, which whoever asked last has with its volumes or without them.
     pub async fn end_service(
         &self,
         name: &ServiceName,
@@ -321,7 +322,10 @@ impl Store {
     ) -> Result<(services::Service, Vec<DeploymentId>), StoreError> {
         let name = name.clone();
         self.write(move |transaction| {
-            let service = find_kept(transaction, &name)?;
+            let service = match services::find(transaction, &name)? {
+                Some(service) if desired.is_deleted() => service,
+                _ => find_kept(transaction, &name)?,
+            };
             services::set_desired(transaction, service.id, desired)?;
             let cancelled = end_waiting(transaction, service.id, State::Cancelled)?;
             Ok((services::Service { desired, ..service }, cancelled))

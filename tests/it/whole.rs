@@ -89,6 +89,20 @@ async fn variables_are_merged_into_those_that_a_release_brought_meanwhile() {
     assert_eq!(keys, ["BROUGHT", "SET"]);
 }
 
+#[tokio::test]
+async fn a_removal_that_failed_goes_on_when_it_is_asked_for_again() {
+    let agent = TestAgent::start().await;
+    let name = agent.service("blog").await;
+    // There is neither systemd nor Podman.
+    for volumes in [false, true, false] {
+        let failed = agent.deploys.delete(&name, volumes, &Actor::Agent).await.unwrap_err().problem().code;
+        assert_eq!(failed, Code::SystemdUnavailable);
+        assert_eq!(agent.store.find_service(&name).await.unwrap().desired, Desired::Deleted { volumes });
+    }
+    let stopped = agent.deploys.stop_service(&name, &Actor::Agent).await.unwrap_err().problem().code;
+    assert_eq!(stopped, Code::NotFound, "for all else it is gone");
+}
+
 /// What is logged on this thread.
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
