@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use podkeeper::deploys::EnvUpdate;
 use podkeeper::names::{Actor, ReleaseNumber, Scope};
-use podkeeper::problem::Code;
+use podkeeper::problem::{Code, Problem};
 use podkeeper::services::env::Changes;
 use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, State};
 use secrecy::{ExposeSecret, SecretString};
@@ -207,9 +207,22 @@ async fn why_a_deployment_failed_is_known_before_anything_of_it_goes() {
     }
     let noted = row().await;
     assert_eq!((noted.state.is_final(), noted.problem.unwrap().code), (false, Code::ReleaseGone));
-    // Another agent or another attempt ends it for that reason, whatever it would find by now.
-    agent.database().execute("UPDATE deployments SET problem = 'unhealthy'", []).unwrap();
     take_again(&agent);
     let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
-    assert_eq!((ended.state, ended.problem.unwrap().code), (State::Failed, Code::Unhealthy));
+    assert_eq!((ended.state, ended.problem.unwrap().code), (State::Failed, Code::ReleaseGone));
+}
+
+#[tokio::test]
+async fn who_ends_what_an_agent_that_died_had_given_up_finds_no_other_reason() {
+    let agent = without_a_journal().await;
+    let deployment = asked_for(&agent).await;
+    agent.store.number_release(deployment.id).await.unwrap();
+    agent.store.step(deployment.id, State::Checking, None).await.unwrap();
+    for code in [Code::Unhealthy, Code::BuildFailed] {
+        agent.store.note_problem(deployment.id, Problem::new(code, "so"), None).await.unwrap();
+    }
+    // Its image and its release are gone.
+    look_after(&agent);
+    let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
+    assert_eq!((ended.state, ended.problem.unwrap().code), (State::Failed, Code::Unhealthy), "it is the first");
 }
