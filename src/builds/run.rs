@@ -2,6 +2,9 @@
 //! whoever asks later. What runs in it is [`crate::sandbox`].
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::BuildError;
 use super::choose::{Instructions, choose};
@@ -22,13 +25,27 @@ pub struct Builds {
     pub(super) config: LiveConfig,
     /// This program, as it was called at the start: an update may have put another in its place.
     pub(super) program: AbsPath,
+    /// Held while a build begins, and while something is removed that one might be about to use.
+    gate: Arc<Mutex<()>>,
 }
 
 impl Builds {
     /// The builds of this host.
     #[must_use]
     pub fn new(podman: Podman, units: UserManager, config: LiveConfig) -> Self {
-        Self { podman, units, config, program: own_program() }
+        Self { podman, units, config, program: own_program(), gate: Arc::default() }
+    }
+
+    /// As long as this is held, nothing is removed that a build which begins might use.
+    pub async fn begin(&self) -> OwnedMutexGuard<()> {
+        self.gate.clone().lock_owned().await
+    }
+
+    /// As long as this is held, no build runs or begins; none: one does. A build waits for whoever holds it, so that it is
+    /// for one step and not for many.
+    pub async fn rest(&self) -> Result<Option<OwnedMutexGuard<()>>, BuildError> {
+        let gate = self.begin().await;
+        Ok(self.units.builds().await?.is_empty().then_some(gate))
     }
 
     /// What belongs to the deployment's build, by its ending.

@@ -55,19 +55,19 @@ impl Builds {
         tokio::fs::remove_dir_all(&context).await.or_else(unless_gone).map_err(folder(what))
     }
 
-    /// Removes the working containers that killed builds of the shell's image left. What has one in Podman's own storage is
-    /// no build of ours: only its age tells that it is over.
-    pub async fn clear_leftovers(&self) -> Result<(), BuildError> {
+    /// The working containers that killed builds of the shell's image left. What has one in Podman's own storage is no build of
+    /// ours: only its age tells that it is over.
+    pub async fn leftovers(&self) -> Result<Vec<String>, BuildError> {
         let now = Timestamp::now();
         let is_over = |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= OVER);
-        let mut cleared = Ok(());
-        for container in self.podman.external_containers().await? {
-            if container.name.contains("working-container") && is_over(container.created) {
-                // One that can't be removed keeps no other.
-                cleared = cleared.and(self.podman.remove_container(&container.id).await.map_err(BuildError::from));
-            }
-        }
-        cleared
+        let all = self.podman.external_containers().await?.into_iter();
+        let over = all.filter(|one| one.name.contains("working-container") && is_over(one.created));
+        Ok(over.map(|one| one.id).collect())
+    }
+
+    /// Removes one of them.
+    pub async fn remove_leftover(&self, id: &str) -> Result<(), BuildError> {
+        Ok(self.podman.remove_container(id).await?)
     }
 
     /// Removes the caches that are older or more than the configuration wants, and those that belong to none of these

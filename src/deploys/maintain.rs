@@ -8,23 +8,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::kept::Due;
 use super::pauses::Pauses;
 use super::troubles::{Look, Task, Trouble};
 use super::{DeployError, Deploys};
-use crate::builds::BuildError;
 use crate::events::Event;
-use crate::host::Left;
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
 use crate::store::{Service, StoreError};
 
 /// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
-const SOON: Duration = Duration::from_secs(3);
+pub(super) const SOON: Duration = Duration::from_secs(3);
 /// How many steps one look takes to forget what is over of one service.
 const STEPS: u32 = 10;
-/// How long between two looks at the build cache.
-const CACHE: Duration = Duration::from_secs(3600);
 
 /// Whether something may lie about that only a look at all of Podman finds. It is so at the start, too.
 #[derive(Debug)]
@@ -55,9 +52,9 @@ impl Deploys {
         let _ = stopping
             .run_until_cancelled(async {
                 let mut pauses = Pauses::new(SOON, Duration::MAX);
-                let mut cache_due = Instant::now();
+                let mut due = Due::new();
                 loop {
-                    let all_done = self.look(&mut cache_due).await;
+                    let all_done = self.look(&mut due).await;
                     self.parts().events.publish(Event::Any);
                     let most = if all_done { Duration::MAX } else { pauses.next() };
                     if all_done {
@@ -91,7 +88,7 @@ impl Deploys {
 
     /// Looks at all of it once; false where something could not be done. What fails of one service, or of one part, keeps
     /// no other from its turn.
-    async fn look(&self, cache_due: &mut Instant) -> bool {
+    async fn look(&self, due: &mut Due) -> bool {
         let mut look = Look::begin(&self.inner.troubles);
         let writes = look.note(Task::Store, None, self.parts().store.try_again().await).is_some();
         let Some(services) = look.note(Task::Services, None, self.parts().store.services().await) else {
@@ -116,14 +113,15 @@ impl Deploys {
             }
         }
         if self.inner.untidy.is.swap(false, Ordering::SeqCst) {
-            if !self.clear(&services, &unfinished, &mut look).await {
+            if self.clear(&services, &unfinished, &mut look).await {
+                due.now();
+            } else {
                 self.inner.untidy.is.store(true, Ordering::SeqCst);
             }
-            *cache_due = Instant::now();
         }
         self.tidy(&services, &mut look).await;
-        if Instant::now() >= *cache_due && self.clear_kept(&mut look).await {
-            *cache_due = Instant::now() + CACHE;
+        if due.is() {
+            due.next(self.clear_kept(&mut look).await);
         }
         look.all_done()
     }
@@ -137,28 +135,6 @@ impl Deploys {
             }
         }
         Ok(())
-    }
-
-    /// Removes what is kept too long: caches of builds, and what nothing names any more. What Podman itself has waits until
-    /// no build is under way; then it is all done.
-    async fn clear_kept(&self, look: &mut Look<'_>) -> bool {
-        let cleared =
-            async { Ok::<_, DeployError>(self.inner.builds.clear_caches(&self.service_names().await?).await?) };
-        let cleared = look.note(Task::Caches, None, cleared.await).is_some();
-        let host = &self.inner.host;
-        let mut all = cleared;
-        let none_builds = self.while_none_builds(async {
-            let containers = look.note(Task::Containers, None, self.inner.builds.clear_leftovers().await);
-            let images = look.note(Task::Images, None, host.remove_nobodys_images().await);
-            let volumes = look.note(Task::Volumes, None, host.remove_nobodys_volumes().await);
-            all &= containers.is_some() && images == Some(Left::Nothing) && volumes == Some(Left::Nothing);
-            Ok::<(), BuildError>(())
-        });
-        let none_builds = none_builds.await;
-        // No sooner look would change what it finds.
-        look.note(Task::Layers, None, host.look_for_nobodys_layers().await);
-        let none_builds = look.note(Task::UnderWay, None, none_builds).unwrap_or_default();
-        all && none_builds
     }
 
     /// Removes caches of builds where the disk is too full for one.
@@ -175,7 +151,7 @@ impl Deploys {
     }
 
     /// The names of all services, those that are being removed among them.
-    async fn service_names(&self) -> Result<Vec<ServiceName>, DeployError> {
+    pub(super) async fn service_names(&self) -> Result<Vec<ServiceName>, DeployError> {
         Ok(self.parts().store.services().await?.into_iter().map(|service| service.name).collect())
     }
 

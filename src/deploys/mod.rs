@@ -3,6 +3,7 @@
 
 mod end;
 mod health;
+mod kept;
 mod log;
 mod maintain;
 mod pauses;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -131,8 +132,6 @@ struct Inner {
     /// Held by whoever changes what of a service runs.
     turns: Locks,
     places: places::Places,
-    /// Held while a build begins, and while what killed builds left is removed.
-    build_gate: Mutex<()>,
     untidy: maintain::Untidy,
     unsettled: settle::Unsettled,
     troubles: troubles::Troubles,
@@ -156,7 +155,6 @@ impl Deploys {
                 slots: slot::Slots::default(),
                 turns: Locks::default(),
                 places: places::Places::new(parallel),
-                build_gate: Mutex::default(),
                 untidy: maintain::Untidy::default(),
                 unsettled: settle::Unsettled::default(),
                 troubles: troubles::Troubles::default(),

@@ -221,7 +221,7 @@ impl Deploys {
                 }
             }
         }
-        let _gate = self.inner.build_gate.lock().await;
+        let _gate = self.inner.builds.begin().await;
         self.make_room().await;
         Ok(self.inner.builds.start(deployment.id, name, service.ids, commit, &instructions).await?)
     }

@@ -133,19 +133,6 @@ impl Deploys {
         Ok(())
     }
 
-    /// Does `work` unless a build is under way, and lets none begin meanwhile; false: one is.
-    pub(super) async fn while_none_builds(
-        &self,
-        work: impl Future<Output = Result<(), BuildError>> + Send,
-    ) -> Result<bool, DeployError> {
-        let _gate = self.inner.build_gate.lock().await;
-        let none = self.parts().units.builds().await.map_err(ServiceError::from)?.is_empty();
-        if none {
-            work.await?;
-        }
-        Ok(none)
-    }
-
     /// The last lines of what failed: the unit's where it was started, else the build's.
     async fn tail(&self, deployment: &Deployment) -> Option<PlainLines> {
         let began = |state| deployment.steps.iter().any(|(step, _)| *step == state);

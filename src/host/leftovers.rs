@@ -4,31 +4,21 @@
 //! `builds.keep_cache`. So do the bases that agents before this one pulled, steps of the shell's image, and what a build
 //! handed over that was killed before its release had a name. When an image was made says nothing of when it came here, so
 //! the time is counted from the first look that found it so: what an administrator pulled by hand today is there tomorrow.
+//!
+//! What may go is listed, and each is looked at again before it goes: a build may begin between two of them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::Host;
-use crate::names::{ImageRef, ReleaseName};
+use super::noted::ages;
+use crate::names::{ImageId, ImageRef, ReleaseName};
 use crate::podman::{PodmanError, StoredImage};
 use crate::services::ServiceError;
 
-/// How many images, and how many volumes, are removed by one look.
-const AT_ONCE: usize = 20;
-
 /// How old a layer is that no image will be made of: none is stored for so long.
 const LAYERS: Duration = Duration::from_secs(24 * 3600);
-
-/// Whether a look has removed all that it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
-    /// It has.
-    Nothing,
-    /// There are more than are removed at once.
-    Some,
-}
 
 /// What names images.
 #[derive(Debug, Default)]
@@ -89,34 +79,30 @@ impl Host {
         Ok(named)
     }
 
-    /// Removes the images that nothing has named for long enough. No build may run.
-    pub async fn remove_nobodys_images(&self) -> Result<Left, ServiceError> {
+    /// The images that nothing has named for long enough.
+    pub async fn old_images(&self) -> Result<Vec<ImageId>, ServiceError> {
         let images = self.nobodys_images().await?;
         let config = self.inner.parts.config.get();
         let ids: Vec<&str> = images.iter().map(|image| image.id.as_str()).collect();
         let ages = ages(&config.paths.unnamed(), &ids).await?;
         let is_old = |image: &StoredImage| ages.get(image.id.as_str()) >= Some(&config.builds.keep_cache);
-        let (mut removed, mut left) = (Ok(()), Left::Nothing);
-        for (at, image) in images.iter().filter(|image| is_old(image)).enumerate() {
-            if at == AT_ONCE {
-                left = Left::Some;
-                break;
-            }
-            tracing::info!("removing the image {}, which nothing names: {}", image.id.as_str(), image.names.join(", "));
-            // One that can't be removed keeps no other.
-            removed = removed.and(self.remove_all_of(image).await);
-        }
-        removed.map(|()| left)
+        Ok(images.iter().filter(|image| is_old(image)).map(|image| image.id.clone()).collect())
     }
 
-    async fn remove_all_of(&self, image: &StoredImage) -> Result<(), ServiceError> {
+    /// Removes one of them, unless something names it by now. No build may run.
+    pub async fn remove_image(&self, id: &ImageId) -> Result<(), ServiceError> {
         let podman = &self.inner.parts.podman;
+        let Some(image) = self.nobodys_images().await?.into_iter().find(|image| image.id == *id) else { return Ok(()) };
+        tracing::info!("removing the image {}, which nothing names: {}", id.as_str(), image.names.join(", "));
         // It goes with its last name.
         for name in &image.names {
-            podman.remove_image(name).await?;
+            // Whoever pulls or builds another of this name takes it from this one.
+            if podman.image(name).await?.is_some_and(|found| found.id == id.as_str()) {
+                podman.remove_image(name).await?;
+            }
         }
         if image.names.is_empty() {
-            podman.remove_image(image.id.as_str()).await?;
+            podman.remove_image(id.as_str()).await?;
         }
         Ok(())
     }
@@ -130,50 +116,26 @@ impl Host {
         }
     }
 
-    /// Removes the volumes that Podman made and named itself for containers that are gone: nobody finds them again.
-    pub async fn remove_nobodys_volumes(&self) -> Result<Left, ServiceError> {
+    /// The volumes that Podman made and named itself for containers that have been gone for long enough: nobody finds them
+    /// again.
+    pub async fn old_volumes(&self) -> Result<Vec<String>, ServiceError> {
         let (podman, config) = (&self.inner.parts.podman, self.inner.parts.config.get());
-        let volumes = podman.unused_nameless_volumes().await?;
+        let mut volumes = podman.unused_nameless_volumes().await?;
         let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
         let ages = ages(&config.paths.unused_volumes(), &ids).await?;
-        let is_old = |volume: &&&str| ages.get(**volume) >= Some(&config.builds.keep_cache);
-        let (mut removed, mut left) = (Ok(()), Left::Nothing);
-        for (at, volume) in ids.iter().filter(is_old).enumerate() {
-            if at == AT_ONCE {
-                left = Left::Some;
-                break;
-            }
-            tracing::info!("removing the volume {volume}, which nothing has");
-            removed = removed.and(podman.remove_volume(volume).await.map_err(ServiceError::from));
-        }
-        removed.map(|()| left)
+        volumes.retain(|volume| ages.get(volume) >= Some(&config.builds.keep_cache));
+        Ok(volumes)
     }
-}
 
-/// For how long each of these has been nobody's, by its id of hexadecimal digits. It is noted down with an empty file each,
-/// so that an agent that starts anew doesn't begin to count again; what is somebody's by now has none any more.
-async fn ages(folder: &Path, ids: &[&str]) -> Result<BTreeMap<String, Duration>, ServiceError> {
-    let what = "note down what is nobody's";
-    tokio::fs::create_dir_all(folder).await.map_err(file(what))?;
-    let mut ages = BTreeMap::new();
-    let mut entries = tokio::fs::read_dir(folder).await.map_err(file(what))?;
-    while let Some(entry) = entries.next_entry().await.map_err(file(what))? {
-        match entry.file_name().to_str().filter(|id| ids.contains(id)) {
-            Some(id) => {
-                let noted = entry.metadata().await.and_then(|found| found.modified()).map_err(file(what))?;
-                // One of a clock that was ahead is as good as new.
-                ages.insert(id.to_owned(), SystemTime::now().duration_since(noted).unwrap_or_default());
-            }
-            None => tokio::fs::remove_file(entry.path()).await.map_err(file(what))?,
+    /// Removes one of them, unless a container has it by now.
+    pub async fn remove_volume(&self, volume: &str) -> Result<(), ServiceError> {
+        let podman = &self.inner.parts.podman;
+        if podman.unused_nameless_volumes().await?.iter().any(|unused| unused == volume) {
+            tracing::info!("removing the volume {volume}, which nothing has");
+            podman.remove_volume(volume).await?;
         }
+        Ok(())
     }
-    for id in ids {
-        if !ages.contains_key(*id) {
-            tokio::fs::write(folder.join(id), b"").await.map_err(file(what))?;
-            ages.insert((*id).to_owned(), Duration::ZERO);
-        }
-    }
-    Ok(ages)
 }
 
 #[cfg(test)]
@@ -198,21 +160,5 @@ mod tests {
         assert!(named.has(&StoredImage { has_containers: true, ..image("e", &[]) }));
         assert!(!named.has(&image("f", &["localhost/podkeeper/blog:2"])));
         assert!(!named.has(&image("f", &[])));
-    }
-
-    #[tokio::test]
-    async fn the_time_is_counted_from_when_nothing_named_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("unnamed");
-        let (one, two) = ("a".repeat(64), "b".repeat(64));
-        assert_eq!(ages(&folder, &[&one, &two]).await.unwrap().len(), 2);
-        let hour = Duration::from_secs(3600);
-        let noted = std::fs::File::options().write(true).open(folder.join(&one)).unwrap();
-        noted.set_modified(SystemTime::now() - hour).unwrap();
-        let counted = ages(&folder, &[&one, &two]).await.unwrap();
-        assert!(counted[&one] >= hour && counted[&two] < hour, "{counted:?}");
-        // It is somebody's meanwhile, and then no more.
-        assert!(ages(&folder, &[]).await.unwrap().is_empty());
-        assert!(ages(&folder, &[&one]).await.unwrap()[&one] < hour);
     }
 }

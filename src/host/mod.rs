@@ -2,6 +2,7 @@
 
 mod facts;
 mod leftovers;
+mod noted;
 mod space;
 
 use std::sync::Arc;
@@ -12,7 +13,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 pub use facts::{Disk, Memory, Versions};
-pub use leftovers::Left;
 pub use space::{Images, Space, Volumes};
 
 use crate::builds::Builds;

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use podkeeper::host::Left;
+use podkeeper::host::Host;
 use podkeeper::names::{Actor, Scope};
 use podkeeper::store::{Cause, NewDeployment};
 use secrecy::ExposeSecret;
@@ -98,9 +98,19 @@ fn decoded(path: &str) -> String {
 /// Lets it be two hours ago that the look first saw these images.
 fn age(unnamed: &Path, images: &str) {
     for image in images.chars() {
-        let noted = std::fs::File::options().write(true).open(unnamed.join(image.to_string().repeat(64))).unwrap();
-        noted.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+        let noted = unnamed.join(image.to_string().repeat(64));
+        assert!(noted.exists());
+        std::fs::write(noted, "7200 another-boot 0\n").unwrap();
     }
+}
+
+/// Removes all that may go, as the look does; false where something could not be removed.
+async fn remove_old(host: &Host) -> bool {
+    let mut all = true;
+    for id in host.old_images().await.unwrap() {
+        all &= host.remove_image(&id).await.is_ok();
+    }
+    all
 }
 
 #[tokio::test]
@@ -138,17 +148,41 @@ async fn an_image_that_nothing_names_goes_after_a_while_and_no_other() {
     );
     let host = agent.deploys.host();
     let unnamed = agent.folder.path().join("agent/unnamed");
-    assert_eq!(host.remove_nobodys_images().await.unwrap(), Left::Nothing);
+    assert!(remove_old(host).await);
     assert_eq!(podman.left(), "abcdef0");
     assert_eq!(std::fs::read_dir(&unnamed).unwrap().count(), 4);
 
     age(&unnamed, "def");
     *podman.stuck.lock().unwrap() = Some('d');
-    assert!(host.remove_nobodys_images().await.is_err());
+    assert!(!remove_old(host).await);
     assert_eq!(podman.left(), "abcd0", "one that can't be removed keeps no other");
     *podman.stuck.lock().unwrap() = None;
-    assert_eq!(host.remove_nobodys_images().await.unwrap(), Left::Nothing);
+    assert!(remove_old(host).await);
     assert_eq!(podman.left(), "abc0");
+}
+
+#[tokio::test]
+async fn an_image_goes_by_what_it_is_and_not_by_the_names_that_it_had() {
+    let agent = TestAgent::start_with(|config| config.builds.keep_cache = Duration::from_secs(3600)).await;
+    let socket = agent.folder.path().join("podman.sock");
+    let images = vec![Image('a', vec!["localhost/x:1", "localhost/x:2"], 0), Image('b', vec!["localhost/y:1"], 0)];
+    let podman = FakePodman::at(socket, images);
+    let host = agent.deploys.host();
+    assert!(remove_old(host).await);
+    age(&agent.folder.path().join("agent/unnamed"), "ab");
+    let old = host.old_images().await.unwrap();
+    assert_eq!(old.len(), 2);
+    // Somebody pulls another image of the one's first name, and makes a container of the other.
+    {
+        let mut images = podman.images.lock().unwrap();
+        images[0].1.remove(0);
+        images[1].2 = 1;
+        images.push(Image('c', vec!["localhost/x:1"], 0));
+    }
+    for id in &old {
+        host.remove_image(id).await.unwrap();
+    }
+    assert_eq!(podman.left(), "bc");
 }
 
 #[tokio::test]
