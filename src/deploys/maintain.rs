@@ -167,11 +167,17 @@ impl Deploys {
 
     /// Ends half switches and removals, and removes releases and routes that belong to nothing.
     async fn tidy(&self, services: &[Service], look: &mut Look<'_>) {
+        // Those that are kept from now on may be because of what this look doesn't see.
+        let kept = self.parts().store.kept_ports().await;
         let Some(view) = look.note(Task::View, None, HostView::look(self.parts()).await) else { return };
         for service in services.iter().filter(|service| !self.inner.slots.busy(&service.name)) {
             look.note(Task::Wanted, Some(&service.name), self.tidy_one(service, &view).await);
         }
         look.note(Task::Routes, None, self.parts().withdraw_nobodys(&view).await);
+        if view.has_all_routes() {
+            let freed = async { self.parts().store.free_ports(kept?).await };
+            look.note(Task::Ports, None, freed.await);
+        }
     }
 
     async fn tidy_one(&self, service: &Service, view: &HostView) -> Result<(), DeployError> {

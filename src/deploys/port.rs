@@ -4,20 +4,24 @@ use std::collections::HashSet;
 use std::net::TcpListener;
 
 use super::{DeployError, Deploys};
+use crate::problem::chain;
 use crate::units::RELEASE_ADDRESS;
 
 impl Deploys {
     /// Picks a free port. It begins at a random place of the range, so that a port that was just given up is seldom
-    /// the next one.
-    pub(super) async fn free_port(&self) -> Result<u16, DeployError> {
+    /// the next one. A route that can't be read leads to a port of a release, or of one that went meanwhile, whose port is
+    /// kept: it takes no other.
+    pub async fn free_port(&self) -> Result<u16, DeployError> {
         let (first, last) =
             (self.parts().config.get().services.first_port, self.parts().config.get().services.last_port);
-        let taken = self.parts().store.ports().await?;
+        let taken = self.parts().store.taken_ports().await?;
         let routed = self.parts().routes.hosts().await.map_err(crate::services::ServiceError::from)?;
         let mut taken: HashSet<u16> = taken.into_iter().collect();
-        for (_, ports) in routed {
-            // Of one that can't be read nobody knows which port it leads to.
-            taken.extend(ports.map_err(crate::services::ServiceError::from)?);
+        for (host, ports) in routed {
+            match ports {
+                Ok(ports) => taken.extend(ports),
+                Err(error) => tracing::warn!("nobody knows where {host} leads: {}", chain(&error)),
+            }
         }
         let start = rand::random_range(first..=last);
         (start..=last)

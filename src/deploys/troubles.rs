@@ -44,6 +44,8 @@ pub enum Task {
     Wanted,
     /// Routes that are nobody's.
     Routes,
+    /// Ports of releases that are gone, which routes may have led to.
+    Ports,
     /// What is kept from build to build.
     Caches,
     /// Working containers that killed builds left.
@@ -73,6 +75,7 @@ impl Task {
             Self::View => "see what the host shows of the services",
             Self::Wanted => "bring it to what is wanted of it",
             Self::Routes => "withdraw routes that are nobody's",
+            Self::Ports => "give back the ports of releases that are gone",
             Self::Caches => "look after the builds' caches",
             Self::Containers => "remove containers that builds left",
             Self::Images => "remove images that nothing names",

@@ -88,10 +88,7 @@ fn whatever_it_said(du: &mut Command) -> Result<Vec<u8>, SandboxError> {
     Ok(du.stdin(Stdio::null()).stderr(Stdio::null()).output().map_err(system(WHAT))?.stdout)
 }
 
-fn taken(
-    folder: &Path,
-    run: impl Fn(&mut Command) -> Result<Vec<u8>, SandboxError>,
-) -> Result<u64, SandboxError> {
+fn taken(folder: &Path, run: impl Fn(&mut Command) -> Result<Vec<u8>, SandboxError>) -> Result<u64, SandboxError> {
     let sum = |unit: &str| {
         let mut du = Command::new("/usr/bin/du");
         du.args(["--summarize", "--one-file-system", unit, "--"]).arg(folder);

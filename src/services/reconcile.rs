@@ -53,6 +53,12 @@ impl HostView {
         Ok(view)
     }
 
+    /// Whether it shows all routes.
+    #[must_use]
+    pub fn has_all_routes(&self) -> bool {
+        self.unread.is_empty()
+    }
+
     fn seen(&mut self, release: &ReleaseName) -> &mut Seen {
         self.releases.entry(release.service.clone()).or_default().entry(release.number).or_default()
     }
@@ -198,10 +204,12 @@ impl Adapters {
         let services = self.store.services().await?;
         let ports = self.store.ports().await?.into_iter().collect();
         let config = self.config.get();
-        let hosts = services.iter().flat_map(|service| spec::hosts(service, &config)).collect();
+        let hosts: HashSet<HostName> = services.iter().flat_map(|service| spec::hosts(service, &config)).collect();
         let names = services.into_iter().map(|service| service.name).collect();
         let range = config.services.first_port..=config.services.last_port;
-        let mut withdrawn = Ok(());
+        // What can't be read of a service's own is that one's trouble.
+        let unread = view.unread.iter().find(|(host, _)| !hosts.contains(host));
+        let mut withdrawn = unread.map_or(Ok(()), |(_, error)| Err(error.clone().into()));
         for (host, port) in view.nobodys(&names, &hosts, &ports, &range) {
             tracing::info!("{host} leads to port {port} no longer: no service has the name, and no release the port");
             // One that can't be removed keeps no other.
@@ -224,7 +232,9 @@ impl Adapters {
         self.podman.remove_container(&release.container()).await?;
         self.podman.forget_shift(&release).await?;
         self.podman.remove_image(&release.image()).await?;
-        Ok(self.store.forget_release(service.id, number).await?)
+        // A route that can't be read may lead to it; whatever can be is seen by who looks for a free port.
+        let all_read = self.routes.hosts().await.is_ok_and(|hosts| hosts.iter().all(|(_, ports)| ports.is_ok()));
+        Ok(self.store.forget_release(service.id, number, !all_read).await?)
     }
 
     /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.

@@ -390,13 +390,7 @@ impl Store {
             transaction.execute(
                 "UPDATE deployments SET problem = ?2, detail = ?3, hint = ?4, tail = ?5 \
                  WHERE id = ?1 AND finished IS NULL AND problem IS NULL",
-                params![
-                    id.0,
-                    problem.code.as_str(),
-                    &*problem.detail,
-                    problem.hint.as_deref(),
-                    tail.as_deref()
-                ],
+                params![id.0, problem.code.as_str(), &*problem.detail, problem.hint.as_deref(), tail.as_deref()],
             )?;
             find(transaction, id)
         })

@@ -39,7 +39,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -52,6 +52,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/010.sql"),
     include_str!("migrations/011.sql"),
     include_str!("migrations/012.sql"),
+    include_str!("migrations/013.sql"),
 ];
 
 /// Why the store refused.
@@ -172,7 +173,8 @@ impl StoreError {
             Self::Ended(_) | Self::TokenTaken(_) | Self::DomainTaken(_) => Code::Conflict,
             Self::PasskeyKnown => Code::Conflict,
             Self::EnvChanged => {
-                return Problem::new(Code::Conflict, self.to_string()).with_hint("see what they are now, and change them again");
+                return Problem::new(Code::Conflict, self.to_string())
+                    .with_hint("see what they are now, and change them again");
             }
             Self::LastPasskey => {
                 return Problem::new(Code::Conflict, self.to_string()).with_hint("register another one first");
@@ -497,7 +499,7 @@ mod tests {
         store.finish(failed.id, State::Failed, None, None).await.unwrap();
         live(Cause::Push, None).await;
         assert_eq!(before().await, Some(6));
-        store.forget_release(service.id, ReleaseNumber(6)).await.unwrap();
+        store.forget_release(service.id, ReleaseNumber(6), false).await.unwrap();
         assert_eq!(before().await, Some(5));
         let listed = store.live_releases(service.id).await.unwrap();
         let numbers: Vec<u32> = listed.iter().map(|(release, _)| release.number.0).collect();
@@ -550,6 +552,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_port_that_a_route_may_lead_to_is_taken_until_that_is_known() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        for _ in 0..3 {
+            release(&store, &service, start("a")).await;
+        }
+        store.forget_release(service.id, ReleaseNumber(1), true).await.unwrap();
+        store.forget_release(service.id, ReleaseNumber(2), false).await.unwrap();
+        let taken = async || {
+            let mut taken = store.taken_ports().await.unwrap();
+            taken.sort_unstable();
+            taken
+        };
+        assert_eq!((taken().await, store.ports().await.unwrap()), (vec![20_001, 20_003], vec![20_003]));
+        let with = |port| {
+            let of = store.release(service.id, ReleaseNumber(3));
+            async move { NewRelease { number: ReleaseNumber(4), port, ..of.await.unwrap() } }
+        };
+        assert!(!store.create_release(service.id, with(20_001).await).await.unwrap());
+        let kept = store.kept_ports().await.unwrap();
+        // One that comes after the look is kept for the next.
+        store.forget_release(service.id, ReleaseNumber(3), true).await.unwrap();
+        store.free_ports(kept).await.unwrap();
+        assert_eq!(taken().await, [20_003]);
+    }
+
+    #[tokio::test]
     async fn what_makes_the_current_release_anew_takes_the_one_of_its_turn() {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
@@ -596,7 +625,7 @@ mod tests {
         assert_eq!(current().await, Some(ReleaseNumber(4)));
         store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(3)));
-        store.forget_release(service.id, ReleaseNumber(3)).await.unwrap();
+        store.forget_release(service.id, ReleaseNumber(3), false).await.unwrap();
         store.make_current(service.id, ReleaseNumber(4)).await.unwrap();
         store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");

@@ -67,7 +67,8 @@ impl Store {
     pub async fn create_release(&self, service: i64, new: NewRelease) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let taken: bool = transaction.query_row(
-                "SELECT EXISTS (SELECT 1 FROM releases WHERE port = ?1 AND NOT (service = ?2 AND number = ?3))",
+                "SELECT EXISTS (SELECT 1 FROM releases WHERE port = ?1 AND NOT (service = ?2 AND number = ?3) \
+                 UNION ALL SELECT 1 FROM kept_ports WHERE port = ?1)",
                 params![new.port, service, new.number.0],
                 |row| row.get(0),
             )?;
@@ -200,6 +201,38 @@ impl Store {
         .await
     }
 
+    /// The same, and every port that a route may lead to of a release that is gone.
+    pub async fn taken_ports(&self) -> Result<Vec<u16>, StoreError> {
+        let (mut ports, kept) = (self.ports().await?, self.kept_ports().await?);
+        ports.extend(kept);
+        Ok(ports)
+    }
+
+    /// The ports that [`Store::forget_release`] has kept.
+    pub async fn kept_ports(&self) -> Result<Vec<u16>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT port FROM kept_ports")?;
+            let ports = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            Ok(ports)
+        })
+        .await
+    }
+
+    /// Gives these away, since all routes could be read.
+    pub async fn free_ports(&self, kept: Vec<u16>) -> Result<(), StoreError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.write(move |transaction| {
+            let mut statement = transaction.prepare_cached("DELETE FROM kept_ports WHERE port = ?1")?;
+            for port in kept {
+                statement.execute([port])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// From this moment on the traffic belongs to `number`: whoever ends a switch that was cut off reads it here.
     pub async fn make_current(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
         self.write(move |transaction| {
@@ -225,11 +258,18 @@ impl Store {
         .await
     }
 
-    /// Forgets a release whose file, container and image are gone.
-    pub async fn forget_release(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
+    /// Forgets a release whose file, container and image are gone. Where `keep_port` says so, nobody gets its port before
+    /// [`Store::free_ports`].
+    pub async fn forget_release(&self, service: i64, number: ReleaseNumber, keep_port: bool) -> Result<(), StoreError> {
         self.write(move |transaction| {
-            transaction
-                .execute("DELETE FROM releases WHERE service = ?1 AND number = ?2", params![service, number.0])?;
+            let release = params![service, number.0];
+            if keep_port {
+                transaction.execute(
+                    "INSERT OR IGNORE INTO kept_ports SELECT port FROM releases WHERE service = ?1 AND number = ?2",
+                    release,
+                )?;
+            }
+            transaction.execute("DELETE FROM releases WHERE service = ?1 AND number = ?2", release)?;
             Ok(())
         })
         .await

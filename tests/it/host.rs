@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use podkeeper::host::Host;
-use podkeeper::names::{Actor, Scope};
-use podkeeper::store::{Cause, NewDeployment};
+use podkeeper::names::{Actor, Scope, Volumes};
+use podkeeper::store::{Cause, EnvSecrets, NewDeployment, NewRelease, Settings};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -66,6 +67,9 @@ impl FakePodman {
         }
         if path == "/info" {
             return (200, json!({ "store": { "graphRoot": self.storage } }));
+        }
+        if path.starts_with("/containers/") {
+            return (404, json!({ "message": "no such container" }));
         }
         let name = path.strip_prefix("/images/").unwrap();
         let (name, inspects) = name.strip_suffix("/json").map_or((name, false), |name| (name, true));
@@ -183,6 +187,54 @@ async fn an_image_goes_by_what_it_is_and_not_by_the_names_that_it_had() {
         host.remove_image(id).await.unwrap();
     }
     assert_eq!(podman.left(), "bc");
+}
+
+#[tokio::test]
+async fn a_route_that_can_not_be_read_takes_no_port_but_those_that_it_may_lead_to() {
+    let agent = TestAgent::start_with(|config| {
+        (config.services.first_port, config.services.last_port) = (20_017, 20_018);
+    })
+    .await;
+    let _podman = FakePodman::at(agent.folder.path().join("podman.sock"), Vec::new());
+    let name = agent.service("blog").await;
+    let service = agent.store.service(&name).await.unwrap();
+    let start = NewDeployment {
+        service: name,
+        cause: Cause::Start,
+        actor: Actor::Agent,
+        commit: None,
+        from_release: None,
+        env: None,
+    };
+    let (deployment, _) = agent.store.request_deployment(start).await.unwrap();
+    let number = agent.store.number_release(deployment.id).await.unwrap();
+    let release = NewRelease {
+        number,
+        deployment: deployment.id,
+        commit: None,
+        port: 20_017,
+        container_port: 80,
+        healthcheck: false,
+        health_interval: None,
+        env: EnvSecrets::new(),
+        volumes: Volumes::default(),
+        settings: Settings::default(),
+        created: jiff::Timestamp::now(),
+    };
+    assert!(agent.store.create_release(service.id, release).await.unwrap());
+    // Somebody's file in the place of another's routes.
+    let routes = agent.folder.path().join("routes");
+    std::fs::create_dir_all(&routes).unwrap();
+    std::fs::create_dir_all(agent.folder.path().join("quadlets")).unwrap();
+    std::fs::write(routes.join("other.localhost"), b"").unwrap();
+    assert_eq!(agent.deploys.free_port().await.unwrap(), 20_018);
+    agent.deploys.parts().discard_release(&service, number).await.unwrap();
+    assert_eq!(agent.deploys.free_port().await.unwrap(), 20_018, "the other may lead to what the release had");
+    std::fs::remove_file(routes.join("other.localhost")).unwrap();
+    agent.store.free_ports(agent.store.kept_ports().await.unwrap()).await.unwrap();
+    let both: std::collections::HashSet<u16> =
+        join_all((0..100).map(|_| agent.deploys.free_port())).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(both.len(), 2);
 }
 
 #[tokio::test]
