@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from containers import Gate, built_behind, last, live_first, push_behind
 from host import Host, wait_for
 
 # Answers with its own environment, as bytes.
@@ -132,6 +133,20 @@ def test_null_removes_replace_replaces_and_restart_may_wait(host: Host, running:
     # They go behind the release that is live by now.
     wait_for(lambda: not unnamed(), 10, lambda: f"no release names {unnamed()}, and they are gone")
     assert f"podkeeper-{running}-F-" not in releases
+
+
+def test_variables_that_are_set_during_a_build_are_those_of_what_it_becomes(host: Host, name: str, gate: Gate, tmp_path):
+    clone = live_first(host, name, tmp_path / "clone")
+    clone.commit({"Containerfile": built_behind(gate), "site/index.html": "second"})
+    pushed = push_behind(clone)
+    gate.wait_reached()
+    waits = host.call("POST", f"/services/{name}/env/update", 202, json={"env": {"A": "1"}}).json()
+    assert waits["state"] == "queued"
+    gate.open()
+    host.wait_deployment(waits["id"])
+    pushed.wait(600)
+    assert (host.serve(name).text, last(host, name)["from_release"]) == ("second", 2)
+    assert host.user("podman", "exec", f"{name}-3", "sh", "-c", "echo $A").strip() == "1"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,20 @@ def test_podman_away(host: Host, name: str, before, tmp_path):
     assert_nothing_leaks(host, before, {name: {"releases": [1, 2], "live": 2}})
 
 
+def test_a_removal_that_failed_goes_on_when_it_is_asked_for_again(host: Host, name: str, before, tmp_path):
+    live_first(host, name, tmp_path / "clone")
+    host.user("systemctl", "--user", "stop", "podman.socket", "podman.service")
+    try:
+        for _ in range(2):
+            host.call("DELETE", f"/services/{name}", 503)
+        host.call("GET", f"/services/{name}", 404)
+    finally:
+        host.user("systemctl", "--user", "start", "podman.socket")
+    # The regular look may have come before.
+    assert host.call("DELETE", f"/services/{name}", params={"volumes": "true"}).status_code in (200, 404)
+    assert_nothing_leaks(host, before, {})
+
+
 def test_the_users_manager_restarts_during_a_build(host: Host, name: str, gate: Gate, before, tmp_path):
     clone = live_first(host, name, tmp_path / "clone")
     clone.commit({"Containerfile": built_behind(gate), "site/index.html": "second"})
