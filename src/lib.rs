@@ -10,6 +10,7 @@ pub mod names;
 pub mod places;
 pub mod problem;
 pub mod text;
+pub mod uptime;
 
 pub mod git;
 pub mod hooks;

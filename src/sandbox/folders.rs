@@ -5,10 +5,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::{Plan, SandboxError, output, system};
+use crate::uptime::{Age, Moment};
 
-/// Its time tells when the service's last build was.
+/// It says how long ago the service's last build was ([`Age`]).
 pub(super) const USED: &str = "used";
 /// How often a cache that was removed meanwhile is made anew.
 const TRIES: u32 = 10;
@@ -44,7 +46,8 @@ impl Cache {
             if is_same(&lock, &self.folder) {
                 make(&self.store, owner)?;
                 make(&self.mounts, owner)?;
-                std::fs::write(self.folder.join(USED), b"").map_err(system(what))?;
+                let age = Age::none(&Moment::now().map_err(system(what))?);
+                std::fs::write(self.folder.join(USED), age.text()).map_err(system(what))?;
                 return Ok(lock);
             }
         }
@@ -56,6 +59,21 @@ impl Cache {
 fn is_same(folder: &File, path: &Path) -> bool {
     let id = |found: std::fs::Metadata| (found.dev(), found.ino());
     folder.metadata().map(id).is_ok_and(|id_of| path.symlink_metadata().map(id).is_ok_and(|id| id == id_of))
+}
+
+/// How long ago the cache's last build was, as far as that can be told, and notes it down. None: a build has it.
+pub(super) fn grow_older(folder: &Path, now: &Moment) -> Result<Option<Duration>, SandboxError> {
+    let what = "see how old a cache is";
+    let lock = File::open(folder).map_err(system(what))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(source)) => return Err(system(what)(source)),
+    }
+    let used = folder.join(USED);
+    let age = Age::read(&std::fs::read(&used).map_err(system(what))?, now);
+    std::fs::write(&used, age.text()).map_err(system(what))?;
+    Ok(Some(age.duration()))
 }
 
 /// Takes a cache out of its place, unless a build has it, and tells where it is then.

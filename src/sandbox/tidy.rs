@@ -3,12 +3,13 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::folders::{USED, remove, take_away};
+use super::folders::{grow_older, remove, take_away};
 use super::room::room;
 use super::{SandboxError, output, system};
 use crate::names::ServiceName;
+use crate::uptime::Moment;
 
 /// What a file takes at least, in bytes: a block of the usual size.
 const FILE: u64 = 4096;
@@ -53,7 +54,7 @@ pub fn tidy(cache: &Path, services: &[ServiceName], bounds: Bounds) -> Result<()
 
 fn kept(cache: &Path, services: &[ServiceName]) -> Result<Vec<Kept>, SandboxError> {
     let what = "look at the cache";
-    let now = SystemTime::now();
+    let now = Moment::now().map_err(system(what))?;
     let mut kept = Vec::new();
     for entry in std::fs::read_dir(cache).map_err(system(what))? {
         let entry = entry.map_err(system(what))?;
@@ -61,9 +62,7 @@ fn kept(cache: &Path, services: &[ServiceName]) -> Result<Vec<Kept>, SandboxErro
             continue;
         }
         let name = entry.file_name().to_string_lossy().into_owned();
-        let used = std::fs::metadata(entry.path().join(USED)).and_then(|file| file.modified());
-        // One of a clock that was ahead is as good as new.
-        let age = used.map_or(Duration::MAX, |used| now.duration_since(used).unwrap_or_default());
+        let age = grow_older(&entry.path(), &now).map_or(Duration::MAX, Option::unwrap_or_default);
         let is_a_service = services.iter().any(|service| service.as_str() == name);
         // What can't be measured is the first to go.
         let bytes = size(&entry.path()).unwrap_or(u64::MAX);
@@ -120,6 +119,7 @@ fn surplus(mut kept: Vec<Kept>, mut room: u64, bounds: Bounds) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folders::USED;
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -158,6 +158,9 @@ mod tests {
             std::fs::write(cache.join(name).join("store/a/b/file"), vec![1; 100_000]).unwrap();
             if used {
                 std::fs::write(cache.join(name).join(USED), b"").unwrap();
+                // The clock is years ahead.
+                let used = std::fs::File::options().write(true).open(cache.join(name).join(USED)).unwrap();
+                used.set_modified(std::time::UNIX_EPOCH).unwrap();
             }
         }
         let found = kept(cache, &services).unwrap();
@@ -170,6 +173,14 @@ mod tests {
         drop(build);
         tidy(cache, &services, bounds).unwrap();
         assert!(cache.join("blog").exists() && !cache.join("shop").exists() && !cache.join("gone").exists());
+        std::fs::write(cache.join("blog").join(USED), "90000 another-boot 0\n").unwrap();
+        let build = std::fs::File::open(cache.join("blog")).unwrap();
+        build.lock().unwrap();
+        assert_eq!(kept(cache, &services).unwrap()[0].age, Duration::ZERO, "it is used now");
+        drop(build);
+        assert_eq!(kept(cache, &services).unwrap()[0].age, Duration::from_secs(90_000));
+        tidy(cache, &services, bounds).unwrap();
+        assert!(!cache.join("blog").exists());
     }
 
     #[test]
