@@ -175,13 +175,19 @@ impl Paths {
     pub fn sessions(&self) -> PathBuf {
         self.state.join("agent/sessions")
     }
-    /// Since when nothing names an image, an empty file each.
+    /// For how long nothing has named an image, a file each.
     #[must_use]
     pub fn unnamed(&self) -> PathBuf {
         self.state.join("agent/unnamed")
     }
 
-    /// Where it is noted since when no container has a volume that Podman named.
+    /// For how long a working container of a build has been there.
+    #[must_use]
+    pub fn working_containers(&self) -> PathBuf {
+        self.state.join("agent/working-containers")
+    }
+
+    /// For how long no container has had a volume that Podman named.
     #[must_use]
     pub fn unused_volumes(&self) -> PathBuf {
         self.state.join("agent/unused-volumes")

@@ -4,8 +4,6 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::{BuildError, Builds};
 use crate::names::{DeploymentId, ServiceName};
 use crate::sandbox::Measured;
@@ -13,8 +11,6 @@ use crate::units::{Argv, JobResult};
 
 /// How long it may take to remove what a build left.
 const CLEAR: Duration = Duration::from_secs(120);
-/// No build of the shell's image, nor one that an administrator began by hand, goes on for longer.
-const OVER: Duration = Duration::from_secs(24 * 3600);
 /// How long it may take to measure all caches, and to remove some.
 const TIDY: Duration = Duration::from_secs(300);
 
@@ -53,21 +49,6 @@ impl Builds {
             self.as_root(&format!("podkeeper-clear-{id}.service"), words, CLEAR, what).await?;
         }
         tokio::fs::remove_dir_all(&context).await.or_else(unless_gone).map_err(folder(what))
-    }
-
-    /// The working containers that killed builds of the shell's image left. What has one in Podman's own storage is no build of
-    /// ours: only its age tells that it is over.
-    pub async fn leftovers(&self) -> Result<Vec<String>, BuildError> {
-        let now = Timestamp::now();
-        let is_over = |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|age| age >= OVER);
-        let all = self.podman.external_containers().await?.into_iter();
-        let over = all.filter(|one| one.name.contains("working-container") && is_over(one.created));
-        Ok(over.map(|one| one.id).collect())
-    }
-
-    /// Removes one of them.
-    pub async fn remove_leftover(&self, id: &str) -> Result<(), BuildError> {
-        Ok(self.podman.remove_container(id).await?)
     }
 
     /// Removes the caches that are older or more than the configuration wants, and those that belong to none of these

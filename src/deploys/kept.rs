@@ -92,7 +92,7 @@ impl Deploys {
         // Given back at once: each removal takes it anew.
         let rests = builds.rest().await.map(|rest| rest.is_some());
         if look.note(Task::UnderWay, None, rests) == Some(true) {
-            let containers = builds.leftovers().await.map_err(DeployError::from);
+            let containers = host.old_containers().await.map_err(DeployError::from);
             cleared = cleared.and(self.remove_all(look, Task::Containers, containers, Nobodys::Container).await);
             let images = host.old_images().await.map_err(DeployError::from);
             cleared = cleared.and(self.remove_all(look, Task::Images, images, Nobodys::Image).await);
@@ -129,7 +129,7 @@ impl Deploys {
 
     async fn remove_one(&self, one: Nobodys) -> Result<(), DeployError> {
         match one {
-            Nobodys::Container(id) => self.inner.builds.remove_leftover(&id).await?,
+            Nobodys::Container(id) => self.inner.host.remove_container(&id).await?,
             Nobodys::Image(id) => self.inner.host.remove_image(&id).await?,
             Nobodys::Volume(name) => self.inner.host.remove_volume(&name).await?,
         }

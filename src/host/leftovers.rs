@@ -17,6 +17,8 @@ use crate::names::{ImageId, ImageRef, ReleaseName};
 use crate::podman::{PodmanError, StoredImage};
 use crate::services::ServiceError;
 
+/// No build of the shell's image, nor one that an administrator began by hand, goes on for longer.
+const CONTAINERS: Duration = Duration::from_secs(24 * 3600);
 /// How old a layer is that no image will be made of: none is stored for so long.
 const LAYERS: Duration = Duration::from_secs(24 * 3600);
 
@@ -105,6 +107,22 @@ impl Host {
             podman.remove_image(id.as_str()).await?;
         }
         Ok(())
+    }
+
+    /// The working containers that killed builds of the shell's image left. What has one in Podman's own storage is no build of
+    /// ours: only how long it has been there tells that it is over.
+    pub async fn old_containers(&self) -> Result<Vec<String>, ServiceError> {
+        let mut containers = self.inner.parts.podman.external_containers().await?;
+        containers.retain(|container| container.name.contains("working-container"));
+        let ids: Vec<&str> = containers.iter().map(|container| container.id.as_str()).collect();
+        let ages = ages(&self.inner.parts.config.get().paths.working_containers(), &ids).await?;
+        let old = containers.into_iter().filter(|container| ages.get(&container.id) >= Some(&CONTAINERS));
+        Ok(old.map(|container| container.id).collect())
+    }
+
+    /// Removes one of them.
+    pub async fn remove_container(&self, id: &str) -> Result<(), ServiceError> {
+        Ok(self.inner.parts.podman.remove_container(id).await?)
     }
 
     /// Fails where layers were left by a hand-over of a build's image that was killed: only who knows that the host rests

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use http::Method;
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::raw::{Body, segment};
@@ -38,8 +37,6 @@ pub struct ExternalContainer {
     pub id: String,
     /// Its name, such as `hello-working-container`.
     pub name: String,
-    /// Since when it is there.
-    pub created: Timestamp,
 }
 
 /// What went over a container's network interface. What its published port carries from the host's own loopback, as
@@ -167,7 +164,6 @@ impl Podman {
             names: Option<Vec<String>>,
             #[serde(default)]
             state: String,
-            created: Timestamp,
         }
         let listed: Vec<Listed> =
             serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
@@ -176,7 +172,6 @@ impl Podman {
             .map(|container| ExternalContainer {
                 id: container.id,
                 name: container.names.unwrap_or_default().into_iter().next().unwrap_or_default(),
-                created: container.created,
             })
             .collect())
     }

@@ -68,6 +68,11 @@ impl FakePodman {
         if path == "/info" {
             return (200, json!({ "store": { "graphRoot": self.storage } }));
         }
+        if path.starts_with("/containers/json") {
+            // As of a clock that was not set yet.
+            let one = |digit: &str, name: &str| json!({ "Id": digit.repeat(64), "Names": [name], "State": "storage", "Created": "1970-01-01T00:00:00Z" });
+            return (200, json!([one("a", "debian-working-container"), one("b", "somebodys")]));
+        }
         if path.starts_with("/containers/") {
             return (404, json!({ "message": "no such container" }));
         }
@@ -236,6 +241,18 @@ async fn a_route_that_can_not_be_read_takes_no_port_but_those_that_it_may_lead_t
     let both: std::collections::HashSet<u16> =
         join_all((0..100).map(|_| agent.deploys.free_port())).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(both.len(), 2);
+}
+
+#[tokio::test]
+async fn a_working_container_is_somebodys_until_it_has_been_there_for_a_day() {
+    let agent = TestAgent::start().await;
+    let _podman = FakePodman::at(agent.folder.path().join("podman.sock"), Vec::new());
+    let host = agent.deploys.host();
+    assert!(host.old_containers().await.unwrap().is_empty());
+    let id = "a".repeat(64);
+    let noted = agent.folder.path().join("agent/working-containers").join(&id);
+    std::fs::write(noted, "86400 another-boot 0\n").unwrap();
+    assert_eq!(host.old_containers().await.unwrap(), [id]);
 }
 
 #[tokio::test]
