@@ -101,7 +101,7 @@ fn parts(config: &LiveConfig) -> Result<(Adapters, Builds), AgentError> {
         store: Store::open(&now.paths.store())?,
         podman,
         units,
-        quadlets: Quadlets::new(now.paths.quadlets.to_path_buf()),
+        quadlets: Quadlets::new(now.paths.quadlets.to_path_buf(), now.paths.user_units()),
         routes: Routes::new(now.paths.routes.to_path_buf()),
         repositories: Repositories::new(config.clone()),
         templates: Templates::new(now.paths.templates.to_path_buf()),

@@ -155,6 +155,11 @@ impl Paths {
     pub fn store(&self) -> PathBuf {
         self.state.join("agent/store.db")
     }
+    /// Where the service user's manager reads its own units.
+    #[must_use]
+    pub fn user_units(&self) -> PathBuf {
+        self.state.join(".config/systemd/user")
+    }
     /// The bare repositories, `NAME.git` each.
     #[must_use]
     pub fn repositories(&self) -> PathBuf {

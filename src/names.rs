@@ -494,6 +494,11 @@ impl ReleaseName {
     pub fn new(service: &ServiceName, number: ReleaseNumber) -> Self {
         Self { service: service.clone(), number }
     }
+    /// The release whose health check the unit named `unit` runs, where it is one.
+    #[must_use]
+    pub fn of_check(unit: &str) -> Option<Self> {
+        Self::of_container(unit.strip_prefix("podkeeper-check-")?.strip_suffix(".service")?)
+    }
     /// The release whose container is named `name`, where it is one.
     #[must_use]
     pub fn of_container(name: &str) -> Option<Self> {
@@ -504,6 +509,16 @@ impl ReleaseName {
     #[must_use]
     pub fn unit(&self) -> String {
         format!("{}@{}.service", self.service, self.number)
+    }
+    /// `podkeeper-check-blog-41.service`, which runs its health check once. No service has a name that begins so.
+    #[must_use]
+    pub fn check_service(&self) -> String {
+        format!("podkeeper-check-{}.service", self.container())
+    }
+    /// `podkeeper-check-blog-41.timer`, which starts that again and again.
+    #[must_use]
+    pub fn check_timer(&self) -> String {
+        format!("podkeeper-check-{}.timer", self.container())
     }
     /// `blog@41.container`, the Quadlet file.
     #[must_use]

@@ -1,6 +1,7 @@
 //! What the agent, git and the build units run of this program. Nobody types these.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use clap::Subcommand;
 
 use super::Outcome;
 use crate::names::{ServiceName, SessionId};
-use crate::{git, journal, sandbox, terminal};
+use crate::{git, journal, podman, sandbox, terminal};
 
 /// The commands that the help doesn't list.
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,15 @@ pub(super) enum Internal {
         /// For how long at most, in milliseconds
         patience: u64,
         /// The program and its arguments
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// What a health check's unit runs: Podman, which runs the check, as long as that keeps within its bounds
+    #[command(hide = true)]
+    HealthCheck {
+        /// For how long the check may run, in seconds
+        time: u64,
+        /// Podman and its arguments
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
@@ -88,6 +98,11 @@ impl Internal {
             }
             Self::UntilRead { patience, program } => {
                 return Ok(journal::until_read(&program, Duration::from_millis(patience))?.into());
+            }
+            Self::HealthCheck { time, program } => {
+                if let Some(why) = podman::run_check(&program, Duration::from_secs(time))? {
+                    writeln!(super::show::err(), "{why}")?;
+                }
             }
             Self::BuildUnit { plan } => return Ok(sandbox::build(&plan)?.into()),
             Self::BuildInside { plan } => return Ok(sandbox::build_inside(&plan)?.into()),

@@ -22,10 +22,15 @@ const ABSENCE: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 3;
 /// How long a unit may take to start beyond its own time limit.
 const START_MARGIN: Duration = Duration::from_secs(30);
-/// How often a new release's own health check is run until it passes.
+/// How long to wait until a new release's own health check is run again, until it passes.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How long a run of it is waited for. Its unit ends it before that.
+const CHECK_LIMIT: Duration = Duration::from_secs(600);
 /// The shortest interval between two runs of a live release's check: each is a process of Podman's.
 const LEAST_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time that a run may take, and the shortest that Podman can be given.
+const LONGEST_CHECK: Duration = Duration::from_secs(300);
+const SHORTEST_CHECK: Duration = Duration::from_secs(1);
 /// A program that ended so often before it was healthy won't become it.
 const CRASHES: u32 = 3;
 
@@ -259,13 +264,13 @@ impl Deploys {
         Ok(release)
     }
 
-    /// Runs the release's health check until systemd takes it for started: the image's own interval is made for the years
-    /// after that, and thirty seconds long where it says nothing.
+    /// Runs the release's health check, by the unit that does so when it is live, until systemd takes it for started: the
+    /// image's own interval is made for the years after that, and thirty seconds long where it says nothing.
     async fn keep_checking(&self, name: &ReleaseName) -> std::convert::Infallible {
         loop {
             sleep(CHECK_EVERY).await;
-            // It may not be there yet, or not any more; the unit tells.
-            if let Err(error) = self.parts().podman.check_health(&name.container()).await {
+            // Its container may not be there yet, or not any more; the release's unit tells.
+            if let Err(error) = self.parts().units.start(&name.check_service(), CHECK_LIMIT).await {
                 tracing::debug!("{}", chain(&error));
             }
         }
@@ -317,10 +322,19 @@ impl Deploys {
                 tracing::info!(
                     "the image's health check asks to be run each {asked:?}; once live, it is run each {least} s"
                 );
-                u32::try_from(least).ok()
+                LEAST_INTERVAL
             }
-            _ => None,
+            asked => asked.unwrap_or(spec::CHECK_INTERVAL),
         };
+        let check_timeout = match image.health_timeout {
+            Some(asked) if asked > LONGEST_CHECK => {
+                let longest = LONGEST_CHECK.as_secs();
+                tracing::info!("the image's health check asks for {asked:?} a run; it is ended after {longest} s");
+                LONGEST_CHECK
+            }
+            asked => asked.unwrap_or(spec::CHECK_TIMEOUT).max(SHORTEST_CHECK),
+        };
+        let seconds = |time: Duration| image.has_healthcheck.then(|| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
             let release = NewRelease {
@@ -330,7 +344,8 @@ impl Deploys {
                 port: self.free_port().await?,
                 container_port,
                 healthcheck: image.has_healthcheck,
-                health_interval,
+                health_interval: seconds(health_interval),
+                check_timeout: seconds(check_timeout),
                 env: env.clone(),
                 volumes: volumes.clone(),
                 settings: settings.clone(),

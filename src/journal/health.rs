@@ -81,9 +81,8 @@ impl Reader {
             };
             let container = self.text(c"PODMAN_NAME")?;
             *place = Place::Behind(self.cursor()?);
-            if let Some(id) = id.map(Checked::Container) {
-                awaited.retain(|checked| *checked != id);
-            }
+            let (id, name) = (id.map(Checked::Container), container.clone().map(Checked::Named));
+            awaited.retain(|checked| Some(checked) != id.as_ref() && Some(checked) != name.as_ref());
             if let (Some(healthy), Some(container)) = (healthy, container)
                 && !sink(HealthSaid { container, healthy })
             {

@@ -415,6 +415,8 @@ impl Journal {
 pub enum Checked {
     /// That of the container with this id: it was begun.
     Container(String),
+    /// That of the container with this name: it was run.
+    Named(String),
     /// Anybody's.
     Any,
 }

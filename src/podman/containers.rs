@@ -92,14 +92,6 @@ impl Podman {
         Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, health }))
     }
 
-    /// Runs the health check of the container `name` now, whatever its interval; whether it passes, the container's facts
-    /// tell. A refusal is Podman's where the container isn't there yet.
-    pub async fn check_health(&self, name: &str) -> Result<(), PodmanError> {
-        let what = "run the health check";
-        self.raw(what, Method::GET, &format!("/libpod/containers/{}/healthcheck", segment(name)), Body::None).await?;
-        Ok(())
-    }
-
     /// The names of all containers that begin with `prefix`, whether they run or not.
     pub async fn containers(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
         let containers = self.typed.containers();

@@ -21,6 +21,8 @@ pub struct ImageFacts {
     pub has_healthcheck: bool,
     /// How long to wait between two runs of it, where it says so.
     pub health_interval: Option<Duration>,
+    /// How long one run of it may take, where it says so.
+    pub health_timeout: Option<Duration>,
     /// The TCP ports that it EXPOSEs, ascending; a port that there can't be is none.
     pub ports: Vec<u16>,
     /// The paths that it declares with VOLUME; where one can't be, no container of it can be run as a service.
@@ -56,6 +58,8 @@ struct Healthcheck {
     /// In nanoseconds; 0 says nothing.
     #[serde(default)]
     interval: i64,
+    #[serde(default)]
+    timeout: i64,
 }
 
 /// An image in Podman's list.
@@ -99,15 +103,15 @@ impl Inspect {
             .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok().filter(|port| *port > 0))
             .collect();
         ports.sort_unstable();
+        let said = |nanos: i64| (nanos != 0).then(|| Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()));
         let pair = |line: &String| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
         // What the kernel shows there Podman mounts itself, whatever an image says of it.
         let volumes = config.volumes.unwrap_or_default().into_keys().filter(|path| !MountPath::is_kernels(path));
         ImageFacts {
             id: self.id,
             has_healthcheck: check.is_some(),
-            health_interval: check
-                .filter(|check| check.interval != 0)
-                .map(|check| Duration::from_nanos(u64::try_from(check.interval).unwrap_or_default())),
+            health_interval: check.as_ref().and_then(|check| said(check.interval)),
+            health_timeout: check.as_ref().and_then(|check| said(check.timeout)),
             ports,
             volumes: volumes.map(MountPath::try_from).collect(),
             env: config.env.unwrap_or_default().iter().filter_map(pair).collect(),
@@ -223,11 +227,12 @@ mod tests {
     fn an_inspection_is_read_as_podman_writes_it() {
         let text = r#"{"Id":"abc","Config":{"ExposedPorts":{"8080/tcp":{},"53/udp":{},"80/tcp":{}},
             "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data/":{}},"Labels":{"x":"y"}},
-            "HealthCheck":null,"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000}}"#;
+            "HealthCheck":null,"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000,"Timeout":-1}}"#;
         let facts = |text: &str| ImageFacts::read(text.as_bytes()).unwrap();
         let fine = facts(text);
         assert_eq!((fine.ports, fine.has_healthcheck), (vec![80, 8080], true));
-        assert_eq!(fine.health_interval, Some(Duration::from_secs(30)));
+        let times = (fine.health_interval, fine.health_timeout);
+        assert_eq!(times, (Some(Duration::from_secs(30)), Some(Duration::ZERO)));
         assert_eq!(fine.env[0], ("A".into(), "b=c".into()));
         assert_eq!(fine.volumes.unwrap(), ["/data".parse().unwrap()]);
         let none = r#"{"Id":"abc","Config":null,"Healthcheck":{"Test":["NONE"]}}"#;

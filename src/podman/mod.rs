@@ -3,6 +3,7 @@
 //! podman-api makes the typed reads. What it does wrong (it quotes secrets, it holds whole archives in memory), or lacks,
 //! goes through `raw`, a small client on the same socket.
 
+mod check;
 mod containers;
 mod images;
 mod layers;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub use check::run_check;
 pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
 pub use images::{ImageFacts, StoredImage};
 pub use logins::Login;

@@ -221,13 +221,18 @@ impl Adapters {
     /// Writes the release's Quadlet file, as its row says, to the letter as it was the first time.
     pub async fn write_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
         let release = self.store.release(service.id, number).await?;
-        let text = units::quadlet::render(&spec::container(service, &release, &self.config.get()));
-        Ok(self.quadlets.write(&ReleaseName::new(&service.name, number), &text).await?)
+        let spec = spec::container(service, &release, &self.config.get());
+        let (text, check) = (units::quadlet::render(&spec), units::check::render(&spec));
+        Ok(self.quadlets.write(&ReleaseName::new(&service.name, number), &text, check.as_ref()).await?)
     }
 
-    /// Removes all of a release: its unit's file, its container, its image, then its row.
+    /// Removes all of a release: its units' files, its container, its image, then its row.
     pub async fn discard_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
         let release = ReleaseName::new(&service.name, number);
+        // They end with the release's unit, and only then; whatever became of that, none is to run once its file is gone.
+        for unit in [release.check_timer(), release.check_service()] {
+            self.units.stop(&unit, STOP_LIMIT).await?;
+        }
         self.quadlets.remove(&release).await?;
         self.podman.remove_container(&release.container()).await?;
         self.podman.forget_shift(&release).await?;

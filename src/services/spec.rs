@@ -5,10 +5,15 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::names::{HostName, ReleaseName, ServiceName};
 use crate::store::{Release, Service};
-use crate::units::ContainerSpec;
+use crate::units::{self, CheckSpec, ContainerSpec};
 
 /// The container port of an image that names none.
 pub const DEFAULT_PORT: u16 = 8080;
+
+/// How long to wait between two runs of a health check whose image says nothing, as Podman does.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// How long one run of it may take, as with Podman.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the release's Quadlet file is rendered from.
 #[must_use]
@@ -20,8 +25,12 @@ pub fn container(service: &Service, release: &Release, config: &Config) -> Conta
         ids: service.ids,
         env: release.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         volumes: release.volumes.clone(),
-        healthcheck: release.healthcheck,
-        health_interval: release.health_interval,
+        check: release.healthcheck.then(|| CheckSpec {
+            interval: release.health_interval.map_or(CHECK_INTERVAL, |s| Duration::from_secs(s.into())),
+            timeout: release.check_timeout.map_or(CHECK_TIMEOUT, |s| Duration::from_secs(s.into())),
+            program: units::own_program(),
+            podman: config.paths.podman.clone(),
+        }),
         health_timeout: health_timeout(release, config),
         memory_mib: release.settings.memory_mib,
         cpu_percent: release.settings.cpu_percent,

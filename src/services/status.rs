@@ -149,6 +149,8 @@ impl Adapters {
                     self.events.publish(Event::Service(release.service));
                     // It may have waited for its check, which the agent runs during a deployment.
                     self.live.tell(Checked::Any);
+                } else if let Some(release) = ReleaseName::of_check(&unit) {
+                    self.live.tell(Checked::Named(release.container()));
                 } else if let Some(container) = units::checked_container(&unit) {
                     self.live.tell(Checked::Container(container.to_owned()));
                 }

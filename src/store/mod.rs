@@ -39,7 +39,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -53,6 +53,7 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/011.sql"),
     include_str!("migrations/012.sql"),
     include_str!("migrations/013.sql"),
+    include_str!("migrations/014.sql"),
 ];
 
 /// Why the store refused.
@@ -461,6 +462,7 @@ mod tests {
             container_port: 80,
             healthcheck: false,
             health_interval: None,
+            check_timeout: None,
             env: EnvSecrets::new(),
             volumes: Volumes::default(),
             settings: Settings::default(),

@@ -22,8 +22,10 @@ pub struct Release {
     pub container_port: u16,
     /// Whether its image has a health check.
     pub healthcheck: bool,
-    /// How many seconds lie between two runs of it, where its image asks for fewer.
+    /// How many seconds lie between two runs of it; none where the release is older than that this is written down.
     pub health_interval: Option<u32>,
+    /// How many seconds one run of it may take; none where the release is older than that this is written down.
+    pub check_timeout: Option<u32>,
     /// Its variables.
     pub env: EnvSecrets,
     /// Its volumes and where they are mounted.
@@ -37,7 +39,8 @@ pub struct Release {
 /// A release that is to be written down.
 pub type NewRelease = Release;
 
-const COLUMNS: &str = "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created, health_interval";
+const COLUMNS: &str = "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created, health_interval, \
+    check_timeout";
 
 fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     Ok(Release {
@@ -52,6 +55,7 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
         settings: json(&row.get::<_, String>(8)?, "settings")?,
         created: time(row.get(9)?, "created")?,
         health_interval: row.get(10)?,
+        check_timeout: row.get(11)?,
     })
 }
 
@@ -77,8 +81,8 @@ impl Store {
             }
             transaction.execute(
                 "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, port, container_port, healthcheck, \
-                 env, volumes, settings, created, health_interval) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 env, volumes, settings, created, health_interval, check_timeout) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
                 params![
                     service,
                     new.number.0,
@@ -91,7 +95,8 @@ impl Store {
                     to_json(&new.volumes, "volumes")?,
                     to_json(&new.settings, "settings")?,
                     micros(new.created),
-                    new.health_interval
+                    new.health_interval,
+                    new.check_timeout
                 ],
             )?;
             Ok(true)

@@ -1,10 +1,10 @@
-//! The Quadlet files on the disk: written whole or not at all.
+//! The releases' files on the disk, the Quadlet files and the health checks' units: each written whole or not at all.
 
 use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncWriteExt;
 
-use super::{UnitsError, quadlet};
+use super::{CheckFiles, UnitsError, quadlet};
 use crate::names::ReleaseName;
 
 /// A Quadlet file that is there.
@@ -16,10 +16,12 @@ pub struct QuadletFile {
     pub live: bool,
 }
 
-/// The folder of the Quadlet files.
+/// The folders of the Quadlet files, and of the health checks' units beside them. Where a release's Quadlet file is there, its
+/// check's units are: these are written first, and removed first.
 #[derive(Debug, Clone)]
 pub struct Quadlets {
     folder: PathBuf,
+    units: PathBuf,
 }
 
 fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> UnitsError + 'a {
@@ -34,10 +36,10 @@ fn absent_is_fine(result: std::io::Result<()>) -> std::io::Result<()> {
 }
 
 impl Quadlets {
-    /// The files below `folder`.
+    /// The files in `folder`, and the units in `units`.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub fn new(folder: PathBuf, units: PathBuf) -> Self {
+        Self { folder, units }
     }
 
     fn file(&self, release: &ReleaseName) -> PathBuf {
@@ -48,14 +50,32 @@ impl Quadlets {
         self.folder.join(format!("{}.d", release.quadlet_file())).join("live.conf")
     }
 
-    /// Writes the release's file.
-    pub async fn write(&self, release: &ReleaseName, text: &str) -> Result<(), UnitsError> {
+    /// Writes the release's file, and the units of its health check where it has one.
+    pub async fn write(&self, release: &ReleaseName, text: &str, check: Option<&CheckFiles>) -> Result<(), UnitsError> {
+        if let Some(check) = check {
+            write_whole(&self.units.join(release.check_service()), &check.service).await?;
+            write_whole(&self.units.join(release.check_timer()), &check.timer).await?;
+        }
         write_whole(&self.file(release), text).await
     }
 
-    /// Removes the release's file and drop-in.
+    /// Removes the release's file and drop-in, and its health check's units.
     pub async fn remove(&self, release: &ReleaseName) -> Result<(), UnitsError> {
         self.set_live(release, false).await?;
+        let mut was_checked = false;
+        for unit in [release.check_timer(), release.check_service()] {
+            let file = self.units.join(unit);
+            match tokio::fs::remove_file(&file).await {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => {
+                    removed.map_err(failed("remove", &file))?;
+                    was_checked = true;
+                }
+            }
+        }
+        if was_checked {
+            sync_folder(&self.units).await?;
+        }
         let file = self.file(release);
         absent_is_fine(tokio::fs::remove_file(&file).await).map_err(failed("remove", &file))?;
         sync_folder(&self.folder).await
@@ -125,10 +145,13 @@ mod tests {
     #[tokio::test]
     async fn a_file_comes_and_goes_with_its_drop_in() {
         let folder = tempfile::tempdir().unwrap();
-        let quadlets = Quadlets::new(folder.path().join("systemd"));
+        let quadlets = Quadlets::new(folder.path().join("systemd"), folder.path().join("user"));
+        let count = |of: &str| std::fs::read_dir(folder.path().join(of)).unwrap().count();
+        let check = CheckFiles { timer: "timer".into(), service: "service".into() };
         assert_eq!(quadlets.list().await.unwrap(), []);
         let release = ReleaseName::new(&"blog".parse().unwrap(), ReleaseNumber(2));
-        quadlets.write(&release, "text").await.unwrap();
+        quadlets.write(&release, "text", Some(&check)).await.unwrap();
+        assert_eq!(count("user"), 2);
         quadlets.set_live(&release, true).await.unwrap();
         assert_eq!(quadlets.list().await.unwrap(), [QuadletFile { release: release.clone(), live: true }]);
         quadlets.set_live(&release, false).await.unwrap();
@@ -136,6 +159,6 @@ mod tests {
         assert_eq!(quadlets.list().await.unwrap(), [QuadletFile { release: release.clone(), live: false }]);
         quadlets.remove(&release).await.unwrap();
         quadlets.remove(&release).await.unwrap();
-        assert_eq!(std::fs::read_dir(folder.path().join("systemd")).unwrap().count(), 0);
+        assert_eq!((count("systemd"), count("user")), (0, 0));
     }
 }

@@ -4,6 +4,7 @@
 mod argv;
 mod build;
 mod bus;
+pub mod check;
 mod files;
 mod names;
 mod once;
@@ -17,6 +18,7 @@ use thiserror::Error;
 pub use argv::{Argv, own_program};
 pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
+pub use check::{CheckFiles, CheckSpec};
 pub use files::{QuadletFile, Quadlets};
 pub use names::{checked_container, escape, release_of};
 pub use once::Limits;

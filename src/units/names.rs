@@ -9,8 +9,9 @@ pub fn release_of(unit: &str) -> Option<ReleaseName> {
     Some(ReleaseName { service: service.parse().ok()?, number: number.parse().ok()? })
 }
 
-/// The id of the container whose health check a unit runs: Podman names it after the id, 64 hexadecimal digits, and
-/// something behind a `-` (podman-healthcheck-run(1)).
+/// The id of the container whose health check a unit of Podman's own runs, as one does of a release that is older than
+/// [`super::check`]: it is named after the id, 64 hexadecimal digits, and something behind a `-`
+/// (podman-healthcheck-run(1)).
 #[must_use]
 pub fn checked_container(unit: &str) -> Option<&str> {
     let name = unit.strip_suffix(".service")?;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::CheckSpec;
 use crate::names::{EnvKey, EnvValue, IdRange, ReleaseName, Volumes};
 
 /// Where the releases' ports are. A browser on the host sends the dashboard's cookie to every port of `localhost`, and
@@ -25,10 +26,8 @@ pub struct ContainerSpec {
     pub env: Vec<(EnvKey, EnvValue)>,
     /// Its volumes and where they are mounted.
     pub volumes: Volumes,
-    /// Whether the image has a health check, which then decides when the unit is started.
-    pub healthcheck: bool,
-    /// How many seconds lie between two runs of it, where its image asks for fewer.
-    pub health_interval: Option<u32>,
+    /// The image's health check, which then decides when the unit is started.
+    pub check: Option<CheckSpec>,
     /// How long it may take until it is healthy.
     pub health_timeout: Duration,
     /// Memory limit in MiB.
@@ -66,6 +65,9 @@ fn unit(spec: &ContainerSpec, text: &mut String) {
     line(text, "Description", format_args!("{}, release {}", spec.release.service, spec.release.number));
     // With systemd's defaults a service that crashes five times in 15 s stays dead.
     line(text, "StartLimitIntervalSec", 0);
+    if spec.check.is_some() {
+        line(text, "Wants", spec.release.check_timer());
+    }
 }
 
 fn container(spec: &ContainerSpec, text: &mut String) {
@@ -90,8 +92,8 @@ fn container(spec: &ContainerSpec, text: &mut String) {
     for (name, path) in spec.volumes.iter() {
         line(text, "Volume", format_args!("{}:{path}", spec.release.volume(name)));
     }
-    if spec.healthcheck {
-        // The image's own check decides when the unit is started; a deployment runs it each second until then.
+    if spec.check.is_some() {
+        // The image's own check decides when the unit is started; a deployment runs it again and again until then.
         line(text, "Notify", "healthy");
     }
 }
@@ -106,12 +108,10 @@ fn service(spec: &ContainerSpec, text: &mut String) {
     // A start that is never healthy would else wait for the stop's time, too: `podman run` ignores SIGTERM.
     line(text, "TimeoutStartFailureMode", "kill");
     line(text, "TimeoutStopSec", 20);
-    if let Some(seconds) = spec.health_interval {
-        // Podman takes no interval beside a check that is the image's, but changes it where the container is there. Each run
-        // costs the host a process of Podman's that no limit of the service holds.
-        let container = spec.release.container();
-        let update = format_args!("-/usr/bin/podman update --health-interval={seconds}s {container}");
-        line(text, "ExecStartPost", update);
+    if spec.check.is_some() {
+        // Podman's own timer, which has no limits. Podman takes neither an interval nor `disable` beside a check that is the
+        // image's, and would have run the check by the time that `podman update` can tell it.
+        line(text, "Environment", "DISABLE_HC_SYSTEMD=true");
     }
     // How a program ends that is told to.
     line(text, "SuccessExitStatus", "143 137");
@@ -125,11 +125,11 @@ fn service(spec: &ContainerSpec, text: &mut String) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::names::ReleaseNumber;
+    use crate::names::{AbsPath, ReleaseNumber};
 
-    fn spec() -> ContainerSpec {
+    pub fn spec() -> ContainerSpec {
         ContainerSpec {
             release: ReleaseName::new(&"blog".parse().unwrap(), ReleaseNumber(41)),
             port: 20_041,
@@ -140,8 +140,12 @@ mod tests {
                 ("NOTHING".parse().unwrap(), EnvValue::Empty),
             ],
             volumes: serde_json::from_str(r#"{"data":"/data"}"#).unwrap(),
-            healthcheck: true,
-            health_interval: Some(5),
+            check: Some(CheckSpec {
+                interval: Duration::from_secs(5),
+                timeout: Duration::from_secs(30),
+                program: AbsPath::known("/usr/bin/podkeeper"),
+                podman: AbsPath::known("/usr/bin/podman"),
+            }),
             health_timeout: Duration::from_secs(30),
             memory_mib: Some(256),
             cpu_percent: Some(50),
@@ -161,7 +165,8 @@ mod tests {
             "Environment=NOTHING=",
             "Volume=blog.data:/data",
             "Notify=healthy",
-            "ExecStartPost=-/usr/bin/podman update --health-interval=5s blog-41",
+            "Wants=podkeeper-check-blog-41.timer",
+            "Environment=DISABLE_HC_SYSTEMD=true",
             "TimeoutStartSec=40",
             "MemoryMax=256M",
             "CPUQuota=50%",
@@ -175,14 +180,8 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_not_there() {
-        let text = render(&ContainerSpec {
-            healthcheck: false,
-            health_interval: None,
-            memory_mib: None,
-            cpu_percent: None,
-            ..spec()
-        });
-        for key in ["Notify", "MemoryMax", "CPUQuota", "ExecStartPost"] {
+        let text = render(&ContainerSpec { check: None, memory_mib: None, cpu_percent: None, ..spec() });
+        for key in ["Notify", "MemoryMax", "CPUQuota", "Wants", "DISABLE_HC_SYSTEMD"] {
             assert!(!text.contains(key), "{key} in\n{text}");
         }
     }

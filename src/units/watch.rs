@@ -15,6 +15,7 @@ use zbus::{Connection, MatchRule, MessageStream, ObjectPath, Variant};
 use super::bus::UnitFacts;
 use super::names::{checked_container, path_of_unit, release_of, unit_of_path};
 use super::{UnitsError, UserManager};
+use crate::names::ReleaseName;
 use crate::problem::chain;
 
 /// How long to wait before the bus is tried again.
@@ -147,7 +148,7 @@ impl UnitWatch {
 }
 
 impl UserManager {
-    /// Every change of a release's unit, and every start of a health check. After the manager was away it goes on by itself.
+    /// Every change of a release's unit, and every run of a health check. After the manager was away it goes on by itself.
     #[must_use]
     pub fn watch(&self) -> UnitWatch {
         let changed = Arc::<Changed>::default();
@@ -287,7 +288,7 @@ impl Listener<'_> {
             (Some(MANAGER_INTERFACE), Some("JobRemoved")) => {
                 let body = message.body();
                 let (_, _, unit, _): (u32, ObjectPath<'_>, &str, &str) = body.deserialize()?;
-                if checked_container(unit).is_some() {
+                if ReleaseName::of_check(unit).is_some() || checked_container(unit).is_some() {
                     self.changed.add(unit.to_owned(), UnitChange::default());
                 }
             }

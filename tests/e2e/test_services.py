@@ -341,10 +341,12 @@ def traces(host: Host, name: str) -> str:
     return "".join(
         [
             host.user("systemctl", "--user", "list-units", "--all", "--no-legend", "--plain", f"{name}@*"),
+            host.user("systemctl", "--user", "list-units", "--all", "--no-legend", "--plain", f"podkeeper-check-{name}-[0-9]*"),
             host.user("podman", "ps", "-a", "--external", "--format", "{{.Names}}", "--filter", f"name={name}"),
             host.user("podman", "images", "-q", f"localhost/podkeeper/{name}"),
             host.user("podman", "secret", "ls", "--format", "{{.Name}}", "--filter", f"name={name}"),
             host.run("sh", "-c", f"ls -d {state}/.config/containers/systemd/{name}@* {state}/git/{name}* "
+                     f"{state}/.config/systemd/user/podkeeper-check-{name}-* "
                      f"/var/lib/podkeeper-proxy/routes/{name}.* {state}/keys/{name}* 2>/dev/null || true"),
             host.user("podman", "volume", "ls", "-q", "--filter", f"name={name}"),
         ]

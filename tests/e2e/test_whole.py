@@ -4,7 +4,7 @@ import contextlib
 import socket
 
 import pytest
-from containers import BASE, SERVE, Gate, Push, built_behind, live_first
+from containers import Gate, Push, built_behind, live_first
 from host import Host, wait_for
 
 STORE = "/var/lib/podkeeper/agent"
@@ -58,24 +58,6 @@ def test_settings_change_beside_a_build_and_none_is_lost(host: Host, name: str, 
     assert host.serve(name).text == "second"
     routes = f"/var/lib/podkeeper-proxy/routes/{domain}"
     wait_for(lambda: host.run("ls", routes, check=False).strip() != "", 60, "the domain leads to it")
-
-
-def test_a_live_health_check_is_run_within_the_services_limits_and_not_too_often(
-    host: Host, name: str, gate: Gate, tmp_path
-):
-    host.create(name)
-    clone = host.clone(name, tmp_path / "clone")
-    # It passes while the release is started, and waits at the gate from the first run after that on.
-    check = f"HEALTHCHECK --interval=1s CMD test ! -e /live || {{ {gate.waits}; }}\n"
-    clone.commit({"Containerfile": BASE + check + SERVE, "site/index.html": "healthy"})
-    said = Push(clone).end()
-    assert "asks to be run each 1s" in said, said
-    config = ("podman", "inspect", "-f", "{{.Config.Healthcheck.Interval}}", f"{name}-1")
-    wait_for(lambda: host.user(*config).strip() in ("5s", "5000000000"), 30, lambda: host.user(*config))
-    host.user("podman", "exec", f"{name}-1", "touch", "/live")
-    gate.wait_reached()
-    # What limits the unit limits the check, which runs in the container's own cgroup.
-    assert f"/{name}@1.service/" in host.run("cat", f"/proc/{gate.pid()}/cgroup")
 
 
 @contextlib.contextmanager

@@ -22,6 +22,12 @@ podman secret ls --format '{{.Name}}' | grep ^podkeeper- | said secret
 podman volume ls -q | said volume
 find builds git -mindepth 1 -maxdepth 1 | said file
 find .config/containers/systemd -mindepth 1 -type f -printf '%P\n' | said quadlet
+# A health check's units stand as long as their release's file does.
+for unit in .config/systemd/user/podkeeper-check-*; do
+  release=${unit##*/podkeeper-check-}
+  release=${release%.*}
+  [ -e ".config/containers/systemd/${release%-*}@${release##*-}.container" ] || echo "$unit" | said check
+done
 """
 
 
@@ -32,6 +38,9 @@ def traces(host: Host, name: str, deployment: int) -> dict[str, str]:
     return {
         "units": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"build-{deployment}.*").strip(),
         "releases": host.user("systemctl", "--user", "list-units", "--all", "--no-legend", f"{name}@*").strip(),
+        "checks": host.user(
+            "systemctl", "--user", "list-units", "--all", "--no-legend", f"podkeeper-check-{name}-[0-9]*"
+        ).strip(),
         "images": images,
         "containers": host.user("podman", "ps", "-a", "--external", "-q", "--filter", f"name={name}").strip(),
         "working": host.user(
@@ -42,6 +51,9 @@ def traces(host: Host, name: str, deployment: int) -> dict[str, str]:
         ).strip(),
         "quadlets": host.run(
             "sh", "-c", f"ls -d /var/lib/podkeeper/.config/containers/systemd/{name}@* 2>/dev/null || true"
+        ).strip(),
+        "check files": host.run(
+            "sh", "-c", f"ls -d /var/lib/podkeeper/.config/systemd/user/podkeeper-check-{name}-[0-9]* 2>/dev/null || true"
         ).strip(),
         # Of the build and of its RUN steps.
         "processes": host.run("sh", "-c", f"cat $(find /sys/fs/cgroup -path '{cgroups}') 2>/dev/null </dev/null; true").strip(),

@@ -12,8 +12,8 @@ use podkeeper::names::{
     EnvKey, EnvValue, IdRange, MountPath, ReleaseName, ReleaseNumber, SecretName, VolumeName, Volumes,
 };
 use podkeeper::podman::ImageFacts;
-use podkeeper::units::ContainerSpec;
 use podkeeper::units::quadlet::render;
+use podkeeper::units::{CheckSpec, ContainerSpec};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -82,8 +82,12 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
                 container_port: image.ports.first().copied().unwrap_or(8080),
                 ids: IdRange::of_slot(number % IdRange::SERVICES),
                 volumes,
-                healthcheck: image.has_healthcheck,
-                health_interval: image.has_healthcheck.then_some(5),
+                check: image.has_healthcheck.then(|| CheckSpec {
+                    interval: Duration::from_secs(5),
+                    timeout: Duration::from_secs(30),
+                    program: "/usr/bin/podkeeper".parse().unwrap(),
+                    podman: "/usr/bin/podman".parse().unwrap(),
+                }),
                 health_timeout: Duration::from_secs(30),
                 memory_mib,
                 cpu_percent,
@@ -113,7 +117,7 @@ fn meant(spec: &ContainerSpec) -> Vec<String> {
         "--pull",
         "never",
         "-d",
-        if spec.healthcheck { "--sdnotify=healthy" } else { "--sdnotify=conmon" },
+        if spec.check.is_some() { "--sdnotify=healthy" } else { "--sdnotify=conmon" },
         "--security-opt=no-new-privileges",
         "--uidmap",
         &ids,
@@ -161,14 +165,14 @@ fn read(unit: &str) -> (BTreeSet<String>, Vec<String>) {
 }
 
 /// What any release's unit may hold, the generator's own keys among them.
-const KEYS: &str = "[Unit]Description [Unit]StartLimitIntervalSec [Unit]SourcePath [Unit]RequiresMountsFor \
+const KEYS: &str = "[Unit]Description [Unit]StartLimitIntervalSec [Unit]Wants [Unit]SourcePath [Unit]RequiresMountsFor \
     [X-Container]ContainerName [X-Container]Image [X-Container]Pull [X-Container]PublishPort [X-Container]Environment \
     [X-Container]UIDMap [X-Container]GIDMap [X-Container]NoNewPrivileges [X-Container]LogDriver [X-Container]LogOpt \
     [X-Container]Label [X-Container]Secret [X-Container]Volume [X-Container]Notify [Service]Restart [Service]RestartSec \
     [Service]RestartSteps [Service]RestartMaxDelaySec [Service]TimeoutStartSec [Service]TimeoutStartFailureMode \
     [Service]TimeoutStopSec [Service]SuccessExitStatus [Service]MemoryMax [Service]MemorySwapMax [Service]CPUQuota \
     [Service]Environment [Service]KillMode [Service]ExecStop [Service]ExecStopPost [Service]Delegate [Service]Type \
-    [Service]NotifyAccess [Service]SyslogIdentifier [Service]ExecStart [Service]ExecStartPost \
+    [Service]NotifyAccess [Service]SyslogIdentifier [Service]ExecStart \
     [X-Quadlet]DefaultDependencies";
 
 #[test]
@@ -198,10 +202,11 @@ fn any_image_and_settings_give_the_unit_that_was_meant() {
         let odd: Vec<_> = keys.difference(&allowed).collect();
         assert!(odd.is_empty(), "{odd:?} of {spec:?}\n{unit}");
         assert_eq!(words, meant(spec), "{spec:?}\n{unit}");
-        let after: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("ExecStartPost=")).collect();
-        let update = format!("-/usr/bin/podman update --health-interval=5s {}", spec.release.container());
-        let meant = if spec.health_interval.is_some() { vec![update.as_str()] } else { Vec::new() };
-        assert_eq!(after, meant, "{unit}");
+        let wanted: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("Wants=")).collect();
+        let timer = spec.release.check_timer();
+        assert_eq!(wanted, if spec.check.is_some() { vec![timer.as_str()] } else { Vec::new() }, "{unit}");
+        let own_timer = unit.lines().any(|line| line == "Environment=DISABLE_HC_SYSTEMD=true");
+        assert_eq!(own_timer, spec.check.is_some(), "{unit}");
         seen.insert(name.to_owned());
     }
     assert_eq!(seen.len(), specs.len(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -8,6 +8,7 @@ mod command_line;
 mod credentials;
 mod dashboard;
 mod fetch;
+mod health_check;
 mod hooks;
 mod host;
 mod layers;

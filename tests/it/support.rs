@@ -114,7 +114,7 @@ impl TestAgent {
             store: Store::open(&now.paths.store()).unwrap(),
             podman,
             units,
-            quadlets: Quadlets::new(now.paths.quadlets.to_path_buf()),
+            quadlets: Quadlets::new(now.paths.quadlets.to_path_buf(), now.paths.user_units()),
             routes: Routes::new(now.paths.routes.to_path_buf()),
             repositories: Repositories::new(config.clone()),
             templates: Templates::new(now.paths.templates.to_path_buf()),
