@@ -73,8 +73,8 @@ fn attempt(program: &[OsString], time: Duration) -> io::Result<(ExitStatus, Opti
         match end.recv_timeout(if over.is_some() { AGAIN } else { LOOK }) {
             Ok(status) => {
                 let status = status?;
-                if status.signal().is_some() {
-                    check.kill(true);
+                if status.signal().is_some() || excess.is_some() {
+                    check.kill(status.signal().is_some());
                 }
                 return Ok((status, excess));
             }
@@ -135,10 +135,10 @@ impl Check {
         let mut doomed = HashSet::new();
         loop {
             let belongs = |pid: &i32, process: &Process| {
-                !monitors.contains(pid)
-                    && (monitors.contains(&process.parent)
-                        || doomed.contains(&process.parent)
-                        || self.sessions.contains(&process.session))
+                // Where it has lost its parent it may be this process's child, as a monitor is.
+                self.sessions.contains(&process.session)
+                    || !monitors.contains(pid)
+                        && (monitors.contains(&process.parent) || doomed.contains(&process.parent))
             };
             let found = processes.iter().filter(|(pid, process)| !doomed.contains(*pid) && belongs(pid, process));
             let more: Vec<i32> = found.map(|(pid, _)| *pid).collect();
