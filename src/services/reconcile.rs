@@ -13,7 +13,7 @@ use crate::events::Event;
 use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, ServiceName};
 use crate::podman::PodmanError;
 use crate::proxy::ProxyError;
-use crate::store::{Desired, Release, Service, Source};
+use crate::store::{Desired, Release, Service, Source, StoreError};
 use crate::units::{self, JobResult};
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
@@ -229,9 +229,17 @@ impl Adapters {
     /// Removes all of a release: its units' files, its container, its image, then its row.
     pub async fn discard_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
         let release = ReleaseName::new(&service.name, number);
-        // They end with the release's unit, and only then; whatever became of that, none is to run once its file is gone.
-        for unit in [release.check_timer(), release.check_service()] {
-            self.units.stop(&unit, STOP_LIMIT).await?;
+        let is_checked = match self.store.release(service.id, number).await {
+            Ok(release) => release.healthcheck,
+            // It was numbered, and nothing was written for it yet.
+            Err(StoreError::NoRelease(_)) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if is_checked {
+            // They end with the release's unit, and only then; whatever became of that, none is to run once its file is gone.
+            for unit in [release.check_timer(), release.check_service()] {
+                self.units.stop(&unit, STOP_LIMIT).await?;
+            }
         }
         self.quadlets.remove(&release).await?;
         self.podman.remove_container(&release.container()).await?;

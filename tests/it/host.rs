@@ -222,6 +222,7 @@ async fn a_route_that_can_not_be_read_takes_no_port_but_those_that_it_may_lead_t
         container_port: 80,
         healthcheck: false,
         health_interval: None,
+        check_timeout: None,
         env: EnvSecrets::new(),
         volumes: Volumes::default(),
         settings: Settings::default(),
