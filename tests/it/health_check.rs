@@ -68,8 +68,8 @@ fn a_check_that_hangs_is_ended_with_all_of_it_and_podman_notes_it() {
 fn a_check_that_prints_without_end_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let script = "( ( cat /dev/zero >/dev/null; echo >\"$0/ended\" ) & )\n\
-                  ( exec dd if=/dev/zero of=/dev/null & )\n\
-                  until [ -e \"$0/ended\" ]; do sleep 0.01; done; exit 1";
+                  ( dd if=/dev/zero of=/dev/null & echo $! >\"$0/monitor\" )\n\
+                  until [ -e \"$0/ended\" ]; do sleep 0.01; done; kill $(cat \"$0/monitor\"); exit 1";
     let (good, said) = said(&run(folder.path(), 600, script));
     assert!(good && said.contains("printed more than 4 MiB"), "{said}");
 }
