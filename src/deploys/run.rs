@@ -24,6 +24,8 @@ const ATTEMPTS: u32 = 3;
 const START_MARGIN: Duration = Duration::from_secs(30);
 /// How long to wait until a new release's own health check is run again, until it passes.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether its container runs, so that a program that is ready at once is found so at once.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a run of it is waited for. Its unit ends it before that.
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
 /// The shortest interval between two runs of a live release's check: each is a process of Podman's.
@@ -268,12 +270,20 @@ impl Deploys {
     /// image's own interval is made for the years after that, and thirty seconds long where it says nothing.
     async fn keep_checking(&self, name: &ReleaseName) -> std::convert::Infallible {
         loop {
-            sleep(CHECK_EVERY).await;
             // Its container may not be there yet, or not any more; the release's unit tells.
+            while !self.is_running(name).await {
+                sleep(LOOK).await;
+            }
             if let Err(error) = self.parts().units.start(&name.check_service(), CHECK_LIMIT).await {
                 tracing::debug!("{}", chain(&error));
             }
+            sleep(CHECK_EVERY).await;
         }
+    }
+
+    async fn is_running(&self, name: &ReleaseName) -> bool {
+        let container = self.parts().podman.container(&name.container()).await;
+        container.is_ok_and(|container| container.is_some_and(|container| container.running))
     }
 
     async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {

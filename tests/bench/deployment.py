@@ -8,12 +8,15 @@ QUADLETS = "/var/lib/podkeeper/.config/containers/systemd"
 
 
 def by_hand(host: Host, name: str) -> None:
-    """A unit beside the service's, of the same file but for its names and its port, and the same commit's files."""
+    """A unit beside the service's, of the same file but for its names, its port and who runs its health check, and the same
+    commit's files."""
     release = host.call("GET", f"/services/{name}", 200).json()["release"]
     unit = host.run("cat", f"{QUADLETS}/{name}@{release}.container")
     lines = []
     for line in unit.splitlines():
         key = line.split("=")[0]
+        if key == "Wants" or "DISABLE_HC_SYSTEMD" in line:
+            continue
         lines.append(
             {
                 "ContainerName": "ContainerName=by-hand",
