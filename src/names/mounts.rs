@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{VolumeName, shown};
+use super::NameError;
+use super::text::{is_label, shown, text_name};
 
 /// How many volumes a service can have.
 pub const MOST_VOLUMES: usize = 50;
@@ -32,6 +33,19 @@ pub enum MountError {
     /// More than a service can have.
     #[error("there are more than {MOST_VOLUMES} volumes")]
     TooMany,
+}
+
+text_name! {
+    /// A volume's name within its service. Podman knows it as `SERVICE.VOLUME`, and takes what ends with `.volume` for a
+    /// unit's name (podman-systemd.unit(5)).
+    VolumeName
+}
+
+impl FromStr for VolumeName {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if is_label(text) && text != "volume" { Ok(Self(text.to_owned())) } else { Err(NameError::Volume(shown(text))) }
+    }
 }
 
 /// Where a volume is mounted: an absolute path without `..`, of letters, digits and a few marks that mean nothing to
@@ -194,6 +208,7 @@ impl TryFrom<BTreeMap<VolumeName, MountPath>> for Volumes {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::text::check;
     use super::*;
 
     fn path(text: &str) -> MountPath {
@@ -336,5 +351,10 @@ mod tests {
                 prop_assert!(volumes.at(path).is_some());
             }
         }
+    }
+
+    #[test]
+    fn names_of_volumes() {
+        check::<VolumeName>(&["data", "api-data"], &["", "volume", "a.b", "A", "-a", "a/b"]);
     }
 }

@@ -1,12 +1,10 @@
 //! What people and programs elsewhere choose: names of tokens and passkeys, and text that is kept, logged or shown as it
 //! came.
 
-use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-use super::{NameError, is_hidden, is_label, shown, text_name};
+use super::NameError;
+use super::text::{is_hidden, is_label, shown, text_name};
 
 /// How long a name that a person chooses may be, in characters.
 const LONGEST: usize = 64;
@@ -131,7 +129,7 @@ impl From<Excerpt> for String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::check;
+    use super::super::text::check;
     use super::*;
 
     /// What none of them may hold.
@@ -180,18 +178,5 @@ mod tests {
         for text in HIDDEN {
             assert!(!Excerpt::of(text).as_str().chars().any(is_hidden));
         }
-    }
-
-    #[test]
-    fn an_actor_is_read_back_as_it_was_written() {
-        use super::super::Actor;
-        for text in ["token:ci", "passkey:Ann's: key", "hook:azure-devops", "local:0", "link", "agent", "git-password"]
-        {
-            assert_eq!(text.parse::<Actor>().unwrap().to_string(), text);
-        }
-        for text in ["token:a b", "hook:a\nb", "local:x", "root", ""] {
-            assert!(text.parse::<Actor>().is_err(), "{text:?}");
-        }
-        assert_eq!("passkey:a\u{202e}b".parse::<Actor>().unwrap().to_string(), "passkey:ab");
     }
 }

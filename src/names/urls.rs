@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use url::{Host, Url};
 
-use super::host::{SettingError, setting};
-use super::{HostName, ServiceName, shown};
+use super::settings::{SettingError, setting};
+use super::text::shown;
+use super::{HostName, ServiceName};
 
 /// What stands for a service's name.
 const NAME: &str = "{name}";
@@ -72,7 +73,7 @@ impl ServiceUrl {
     /// The host name of the service `name`.
     #[must_use]
     pub fn host(&self, name: &ServiceName) -> HostName {
-        HostName(host_of(&self.of(name)).to_owned())
+        HostName::known(host_of(&self.of(name)))
     }
 
     /// Whether `host` is that of a name, be it a reserved one.

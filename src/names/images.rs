@@ -1,12 +1,32 @@
-//! What runs beside the services: the isolated shells' image, and what is called after a terminal session.
+//! Images: their ids and their references.
 
 use std::str::FromStr;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::host::{SettingError, setting};
-use super::{RegistryHost, SessionId, shown};
+use super::settings::{SettingError, setting};
+use super::text::{shown, text_name};
+use super::{NameError, RegistryHost};
+
+text_name! {
+    /// The id of an image, or the digest of a blob: SHA-256 in 64 hexadecimal digits, without the `sha256:` before it
+    /// (OCI image-spec, descriptor.md, "Digests").
+    ImageId
+}
+
+impl FromStr for ImageId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if digits.len() == 64 && digits.bytes().all(hex) {
+            Ok(Self(digits.to_owned()))
+        } else {
+            Err(NameError::ImageId)
+        }
+    }
+}
 
 setting! {
     /// An image's reference, `[REGISTRY/]PATH[:TAG][@DIGEST]`, by the grammar of
@@ -63,29 +83,6 @@ impl FromStr for ImageRef {
             && tag.is_none_or(is_tag)
             && digest.is_none_or(is_digest);
         if good { Ok(Self(text.to_owned())) } else { Err(SettingError::Image(shown(text))) }
-    }
-}
-
-impl SessionId {
-    /// What the containers of isolated shells begin with.
-    pub const CONTAINERS: &str = "podkeeper-shell-";
-
-    /// `podkeeper-shell-abcdefgh`, the container of an isolated shell.
-    #[must_use]
-    pub fn container(&self) -> String {
-        format!("{}{self}", Self::CONTAINERS)
-    }
-
-    /// The session whose container is named `name`, where it is one.
-    #[must_use]
-    pub fn of_container(name: &str) -> Option<Self> {
-        name.strip_prefix(Self::CONTAINERS)?.parse().ok()
-    }
-
-    /// `shell-abcdefgh.slice`, which limits an isolated shell.
-    #[must_use]
-    pub fn slice(&self) -> String {
-        format!("shell-{self}.slice")
     }
 }
 
@@ -165,18 +162,5 @@ mod tests {
         }
         let built = ImageRef::of_recipe(b"FROM scratch\n");
         assert!(built.starts_with(ImageRef::RECIPES) && built.parse() == Ok(built.clone()));
-    }
-
-    #[test]
-    fn what_is_called_after_a_session() {
-        let id: SessionId = "abcdefgh".parse().unwrap();
-        assert_eq!(
-            (id.container().as_str(), id.slice().as_str()),
-            ("podkeeper-shell-abcdefgh", "shell-abcdefgh.slice")
-        );
-        assert_eq!(SessionId::of_container(&id.container()), Some(id));
-        for other in ["", "podkeeper-shell-", "podkeeper-shell-abc", "blog-1", "x-podkeeper-shell-abcdefgh"] {
-            assert_eq!(SessionId::of_container(other), None, "{other}");
-        }
     }
 }

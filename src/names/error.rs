@@ -1,0 +1,95 @@
+//! Why a name was refused.
+
+use thiserror::Error;
+
+use super::EnvKey;
+use crate::problem::{Code, Problem};
+
+/// Why a name was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// A service name that isn't a DNS label in our alphabet.
+    #[error(
+        "`{0}` is not a service name: it takes 1 to 40 of a-z, 0-9 and -, starting with a letter and not ending with -"
+    )]
+    Service(String),
+    /// A service name that the agent keeps for itself.
+    #[error("the name `{0}` is reserved")]
+    Reserved(String),
+    /// A commit id that isn't 40 or 64 lower-case hexadecimal digits.
+    #[error("`{0}` is not a commit id: it takes 40 or 64 hexadecimal digits")]
+    Commit(String),
+    /// A branch name that git would not take, or that could be read as an option.
+    #[error("`{0}` is not a branch name")]
+    Branch(String),
+    /// A template name.
+    #[error("`{0}` is not a template name: it takes 1 to 40 of a-z, 0-9 and -")]
+    Template(String),
+    /// An environment variable's key.
+    #[error("`{0}` is not a variable name: it takes letters, digits and _, and starts with no digit")]
+    EnvKey(String),
+    /// A variable's key that makes its secret's name too long.
+    #[error("the variable name `{0}` is too long for a service with such a name: shorten it")]
+    LongKey(EnvKey),
+    /// A host name.
+    #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address")]
+    Host(String),
+    /// An image registry.
+    #[error(
+        "`{0}` is not a registry: it takes a host name and, if need be, a port, such as `registry.example.org:5000`"
+    )]
+    Registry(String),
+    /// An image's id.
+    #[error("this is no id of an image: it takes 64 hexadecimal digits")]
+    ImageId,
+    /// A volume's name.
+    #[error(
+        "`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -, and is not `volume`, which Podman keeps for itself"
+    )]
+    Volume(String),
+    /// A secret's name.
+    #[error("`{0}` is not a secret of Podkeeper's")]
+    Secret(String),
+    /// A scope.
+    #[error("`{0}` is not a scope: it is `read`, `deploy` or `admin`")]
+    Scope(String),
+    /// A hook's key; it isn't repeated.
+    #[error("this is no key for a hook: it takes 24 to 200 printable ASCII characters")]
+    HookKey,
+    /// A terminal session.
+    #[error("`{0}` is not a session: it is eight of a-z and 2-7, as `podkeeper shell --list` shows")]
+    SessionId(String),
+    /// A terminal session's name.
+    #[error("`{0}` is not a session name: it takes 1 to 40 of a-z, 0-9 and -, starting with a letter")]
+    Session(String),
+    /// A token's name.
+    #[error("`{0}` is not a token's name: a token's name takes 1 to 64 of letters, digits, - _ . and @")]
+    Token(String),
+    /// A passkey's name.
+    #[error("`{0}` is not a passkey's name: it takes 1 to 64 characters that are shown as they are")]
+    Passkey(String),
+    /// A kind of forge.
+    #[error("`{0}` is not a kind of forge")]
+    Sender(String),
+    /// A delivery's number; it isn't repeated.
+    #[error("the delivery's number is not 1 to 200 printable ASCII characters")]
+    DeliveryId,
+    /// A path that health is asked for at.
+    #[error("`{0}` is not a path: it begins with / and takes at most 500 printable ASCII characters, without ..")]
+    HealthPath(String),
+    /// A number (deployment, release) that isn't one.
+    #[error("`{0}` is not a number from 1 on")]
+    Number(String),
+}
+
+impl NameError {
+    /// The problem that a client sees.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let code = match self {
+            Self::Reserved(_) => Code::NameReserved,
+            _ => Code::InvalidName,
+        };
+        Problem::new(code, self.to_string())
+    }
+}

@@ -1,0 +1,46 @@
+//! Names that come from outside, each parsed once, at the edge, into a type that can only hold a good one. One file a kind.
+
+mod actor;
+mod commits;
+mod env;
+mod error;
+mod hook_keys;
+mod hosts;
+mod id_range;
+mod images;
+mod mounts;
+mod networks;
+mod paths;
+mod people;
+mod releases;
+mod repository;
+mod scope;
+mod secrets;
+mod services;
+mod sessions;
+mod settings;
+mod templates;
+mod text;
+mod urls;
+
+pub use actor::Actor;
+pub use commits::{BranchName, CommitId};
+pub use env::{EnvKey, EnvValue};
+pub use error::NameError;
+pub use hook_keys::HookKey;
+pub use hosts::{HostName, RegistryHost};
+pub use id_range::IdRange;
+pub use images::{ImageId, ImageRef};
+pub use mounts::{MOST_VOLUMES, MountError, MountPath, VolumeName, Volumes};
+pub use networks::Network;
+pub use paths::AbsPath;
+pub use people::{DeliveryId, Excerpt, HealthPath, PasskeyName, SenderName, TokenName};
+pub use releases::{DeploymentId, ReleaseName, ReleaseNumber};
+pub use repository::{RepoUri, Transport, UriError};
+pub use scope::Scope;
+pub use secrets::SecretName;
+pub use services::ServiceName;
+pub use sessions::{SessionId, SessionName};
+pub use settings::SettingError;
+pub use templates::TemplateName;
+pub use urls::{BaseUrl, ServiceUrl};
