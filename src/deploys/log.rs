@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use super::Deploys;
 use crate::events::Event;
 use crate::journal::{Begun, By, Direction, Entry, JournalError, Query, Select};
-use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
+use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceId, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::{ServiceError, removal_mark};
 use crate::store::{State, StoreError};
@@ -57,7 +57,7 @@ impl LogPart {
 pub struct ServiceLog {
     name: ServiceName,
     /// The service's row: one that is made anew under the same name is another.
-    id: i64,
+    id: ServiceId,
     /// What marks that the agent has removed it.
     removed: String,
     /// What of the journal it is.

@@ -39,7 +39,7 @@ pub use releases::{DeploymentId, ReleaseName, ReleaseNumber};
 pub use repository::{RepoUri, Transport, UriError};
 pub use scope::Scope;
 pub use secrets::SecretName;
-pub use services::ServiceName;
+pub use services::{ServiceId, ServiceName};
 pub use sessions::{SessionId, SessionName};
 pub use settings::SettingError;
 pub use templates::TemplateName;

@@ -3,7 +3,12 @@
 use std::str::FromStr;
 
 use super::NameError;
-use super::text::{is_label, shown, text_name};
+use super::text::{is_label, number_name, shown, text_name};
+
+number_name! {
+    /// A service's row, counted from 1. One that is made anew under the same name has another.
+    ServiceId(i64)
+}
 
 text_name! {
     /// A service's name: `^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$`, so that it is a DNS label, an image name and a unit

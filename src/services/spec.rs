@@ -88,7 +88,7 @@ pub fn is_given(host: &HostName, config: &Config) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{HookKey, IdRange};
+    use crate::names::{HookKey, IdRange, ServiceId};
     use crate::store::{Desired, Settings, Source};
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         config.listen.public_url = "https://pods.example.org:8443".parse().unwrap();
         config.listen.origins = vec!["https://other.example".parse().unwrap()];
         let service = |name: &str, domains: &[&str]| Service {
-            id: 1,
+            id: ServiceId(1),
             name: name.parse().unwrap(),
             created: jiff::Timestamp::UNIX_EPOCH,
             source: Source::Template("static".parse().unwrap()),

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::services::{self, Desired, find_kept};
 use super::{EnvChange, Store, StoreError, env, history, micros, parse, time};
-use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceName};
+use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceId, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::text::PlainLines;
 
@@ -106,7 +106,7 @@ pub struct Deployment {
     /// Its number.
     pub id: DeploymentId,
     /// The service's row.
-    pub service_id: i64,
+    pub service_id: ServiceId,
     /// The service.
     pub service: ServiceName,
     /// Why it was asked for.
@@ -251,13 +251,17 @@ fn set_state(
     if changed == 0 { Err(StoreError::Ended(id.0)) } else { Ok(deployment) }
 }
 
-pub(super) fn see(transaction: &Transaction<'_>, service: i64, commit: &CommitId) -> Result<(), StoreError> {
+pub(super) fn see(transaction: &Transaction<'_>, service: ServiceId, commit: &CommitId) -> Result<(), StoreError> {
     transaction.execute("UPDATE services SET seen_commit = ?2 WHERE id = ?1", params![service, commit.as_str()])?;
     Ok(())
 }
 
 /// Ends the service's waiting deployments as `state`, and tells which they were.
-fn end_waiting(transaction: &Transaction<'_>, service: i64, state: State) -> Result<Vec<DeploymentId>, StoreError> {
+fn end_waiting(
+    transaction: &Transaction<'_>,
+    service: ServiceId,
+    state: State,
+) -> Result<Vec<DeploymentId>, StoreError> {
     let mut waiting = Vec::new();
     {
         let mut statement = transaction.prepare_cached(
@@ -463,7 +467,7 @@ impl Store {
 
     /// The last deployment of each service, by the service's row; the newest that built from a commit decides what
     /// the agent still owes to a pushed branch.
-    pub async fn last_deployments(&self) -> Result<std::collections::HashMap<i64, Deployment>, StoreError> {
+    pub async fn last_deployments(&self) -> Result<std::collections::HashMap<ServiceId, Deployment>, StoreError> {
         self.read(|connection| {
             let last = select(connection, "WHERE d.id IN (SELECT max(id) FROM deployments GROUP BY service)", [])?;
             Ok(last.into_iter().map(|deployment| (deployment.service_id, deployment)).collect())
@@ -472,7 +476,7 @@ impl Store {
     }
 
     /// How far the last deployment is of each service that is to run and never had a release, by the service's row.
-    pub async fn first_deployments(&self) -> Result<std::collections::HashMap<i64, State>, StoreError> {
+    pub async fn first_deployments(&self) -> Result<std::collections::HashMap<ServiceId, State>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT s.id, (SELECT d.state FROM deployments d WHERE d.service = s.id ORDER BY d.id DESC LIMIT 1) AS last \
@@ -489,7 +493,7 @@ impl Store {
     }
 
     /// The newest commit of the service's branch that the agent has seen to; none where its repository was just made.
-    pub async fn seen_commit(&self, service: i64) -> Result<Option<CommitId>, StoreError> {
+    pub async fn seen_commit(&self, service: ServiceId) -> Result<Option<CommitId>, StoreError> {
         self.read(move |connection| {
             let text: Option<String> =
                 connection.query_row("SELECT seen_commit FROM services WHERE id = ?1", [service], |row| row.get(0))?;
@@ -499,7 +503,7 @@ impl Store {
     }
 
     /// Writes down that nothing is owed for `commit`.
-    pub async fn set_seen_commit(&self, service: i64, commit: CommitId) -> Result<(), StoreError> {
+    pub async fn set_seen_commit(&self, service: ServiceId, commit: CommitId) -> Result<(), StoreError> {
         self.write(move |transaction| see(transaction, service, &commit)).await
     }
 }

@@ -6,12 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::services::find_kept;
 use super::{Store, StoreError, json, parse};
-use crate::names::{DeploymentId, EnvKey, EnvValue, ServiceName};
+use crate::names::{DeploymentId, EnvKey, EnvValue, ServiceId, ServiceName};
 
 /// A service's variables, and where their values lie.
 pub type EnvSecrets = BTreeMap<EnvKey, EnvValue>;
 
-pub(super) fn read(connection: &Connection, service: i64) -> Result<EnvSecrets, StoreError> {
+pub(super) fn read(connection: &Connection, service: ServiceId) -> Result<EnvSecrets, StoreError> {
     let mut statement = connection.prepare_cached("SELECT key, secret FROM env WHERE service = ?1")?;
     let mut rows = statement.query([service])?;
     let mut env = EnvSecrets::new();
@@ -32,7 +32,7 @@ pub struct EnvChange {
 
 /// Somebody sets the environment: what is under way and would bring another brings none any more. It is refused where another
 /// was brought or set since this one was made of what was there.
-pub(super) fn set(transaction: &Transaction<'_>, service: i64, change: &EnvChange) -> Result<(), StoreError> {
+pub(super) fn set(transaction: &Transaction<'_>, service: ServiceId, change: &EnvChange) -> Result<(), StoreError> {
     if read(transaction, service)? != change.before {
         return Err(StoreError::EnvChanged);
     }
@@ -49,7 +49,7 @@ pub(super) fn bring(transaction: &Transaction<'_>, deployment: DeploymentId) -> 
                AND r.number = d.release WHERE d.id = ?1 AND d.brings_env";
     let brought = transaction
         .prepare_cached(sql)?
-        .query_row([deployment.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+        .query_row([deployment.0], |row| Ok((row.get::<_, ServiceId>(0)?, row.get::<_, String>(1)?)))
         .optional()?;
     match brought {
         Some((service, env)) => replace(transaction, service, &json(&env, "env")?),
@@ -57,7 +57,7 @@ pub(super) fn bring(transaction: &Transaction<'_>, deployment: DeploymentId) -> 
     }
 }
 
-fn replace(transaction: &Transaction<'_>, service: i64, env: &EnvSecrets) -> Result<(), StoreError> {
+fn replace(transaction: &Transaction<'_>, service: ServiceId, env: &EnvSecrets) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM env WHERE service = ?1", [service])?;
     for (key, value) in env {
         transaction.execute(

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, hooks, micros};
+use crate::names::ServiceId;
 
 /// How many deployments of a service are kept.
 const KEPT: u32 = 500;
@@ -19,7 +20,7 @@ const STEP: u32 = 200;
 /// Forgets at most `most` deployments of a service that are too many or too old. What is never forgotten: one that has not
 /// ended, the newest, one whose release is kept, one that a remembered delivery led to, and those that tell which release
 /// the current one goes back to.
-pub(super) fn forget(connection: &Connection, service: i64, most: u32) -> Result<usize, StoreError> {
+pub(super) fn forget(connection: &Connection, service: ServiceId, most: u32) -> Result<usize, StoreError> {
     let mut statement = connection.prepare_cached(
         "WITH RECURSIVE origin (number) AS (SELECT current_release FROM services WHERE id = ?1 \
          UNION SELECT d.from_release FROM origin JOIN deployments d ON d.service = ?1 \
@@ -41,7 +42,7 @@ pub(super) fn forget(connection: &Connection, service: i64, most: u32) -> Result
 
 impl Store {
     /// Forgets some of what is kept of a service's deployments and deliveries too long; false: there may be more.
-    pub async fn forget_some(&self, service: i64) -> Result<bool, StoreError> {
+    pub async fn forget_some(&self, service: ServiceId) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let deliveries = hooks::forget(transaction, service, STEP)?;
             let deployments = forget(transaction, service, STEP)?;
@@ -68,7 +69,7 @@ mod tests {
     }
 
     /// So many deployments that ended `age` ago, each with the release of its number.
-    async fn fill(store: &Store, service: i64, count: u32, age: SignedDuration) {
+    async fn fill(store: &Store, service: ServiceId, count: u32, age: SignedDuration) {
         let at = micros(Timestamp::now() - age);
         let rows = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::deployments::{self, Deployment, NewDeployment, words};
 use super::services::find_kept;
 use super::{Store, StoreError, micros, time};
-use crate::names::{DeliveryId, DeploymentId, Excerpt, HookKey, ServiceName};
+use crate::names::{DeliveryId, DeploymentId, Excerpt, HookKey, ServiceId, ServiceName};
 
 /// How long a delivery is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -104,7 +104,7 @@ fn read_row(connection: &Connection, row: &Row<'_>) -> Result<HookDelivery, Stor
     })
 }
 
-fn remembered(connection: &Connection, service: i64, id: &str) -> Result<Option<HookDelivery>, StoreError> {
+fn remembered(connection: &Connection, service: ServiceId, id: &str) -> Result<Option<HookDelivery>, StoreError> {
     let since = micros(Timestamp::now() - REMEMBERED);
     let mut statement =
         connection.prepare_cached(&format!("{SELECT} WHERE service = ?1 AND delivery = ?2 AND received > ?3"))?;
@@ -113,7 +113,7 @@ fn remembered(connection: &Connection, service: i64, id: &str) -> Result<Option<
 }
 
 /// Forgets at most `most` that are older than a week or beyond a bound.
-pub(super) fn forget(connection: &Connection, service: i64, most: u32) -> Result<usize, StoreError> {
+pub(super) fn forget(connection: &Connection, service: ServiceId, most: u32) -> Result<usize, StoreError> {
     let before = micros(Timestamp::now() - REMEMBERED);
     let mut statement = connection.prepare_cached(
         "DELETE FROM hook_deliveries WHERE id IN (SELECT id FROM hook_deliveries WHERE service = ?1 AND (received <= ?2 \
@@ -168,7 +168,7 @@ impl Store {
     }
 
     /// The last `limit` deliveries to a service, the newest first.
-    pub async fn deliveries(&self, service: i64, limit: u32) -> Result<Vec<HookDelivery>, StoreError> {
+    pub async fn deliveries(&self, service: ServiceId, limit: u32) -> Result<Vec<HookDelivery>, StoreError> {
         self.read(move |connection| {
             let mut statement =
                 connection.prepare_cached(&format!("{SELECT} WHERE service = ?1 ORDER BY id DESC LIMIT ?2"))?;

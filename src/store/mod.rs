@@ -8,6 +8,7 @@ mod disk;
 mod env;
 mod history;
 mod hooks;
+mod ids;
 mod lane;
 mod passkeys;
 mod password;

@@ -94,6 +94,7 @@ mod tests {
 
     use super::super::{MIGRATIONS, Source, Store};
     use super::NOWHERE;
+    use crate::names::ServiceId;
 
     #[tokio::test]
     async fn a_row_of_an_older_agent_is_read() {
@@ -159,7 +160,7 @@ mod tests {
         let service = services.remove(0);
         assert_eq!(serde_json::to_value(&service.settings.volumes).unwrap(), json!({"data": "/data"}));
         assert_eq!((service.settings.domains, service.settings.keep), (vec!["a.example".parse().unwrap()], Some(3)));
-        let release = store.releases(1).await.unwrap().remove(0);
+        let release = store.releases(ServiceId(1)).await.unwrap().remove(0);
         assert_eq!(serde_json::to_value(&release.volumes).unwrap(), json!({"more": "/more"}));
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::deployments::{self, Deployment};
 use super::{EnvSecrets, Settings, Store, StoreError, json, micros, parse, time, to_json};
-use crate::names::{CommitId, DeploymentId, ReleaseNumber, Volumes};
+use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceId, Volumes};
 
 /// A release. It never changes once it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     })
 }
 
-fn find(connection: &Connection, service: i64, number: ReleaseNumber) -> Result<Release, StoreError> {
+fn find(connection: &Connection, service: ServiceId, number: ReleaseNumber) -> Result<Release, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM releases WHERE service = ?1 AND number = ?2"))?;
     let found = statement.query_row(params![service, number.0], |row| Ok(read_row(row))).optional()?;
@@ -68,7 +68,7 @@ fn find(connection: &Connection, service: i64, number: ReleaseNumber) -> Result<
 
 impl Store {
     /// Writes a release down; false where its port was taken in the meantime.
-    pub async fn create_release(&self, service: i64, new: NewRelease) -> Result<bool, StoreError> {
+    pub async fn create_release(&self, service: ServiceId, new: NewRelease) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let taken: bool = transaction.query_row(
                 "SELECT EXISTS (SELECT 1 FROM releases WHERE port = ?1 AND NOT (service = ?2 AND number = ?3) \
@@ -105,12 +105,12 @@ impl Store {
     }
 
     /// One release of a service.
-    pub async fn release(&self, service: i64, number: ReleaseNumber) -> Result<Release, StoreError> {
+    pub async fn release(&self, service: ServiceId, number: ReleaseNumber) -> Result<Release, StoreError> {
         self.read(move |connection| find(connection, service, number)).await
     }
 
     /// A service's releases, oldest first.
-    pub async fn releases(&self, service: i64) -> Result<Vec<Release>, StoreError> {
+    pub async fn releases(&self, service: ServiceId) -> Result<Vec<Release>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection
                 .prepare_cached(&format!("SELECT {COLUMNS} FROM releases WHERE service = ?1 ORDER BY number"))?;
@@ -125,7 +125,7 @@ impl Store {
     }
 
     /// The releases that a service can go back to, newest first: those whose deployments went live.
-    pub async fn live_releases(&self, service: i64) -> Result<Vec<(Release, Deployment)>, StoreError> {
+    pub async fn live_releases(&self, service: ServiceId) -> Result<Vec<(Release, Deployment)>, StoreError> {
         self.read(move |connection| {
             let query = "WHERE d.service = ?1 AND d.state = 'live' AND EXISTS (SELECT 1 FROM releases r \
                          WHERE r.service = d.service AND r.number = d.release) ORDER BY d.release DESC";
@@ -141,7 +141,7 @@ impl Store {
 
     /// The release before the current one, which a rollback goes to. One that was gone back to stands where it stood
     /// the first time, so that whoever goes back again comes further back, and never to the one that they left.
-    pub async fn release_before(&self, service: i64) -> Result<Option<ReleaseNumber>, StoreError> {
+    pub async fn release_before(&self, service: ServiceId) -> Result<Option<ReleaseNumber>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "WITH RECURSIVE current (number) AS (SELECT current_release FROM services WHERE id = ?1 \
@@ -157,7 +157,7 @@ impl Store {
     }
 
     /// The commit of each service's current release, by the service's row.
-    pub async fn current_commits(&self) -> Result<std::collections::HashMap<i64, CommitId>, StoreError> {
+    pub async fn current_commits(&self) -> Result<std::collections::HashMap<ServiceId, CommitId>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT s.id, r.commit_id FROM services s JOIN releases r ON r.service = s.id \
@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// The releases of deployments that came to nothing.
-    pub async fn failed_releases(&self, service: i64) -> Result<Vec<ReleaseNumber>, StoreError> {
+    pub async fn failed_releases(&self, service: ServiceId) -> Result<Vec<ReleaseNumber>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT r.number FROM releases r JOIN deployments d ON d.id = r.deployment \
@@ -239,7 +239,7 @@ impl Store {
     }
 
     /// From this moment on the traffic belongs to `number`: whoever ends a switch that was cut off reads it here.
-    pub async fn make_current(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
+    pub async fn make_current(&self, service: ServiceId, number: ReleaseNumber) -> Result<(), StoreError> {
         self.write(move |transaction| {
             find(transaction, service, number)?;
             transaction
@@ -250,7 +250,7 @@ impl Store {
     }
 
     /// Gives the traffic back to the release that had it before `number`: the one that a deployment made live last.
-    pub async fn give_back(&self, service: i64, number: ReleaseNumber) -> Result<(), StoreError> {
+    pub async fn give_back(&self, service: ServiceId, number: ReleaseNumber) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute(
                 "UPDATE services SET current_release = (SELECT r.number FROM releases r JOIN deployments d \
@@ -265,7 +265,12 @@ impl Store {
 
     /// Forgets a release whose file, container and image are gone. Where `keep_port` says so, nobody gets its port before
     /// [`Store::free_ports`].
-    pub async fn forget_release(&self, service: i64, number: ReleaseNumber, keep_port: bool) -> Result<(), StoreError> {
+    pub async fn forget_release(
+        &self,
+        service: ServiceId,
+        number: ReleaseNumber,
+        keep_port: bool,
+    ) -> Result<(), StoreError> {
         self.write(move |transaction| {
             let release = params![service, number.0];
             if keep_port {

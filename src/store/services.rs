@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, deployments, json, micros, parse, time, to_json};
 use crate::names::{
-    BranchName, CommitId, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName, ServiceName,
-    TemplateName, Volumes,
+    BranchName, CommitId, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName, ServiceId,
+    ServiceName, TemplateName, Volumes,
 };
 use crate::problem::Problem;
 
@@ -87,8 +87,8 @@ pub struct Settings {
 /// A service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// Its row; a service that is made anew under the same name has another.
-    pub id: i64,
+    /// Its row.
+    pub id: ServiceId,
     /// Its name.
     pub name: ServiceName,
     /// When it was made; what the journal holds from before belongs to another of the same name.
@@ -184,7 +184,7 @@ pub(super) fn find_kept(connection: &rusqlite::Connection, name: &ServiceName) -
         .ok_or_else(|| StoreError::NoService(name.to_string()))
 }
 
-pub(super) fn set_desired(transaction: &Transaction<'_>, id: i64, desired: Desired) -> Result<(), StoreError> {
+pub(super) fn set_desired(transaction: &Transaction<'_>, id: ServiceId, desired: Desired) -> Result<(), StoreError> {
     let volumes_go = matches!(desired, Desired::Deleted { volumes: true });
     transaction.execute(
         "UPDATE services SET desired = ?2, volumes_go = ?3 WHERE id = ?1",
@@ -299,7 +299,7 @@ impl Store {
 
     /// Forgets a service and all that belongs to it; the last step of its removal. Its ids are kept for the next service
     /// of its name, until [`Store::free_ids`] gives them away.
-    pub async fn forget_service(&self, id: i64) -> Result<(), StoreError> {
+    pub async fn forget_service(&self, id: ServiceId) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute(
                 "INSERT OR REPLACE INTO kept_ids (name, id_slot) SELECT name, id_slot FROM services WHERE id = ?1",
@@ -351,7 +351,7 @@ fn free_slot(transaction: &Transaction<'_>, new: &NewService) -> Result<u32, Sto
 }
 
 /// Each host name leads to one service: a second one would take the first one's traffic.
-fn check_domains(transaction: &Transaction<'_>, service: i64, settings: &Settings) -> Result<(), StoreError> {
+fn check_domains(transaction: &Transaction<'_>, service: ServiceId, settings: &Settings) -> Result<(), StoreError> {
     let mut statement = transaction.prepare_cached(
         "SELECT 1 FROM services, json_each(settings, '$.domains') AS domain WHERE services.id <> ?1 AND domain.value = ?2",
     )?;
