@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{BuildError, Builds};
-use crate::names::{DeploymentId, ServiceName};
+use crate::names::{DeploymentId, MEASURE_UNIT, ServiceName, TIDY_UNIT};
 use crate::sandbox::Measured;
 use crate::units::{Argv, JobResult};
 
@@ -46,7 +46,7 @@ impl Builds {
         if !others.is_empty() {
             let mut words = vec!["rm".into(), "-rf".into(), "--one-file-system".into(), "--".into()];
             words.append(&mut others);
-            self.as_root(&format!("podkeeper-clear-{id}.service"), words, CLEAR, what).await?;
+            self.as_root(&id.clearing_unit(), words, CLEAR, what).await?;
         }
         tokio::fs::remove_dir_all(&context).await.or_else(unless_gone).map_err(folder(what))
     }
@@ -65,7 +65,7 @@ impl Builds {
             "--".into(),
         ];
         words.extend(services.iter().map(ServiceName::to_string));
-        self.as_root("podkeeper-tidy.service", words, TIDY, "look after the builds' caches").await
+        self.as_root(TIDY_UNIT, words, TIDY, "look after the builds' caches").await
     }
 
     /// Measures what the caches and the repositories take.
@@ -81,7 +81,7 @@ impl Builds {
             format!("--repositories={}", config.paths.repositories().display()),
             format!("--into={}", into.display()),
         ];
-        self.as_root("podkeeper-measure.service", words, TIDY, what).await?;
+        self.as_root(MEASURE_UNIT, words, TIDY, what).await?;
         let text = tokio::fs::read(&into).await.map_err(folder(what))?;
         serde_json::from_slice(&text).map_err(|error| folder(what)(error.into()))
     }

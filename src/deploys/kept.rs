@@ -9,7 +9,7 @@ use super::maintain::SOON;
 use super::pauses::Pauses;
 use super::troubles::{Look, Task};
 use super::{DeployError, Deploys};
-use crate::names::ImageId;
+use crate::names::{ContainerId, HostVolume, ImageId};
 
 /// How long between two looks at what is kept.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -75,9 +75,9 @@ impl Due {
 /// Something in Podman's storage that is nobody's.
 #[derive(Debug)]
 enum Nobodys {
-    Container(String),
+    Container(ContainerId),
     Image(ImageId),
-    Volume(String),
+    Volume(HostVolume),
 }
 
 impl Deploys {

@@ -13,7 +13,7 @@ use super::pauses::Pauses;
 use super::troubles::{Look, Task, Trouble};
 use super::{DeployError, Deploys};
 use crate::events::Event;
-use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceName};
+use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::chain;
 use crate::services::{HostView, ServiceError};
 use crate::store::{Service, StoreError};
@@ -240,12 +240,11 @@ impl Deploys {
         let mut numbers: HashSet<ReleaseNumber> = waiting.iter().filter_map(|deployment| deployment.release).collect();
         numbers.extend(self.parts().store.releases(service.id).await?.iter().map(|release| release.number));
         let mut cleared = Ok(());
-        for number in images.iter().filter_map(|image| image.rsplit(':').next()?.parse::<ReleaseNumber>().ok()) {
-            if numbers.contains(&number) {
+        for release in images {
+            if numbers.contains(&release.number) {
                 continue;
             }
-            let release = ReleaseName::new(&service.name, number);
-            tracing::info!(service = %service.name, "removing release {number}, which was never released");
+            tracing::info!(service = %service.name, "removing release {}, which was never released", release.number);
             let removed = async {
                 podman.remove_container(&release.container()).await?;
                 podman.forget_shift(&release).await?;

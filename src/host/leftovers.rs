@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::Host;
 use super::noted::ages;
-use crate::names::{ImageId, ImageRef, ReleaseName};
+use crate::names::{ContainerId, HostVolume, ImageId, ImageRef, ReleaseName, is_working_container};
 use crate::podman::{PodmanError, StoredImage};
 use crate::services::ServiceError;
 
@@ -26,7 +26,7 @@ const LAYERS: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 struct Named {
     names: HashSet<String>,
-    ids: HashSet<String>,
+    ids: HashSet<ImageId>,
     /// Whatever begins so.
     prefix: Option<&'static str>,
 }
@@ -35,7 +35,7 @@ impl Named {
     fn has(&self, image: &StoredImage) -> bool {
         let named =
             |name: &String| self.names.contains(name) || self.prefix.is_some_and(|prefix| name.starts_with(prefix));
-        image.has_containers || self.ids.contains(image.id.as_str()) || image.names.iter().any(named)
+        image.has_containers || self.ids.contains(&image.id) || image.names.iter().any(named)
     }
 }
 
@@ -99,7 +99,7 @@ impl Host {
         // It goes with its last name.
         for name in &image.names {
             // Whoever pulls or builds another of this name takes it from this one.
-            if podman.image(name).await?.is_some_and(|found| found.id == id.as_str()) {
+            if podman.image(name).await?.is_some_and(|found| found.id == *id) {
                 podman.remove_image(name).await?;
             }
         }
@@ -111,18 +111,18 @@ impl Host {
 
     /// The working containers that killed builds of the shell's image left. What has one in Podman's own storage is no build of
     /// ours: only how long it has been there tells that it is over.
-    pub async fn old_containers(&self) -> Result<Vec<String>, ServiceError> {
+    pub async fn old_containers(&self) -> Result<Vec<ContainerId>, ServiceError> {
         let mut containers = self.inner.parts.podman.external_containers().await?;
-        containers.retain(|container| container.name.contains("working-container"));
+        containers.retain(|container| is_working_container(&container.name));
         let ids: Vec<&str> = containers.iter().map(|container| container.id.as_str()).collect();
         let ages = ages(&self.inner.parts.config.get().paths.working_containers(), &ids).await?;
-        let old = containers.into_iter().filter(|container| ages.get(&container.id) >= Some(&CONTAINERS));
+        let old = containers.into_iter().filter(|container| ages.get(container.id.as_str()) >= Some(&CONTAINERS));
         Ok(old.map(|container| container.id).collect())
     }
 
     /// Removes one of them.
-    pub async fn remove_container(&self, id: &str) -> Result<(), ServiceError> {
-        Ok(self.inner.parts.podman.remove_container(id).await?)
+    pub async fn remove_container(&self, id: &ContainerId) -> Result<(), ServiceError> {
+        Ok(self.inner.parts.podman.remove_container(id.as_str()).await?)
     }
 
     /// Fails where layers were left by a hand-over of a build's image that was killed: only who knows that the host rests
@@ -136,17 +136,17 @@ impl Host {
 
     /// The volumes that Podman made and named itself for containers that have been gone for long enough: nobody finds them
     /// again.
-    pub async fn old_volumes(&self) -> Result<Vec<String>, ServiceError> {
+    pub async fn old_volumes(&self) -> Result<Vec<HostVolume>, ServiceError> {
         let (podman, config) = (&self.inner.parts.podman, self.inner.parts.config.get());
         let mut volumes = podman.unused_nameless_volumes().await?;
-        let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
+        let ids: Vec<&str> = volumes.iter().map(HostVolume::as_str).collect();
         let ages = ages(&config.paths.unused_volumes(), &ids).await?;
-        volumes.retain(|volume| ages.get(volume) >= Some(&config.builds.keep_cache));
+        volumes.retain(|volume| ages.get(volume.as_str()) >= Some(&config.builds.keep_cache));
         Ok(volumes)
     }
 
     /// Removes one of them, unless a container has it by now.
-    pub async fn remove_volume(&self, volume: &str) -> Result<(), ServiceError> {
+    pub async fn remove_volume(&self, volume: &HostVolume) -> Result<(), ServiceError> {
         let podman = &self.inner.parts.podman;
         if podman.unused_nameless_volumes().await?.iter().any(|unused| unused == volume) {
             tracing::info!("removing the volume {volume}, which nothing has");
@@ -169,7 +169,7 @@ mod tests {
     fn an_image_is_somebodys_by_any_name_its_id_or_a_container() {
         let named = Named {
             names: ["localhost/podkeeper/blog:1".to_owned()].into(),
-            ids: ["c".repeat(64)].into(),
+            ids: ["c".repeat(64).parse().unwrap()].into(),
             prefix: Some("localhost/podkeeper-shell:"),
         };
         assert!(named.has(&image("a", &["docker.io/library/x:1", "localhost/podkeeper/blog:1"])));

@@ -9,7 +9,7 @@ use super::files::read;
 use super::join::{Piece, goes_on};
 use super::matches::NO_PRIORITY;
 use super::{Entry, JournalError};
-use crate::names::ReleaseName;
+use crate::names::{DeploymentId, ReleaseName};
 
 /// What is known of an entry by its own fields; of a field that is there more than once, the first counts.
 #[derive(Default)]
@@ -81,20 +81,20 @@ pub(super) fn entry(handle: &mut Handle, with_text: bool) -> Result<Piece, Journ
 fn unit(container: Option<&str>, identifier: Option<&str>) -> Option<String> {
     match container {
         Some(name) => ReleaseName::of_container(name).map(|release| release.unit()),
-        None => identifier.filter(|name| name.starts_with("build-")).map(|name| format!("{name}.service")),
+        None => identifier.and_then(DeploymentId::of_build).map(DeploymentId::build_unit),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{DeploymentId, ReleaseNumber};
+    use crate::names::ReleaseNumber;
 
     #[test]
     fn a_lines_unit_is_known_by_what_the_line_itself_says() {
         let release = ReleaseName::new(&"my-blog".parse().unwrap(), ReleaseNumber(7));
         assert_eq!(unit(Some(&release.container()), Some("my-blog")), Some(release.unit()));
-        let build = format!("build-{}", DeploymentId(12));
+        let build = DeploymentId(12).build();
         assert_eq!(unit(None, Some(&build)).as_deref(), Some("build-12.service"));
         assert_eq!(unit(None, Some("podkeeper")), None);
         assert_eq!(unit(None, None), None);

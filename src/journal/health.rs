@@ -81,7 +81,8 @@ impl Reader {
             };
             let container = self.text(c"PODMAN_NAME")?;
             *place = Place::Behind(self.cursor()?);
-            let (id, name) = (id.map(Checked::Container), container.clone().map(Checked::Named));
+            let (id, name) =
+                (id.and_then(|id| id.parse().ok()).map(Checked::Container), container.clone().map(Checked::Named));
             awaited.retain(|checked| Some(checked) != id.as_ref() && Some(checked) != name.as_ref());
             if let (Some(healthy), Some(container)) = (healthy, container)
                 && !sink(HealthSaid { container, healthy })

@@ -8,7 +8,7 @@ use systemd::journal::Journal as Handle;
 
 use super::join::Output;
 use super::{FINAL, Select};
-use crate::names::{DeploymentId, ReleaseName, ServiceName};
+use crate::names::{DeploymentId, ReleaseName, ServiceName, user_manager};
 
 /// The id of journald's message that it has dropped some: SD_MESSAGE_JOURNAL_DROPPED.
 const DROPPED: &str = "a596d6fe7bfa4994828e72309e95d61e";
@@ -114,10 +114,6 @@ fn printed(handle: &mut Handle, identifiers: impl IntoIterator<Item = String>) -
     Ok(())
 }
 
-fn build(id: DeploymentId) -> String {
-    format!("build-{id}")
-}
-
 /// Of what was added last only this priority or a graver one. What has none is of the sixth.
 fn graver(handle: &mut Handle, priority: Option<u8>) -> Result<()> {
     if let Some(most) = priority.filter(|most| *most < NO_PRIORITY) {
@@ -137,7 +133,7 @@ fn lines(handle: &mut Handle, select: &Select, priority: Option<u8>) -> Result<(
             if !builds.is_empty() {
                 graver(handle, priority)?;
                 handle.match_or()?;
-                printed(handle, builds.iter().copied().map(build))?;
+                printed(handle, builds.iter().copied().map(DeploymentId::build))?;
             }
         }
         Select::Release(release) => container(handle, release)?,
@@ -145,15 +141,15 @@ fn lines(handle: &mut Handle, select: &Select, priority: Option<u8>) -> Result<(
             container(handle, release)?;
             graver(handle, priority)?;
             handle.match_or()?;
-            printed(handle, [format!("{}@{}", release.service, release.number)])?;
+            printed(handle, [release.instance()])?;
         }
         Select::Deployment(id) => {
             agents(handle)?;
             handle.match_add("PODKEEPER_DEPLOYMENT", id.to_string())?;
             handle.match_or()?;
-            printed(handle, [build(*id)])?;
+            printed(handle, [id.build()])?;
         }
-        Select::Build(id) => printed(handle, [build(*id)])?,
+        Select::Build(id) => printed(handle, [id.build()])?,
         Select::Mark(mark) => {
             agents(handle)?;
             handle.match_add("PODKEEPER_MARK", mark.as_str())?;
@@ -165,6 +161,6 @@ fn lines(handle: &mut Handle, select: &Select, priority: Option<u8>) -> Result<(
     handle.match_or()?;
     handle.match_add("_TRANSPORT", "driver")?;
     handle.match_add("MESSAGE_ID", DROPPED)?;
-    handle.match_add("OBJECT_SYSTEMD_UNIT", format!("user@{}.service", nix::unistd::getuid()))?;
+    handle.match_add("OBJECT_SYSTEMD_UNIT", user_manager(nix::unistd::getuid()))?;
     graver(handle, priority)
 }

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use printed::until_read;
 
-use crate::names::{Actor, DeploymentId, ReleaseName, ServiceName};
+use crate::names::{Actor, ContainerId, DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem};
 use places::Places;
 use reader::Reader;
@@ -414,7 +414,7 @@ impl Journal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Checked {
     /// That of the container with this id: it was begun.
-    Container(String),
+    Container(ContainerId),
     /// That of the container with this name: it was run.
     Named(String),
     /// Anybody's.

@@ -42,6 +42,12 @@ pub enum NameError {
     /// An image's id.
     #[error("this is no id of an image: it takes 64 hexadecimal digits")]
     ImageId,
+    /// A container's id.
+    #[error("this is no id of a container: it takes 64 hexadecimal digits")]
+    ContainerId,
+    /// A volume as Podman knows it.
+    #[error("`{0}` is not a volume: it takes letters, digits and ._-, starting with a letter or a digit")]
+    HostVolume(String),
     /// A volume's name.
     #[error(
         "`{0}` is not a volume name: it takes 1 to 40 of a-z, 0-9 and -, and is not `volume`, which Podman keeps for itself"

@@ -2,11 +2,8 @@
 
 use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
 use super::settings::{SettingError, setting};
-use super::text::{shown, text_name};
+use super::text::{is_sha256, shown, text_name};
 use super::{NameError, RegistryHost};
 
 text_name! {
@@ -19,12 +16,7 @@ impl FromStr for ImageId {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-        if digits.len() == 64 && digits.bytes().all(hex) {
-            Ok(Self(digits.to_owned()))
-        } else {
-            Err(NameError::ImageId)
-        }
+        if is_sha256(digits) { Ok(Self(digits.to_owned())) } else { Err(NameError::ImageId) }
     }
 }
 
@@ -32,17 +24,6 @@ setting! {
     /// An image's reference, `[REGISTRY/]PATH[:TAG][@DIGEST]`, by the grammar of
     /// <https://pkg.go.dev/github.com/distribution/reference>; only the tag may have upper-case letters.
     ImageRef as str
-}
-
-impl ImageRef {
-    /// What the images of the isolated shell's recipes begin with.
-    pub const RECIPES: &str = "localhost/podkeeper-shell:";
-
-    /// The image that this recipe of the isolated shell's is built to.
-    #[must_use]
-    pub fn of_recipe(recipe: &[u8]) -> Self {
-        Self::known(format!("{}{}", Self::RECIPES, HEXLOWER.encode(&Sha256::digest(recipe)[..6])))
-    }
 }
 
 /// Words of letters and digits, between which stand one `.`, one or two `_`, or any number of `-`.
@@ -60,8 +41,7 @@ fn is_tag(text: &str) -> bool {
 }
 
 fn is_digest(text: &str) -> bool {
-    let hex = |digits: &str| digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    text.strip_prefix("sha256:").is_some_and(hex)
+    text.strip_prefix("sha256:").is_some_and(is_sha256)
 }
 
 impl FromStr for ImageRef {
@@ -160,7 +140,5 @@ mod tests {
         ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text:?}");
         }
-        let built = ImageRef::of_recipe(b"FROM scratch\n");
-        assert!(built.starts_with(ImageRef::RECIPES) && built.parse() == Ok(built.clone()));
     }
 }

@@ -1,7 +1,9 @@
 //! Names that come from outside, each parsed once, at the edge, into a type that can only hold a good one. One file a kind.
+//! What they are called on the host is in `on_host`.
 
 mod actor;
 mod commits;
+mod containers;
 mod env;
 mod error;
 mod hook_keys;
@@ -10,12 +12,12 @@ mod id_range;
 mod images;
 mod mounts;
 mod networks;
+mod on_host;
 mod paths;
 mod people;
 mod releases;
 mod repository;
 mod scope;
-mod secrets;
 mod services;
 mod sessions;
 mod settings;
@@ -25,6 +27,7 @@ mod urls;
 
 pub use actor::Actor;
 pub use commits::{BranchName, CommitId};
+pub use containers::ContainerId;
 pub use env::{EnvKey, EnvValue};
 pub use error::NameError;
 pub use hook_keys::HookKey;
@@ -33,12 +36,15 @@ pub use id_range::IdRange;
 pub use images::{ImageId, ImageRef};
 pub use mounts::{MOST_VOLUMES, MountError, MountPath, VolumeName, Volumes};
 pub use networks::Network;
+pub use on_host::{
+    HostVolume, MEASURE_UNIT, SERVICE_LABEL, SecretName, TIDY_UNIT, checked_container, is_working_container,
+    user_manager,
+};
 pub use paths::AbsPath;
 pub use people::{DeliveryId, Excerpt, HealthPath, PasskeyName, SenderName, TokenName};
 pub use releases::{DeploymentId, ReleaseName, ReleaseNumber};
 pub use repository::{RepoUri, Transport, UriError};
 pub use scope::Scope;
-pub use secrets::SecretName;
 pub use services::{ServiceId, ServiceName};
 pub use sessions::{SessionId, SessionName};
 pub use settings::SettingError;

@@ -40,29 +40,6 @@ impl FromStr for SessionId {
     }
 }
 
-impl SessionId {
-    /// What the containers of isolated shells begin with.
-    pub const CONTAINERS: &str = "podkeeper-shell-";
-
-    /// `podkeeper-shell-abcdefgh`, the container of an isolated shell.
-    #[must_use]
-    pub fn container(&self) -> String {
-        format!("{}{self}", Self::CONTAINERS)
-    }
-
-    /// The session whose container is named `name`, where it is one.
-    #[must_use]
-    pub fn of_container(name: &str) -> Option<Self> {
-        name.strip_prefix(Self::CONTAINERS)?.parse().ok()
-    }
-
-    /// `shell-abcdefgh.slice`, which limits an isolated shell.
-    #[must_use]
-    pub fn slice(&self) -> String {
-        format!("shell-{self}.slice")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::text::check;
@@ -74,18 +51,5 @@ mod tests {
             &["abcdefgh", "a2345672"],
             &["", "abcdefg", "abcdefghi", "ABCDEFGH", "abcdefg1", "../../.."],
         );
-    }
-
-    #[test]
-    fn what_is_called_after_a_session() {
-        let id: SessionId = "abcdefgh".parse().unwrap();
-        assert_eq!(
-            (id.container().as_str(), id.slice().as_str()),
-            ("podkeeper-shell-abcdefgh", "shell-abcdefgh.slice")
-        );
-        assert_eq!(SessionId::of_container(&id.container()), Some(id));
-        for other in ["", "podkeeper-shell-", "podkeeper-shell-abc", "blog-1", "x-podkeeper-shell-abcdefgh"] {
-            assert_eq!(SessionId::of_container(other), None, "{other}");
-        }
     }
 }

@@ -32,6 +32,11 @@ pub(super) fn is_label(text: &str) -> bool {
         && bytes[bytes.len() - 1] != b'-'
 }
 
+/// Whether `text` is the SHA-256 of something as Podman and registries write it, or an id of so many digits.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A kind of name that is a text; its `FromStr` says which.
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident) => {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
+use crate::names::ContainerId;
 
 /// What a container's health check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub enum Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerFacts {
     /// Its id.
-    pub id: String,
+    pub id: ContainerId,
     /// Whether it runs.
     pub running: bool,
     /// What its health check says; none where it has none.
@@ -34,7 +35,7 @@ pub struct ContainerFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalContainer {
     /// Its id.
-    pub id: String,
+    pub id: ContainerId,
     /// Its name, such as `hello-working-container`.
     pub name: String,
 }
@@ -52,7 +53,7 @@ pub struct Traffic {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspect {
-    id: String,
+    id: ContainerId,
     state: State,
 }
 
@@ -92,13 +93,13 @@ impl Podman {
         Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, health }))
     }
 
-    /// The names of all containers that begin with `prefix`, whether they run or not.
-    pub async fn containers(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
+    /// All containers that are `named` so, whether they run or not.
+    pub async fn containers<T>(&self, named: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, PodmanError> {
         let containers = self.typed.containers();
         let options = podman_api::opts::ContainerListOpts::builder().all(true).build();
         let all = self.read("list the containers", containers.list(&options)).await?;
         let names = all.into_iter().flat_map(|container| container.names.unwrap_or_default());
-        Ok(names.filter(|name| name.starts_with(prefix)).collect())
+        Ok(names.filter_map(|name| named(&name)).collect())
     }
 
     /// What went over the network interfaces of all running containers, by their names.
@@ -151,7 +152,7 @@ impl Podman {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Listed {
-            id: String,
+            id: ContainerId,
             #[serde(default)]
             names: Option<Vec<String>>,
             #[serde(default)]

@@ -16,7 +16,7 @@ use crate::names::{IdRange, ImageId, MountError, MountPath, ReleaseName, Service
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFacts {
     /// Its id.
-    pub id: String,
+    pub id: ImageId,
     /// Whether it has a HEALTHCHECK that isn't NONE.
     pub has_healthcheck: bool,
     /// How long to wait between two runs of it, where it says so.
@@ -34,7 +34,7 @@ pub struct ImageFacts {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Inspect {
-    id: String,
+    id: ImageId,
     #[serde(default)]
     config: Option<InspectConfig>,
     #[serde(default)]
@@ -122,11 +122,6 @@ impl Inspect {
 /// How often a copy into other ids is tried.
 const SHIFTS: u32 = 10;
 
-/// The container that stands for a release's image while that is copied.
-fn shifting(release: &ReleaseName) -> String {
-    format!("{}-prepare", release.container())
-}
-
 impl Podman {
     /// What the image `reference` says of itself; none where there is no such image.
     pub async fn image(&self, reference: &str) -> Result<Option<ImageFacts>, PodmanError> {
@@ -139,9 +134,11 @@ impl Podman {
         }
     }
 
-    /// The references of a service's images, `localhost/podkeeper/NAME:RELEASE` each.
-    pub async fn images(&self, service: &ServiceName) -> Result<Vec<String>, PodmanError> {
-        self.images_named(&format!("localhost/podkeeper/{service}:")).await
+    /// The releases of a service that have an image.
+    pub async fn images(&self, service: &ServiceName) -> Result<Vec<ReleaseName>, PodmanError> {
+        let names = self.listed().await?.into_iter().flat_map(|image| image.names.unwrap_or_default());
+        let releases = names.filter_map(|name| ReleaseName::of_image(&name));
+        Ok(releases.filter(|release| release.service == *service).collect())
     }
 
     /// The references that begin with `prefix`.
@@ -152,9 +149,8 @@ impl Podman {
 
     /// The ids of a service's images.
     pub async fn image_ids(&self, service: &ServiceName) -> Result<Vec<ImageId>, PodmanError> {
-        let prefix = format!("localhost/podkeeper/{service}:");
         let mut all = self.listed().await?;
-        all.retain(|image| image.names.iter().flatten().any(|name| name.starts_with(&prefix)));
+        all.retain(|image| image.names.iter().flatten().any(|name| service.has_image(name)));
         Ok(all.into_iter().map(|image| image.id).collect())
     }
 
@@ -182,7 +178,7 @@ impl Podman {
 
     /// Gives the image `from` the name of `release`, too.
     pub async fn tag(&self, from: &str, release: &ReleaseName) -> Result<(), PodmanError> {
-        let repository = format!("localhost/podkeeper/{}", release.service);
+        let repository = release.service.images();
         let path = format!("/libpod/images/{}/tag?repo={}&tag={}", segment(from), segment(&repository), release.number);
         self.raw("name the image", Method::POST, &path, Body::None).await.map(drop)
     }
@@ -190,7 +186,7 @@ impl Podman {
     /// Copies the image into `ids` now. Podman does it when the first container under that mapping is made, which would
     /// else fall into the release's start. The container is named after the release, and removed at once.
     pub async fn shift_image(&self, release: &ReleaseName, image: &str, ids: IdRange) -> Result<(), PodmanError> {
-        let name = shifting(release);
+        let name = release.preparing_container();
         let map = json!([{ "container_id": 0, "host_id": ids.base, "size": IdRange::SIZE }]);
         let spec = json!({
             "name": name,
@@ -215,7 +211,7 @@ impl Podman {
 
     /// Removes what a [`Podman::shift_image`] that was cut off left.
     pub async fn forget_shift(&self, release: &ReleaseName) -> Result<(), PodmanError> {
-        self.remove_container(&shifting(release)).await
+        self.remove_container(&release.preparing_container()).await
     }
 }
 
@@ -228,7 +224,7 @@ mod tests {
         let text = r#"{"Id":"abc","Config":{"ExposedPorts":{"8080/tcp":{},"53/udp":{},"80/tcp":{}},
             "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data/":{}},"Labels":{"x":"y"}},
             "HealthCheck":null,"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000,"Timeout":-1}}"#;
-        let facts = |text: &str| ImageFacts::read(text.as_bytes()).unwrap();
+        let facts = |text: &str| ImageFacts::read(text.replace("abc", &"abc0".repeat(16)).as_bytes()).unwrap();
         let fine = facts(text);
         assert_eq!((fine.ports, fine.has_healthcheck), (vec![80, 8080], true));
         let times = (fine.health_interval, fine.health_timeout);

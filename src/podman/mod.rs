@@ -26,7 +26,7 @@ pub use logins::Login;
 pub use shells::ShellContainer;
 pub use storage::{ImageUse, StorageUse};
 
-use crate::names::RegistryHost;
+use crate::names::{HostVolume, RegistryHost, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::text::Plain;
 use logins::Logins;
@@ -159,17 +159,18 @@ impl Podman {
         Ok(report.version.unwrap_or_default())
     }
 
-    /// The volumes whose names begin with `prefix`.
-    pub async fn volumes(&self, prefix: &str) -> Result<Vec<String>, PodmanError> {
+    /// The volumes of a service.
+    pub async fn volumes(&self, service: &ServiceName) -> Result<Vec<HostVolume>, PodmanError> {
         let volumes = self.typed.volumes();
         let options = podman_api::opts::VolumeListOpts::default();
         let all = self.read("list the volumes", volumes.list(&options)).await?;
-        Ok(all.into_iter().map(|volume| volume.name).filter(|name| name.starts_with(prefix)).collect())
+        let names = all.into_iter().filter_map(|volume| volume.name.parse::<HostVolume>().ok());
+        Ok(names.filter(|volume| volume.service().as_ref() == Some(service)).collect())
     }
 
     /// Removes a volume with its content.
-    pub async fn remove_volume(&self, name: &str) -> Result<(), PodmanError> {
-        self.delete("remove the volume", &format!("/libpod/volumes/{}", raw::segment(name))).await
+    pub async fn remove_volume(&self, volume: &HostVolume) -> Result<(), PodmanError> {
+        self.delete("remove the volume", &format!("/libpod/volumes/{}", raw::segment(volume.as_str()))).await
     }
 
     /// Deletes what `path` names. What isn't there is fine.

@@ -9,9 +9,6 @@ use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
 use crate::names::{AbsPath, IdRange, ImageRef, Network, SessionId};
 
-/// The volume that every isolated shell has as its home. No service's name begins like this.
-const HOME: &str = "podkeeper-shell.home";
-
 /// An isolated shell's container.
 #[derive(Debug, Clone)]
 pub struct ShellContainer {
@@ -45,7 +42,7 @@ impl Podman {
             "cap_drop": ["ALL"],
             "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
             "no_new_privileges": true,
-            "volumes": [{ "Name": HOME, "Dest": "/root" }],
+            "volumes": [{ "Name": SessionId::HOME, "Dest": "/root" }],
             "netns": { "nsmode": "pasta" },
             "network_options": { "pasta": ["--map-guest-addr", "none"] },
             "use_image_hosts": true,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError};
-use crate::names::ImageId;
+use crate::names::{HostVolume, ImageId};
 
 /// What Podman's images and volumes take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Podman {
 
     /// The volumes that Podman made for containers whose images declare some, and that no container has any more, by the 64
     /// hexadecimal digits that it calls each.
-    pub async fn unused_nameless_volumes(&self) -> Result<Vec<String>, PodmanError> {
+    pub async fn unused_nameless_volumes(&self) -> Result<Vec<HostVolume>, PodmanError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Listed {
@@ -75,10 +75,8 @@ impl Podman {
         let body = self.raw(what, Method::GET, &path, Body::None).await?;
         let all: Option<Vec<Listed>> =
             serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        let is_id =
-            |name: &str| name.len() == 64 && name.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-        let names = all.unwrap_or_default().into_iter().filter(|volume| volume.anonymous).map(|volume| volume.name);
-        Ok(names.filter(|name| is_id(name)).collect())
+        let volumes = all.unwrap_or_default().into_iter().filter(|volume| volume.anonymous);
+        Ok(volumes.filter_map(|volume| volume.name.parse().ok()).filter(HostVolume::is_nameless).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use super::place::{place, show};
 use super::settings::LOGINS;
 use super::talk::Talk;
 use super::{Instructions, Plan, SandboxError, code, system};
-use crate::names::{IdRange, ImageId};
+use crate::names::{IdRange, ImageId, SERVICE_LABEL};
 
 /// Carries out the inner half of the plan in this file. The answer is the status of what failed, or 0.
 pub fn build_inside(file: &Path) -> Result<u8, SandboxError> {
@@ -69,7 +69,7 @@ fn arguments(plan: &Plan) -> Vec<String> {
         "--retry=1".into(),
         "--retry-delay=1s".into(),
         format!("--signature-policy={}", place("settings/policy.json").display()),
-        format!("--label=podkeeper.service={}", plan.service),
+        format!("--label={SERVICE_LABEL}={}", plan.service),
         format!("--label=podkeeper.commit={}", plan.commit),
         format!("--label=org.opencontainers.image.revision={}", plan.commit),
         format!("--iidfile={}", place("run/id").display()),

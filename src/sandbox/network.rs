@@ -48,7 +48,7 @@ impl Network {
         let folder = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let folder = folder.ok_or_else(|| system("find the runtime folder")(ErrorKind::NotFound.into()))?;
         // Where this is killed before it is removed, the service's next build takes it.
-        let file = folder.join(format!("podkeeper-build-{}.pid", plan.service));
+        let file = folder.join(plan.service.network_file());
         let mut pasta = Command::new("/usr/bin/pasta");
         pasta.args(["--quiet", "--config-net", "--no-map-gw", "--map-guest-addr", "none"]);
         // No port of this host leads in, and none of the build's leads to it.

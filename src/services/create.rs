@@ -91,8 +91,8 @@ impl Adapters {
 
     /// Whether the service user's systemd manager has a unit of this name that isn't ours.
     async fn unit_is_foreign(&self, name: &ServiceName) -> Result<bool, ServiceError> {
-        Ok(self.units.unit_file_exists(&format!("{name}.service")).await?
-            || self.units.unit_file_exists(&format!("{name}@.service")).await?)
+        let [plain, template] = name.hiding_units();
+        Ok(self.units.unit_file_exists(&plain).await? || self.units.unit_file_exists(&template).await?)
     }
 
     /// Makes a service, with its repository where that lies here.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Adapters, ServiceError};
-use crate::names::{EnvKey, EnvValue, SecretName, ServiceName};
+use crate::names::{EnvKey, EnvValue, SERVICE_LABEL, SecretName, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::store::{EnvChange, EnvSecrets};
 
@@ -67,7 +67,7 @@ impl Adapters {
                         continue;
                     }
                     let name = SecretName::new(service, key).map_err(|error| invalid(error.to_string()))?;
-                    let labels = [("podkeeper.service", service.as_str()), ("podkeeper.key", key.as_str())];
+                    let labels = [(SERVICE_LABEL, service.as_str()), ("podkeeper.key", key.as_str())];
                     self.podman.create_secret(&name, value, &labels).await?;
                     env.insert(key.clone(), EnvValue::Secret(name));
                 }
@@ -79,7 +79,7 @@ impl Adapters {
     /// Keeps a password that isn't a variable, and tells its secret's name.
     pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<SecretName, ServiceError> {
         let name = SecretName::new(service, &"URI".parse()?)?;
-        self.podman.create_secret(&name, value, &[("podkeeper.service", service.as_str())]).await?;
+        self.podman.create_secret(&name, value, &[(SERVICE_LABEL, service.as_str())]).await?;
         Ok(name)
     }
 

@@ -37,8 +37,8 @@ impl HostView {
             seen.file = true;
             seen.live = file.live;
         }
-        for unit in parts.units.units(&["*@*.service".to_owned()]).await? {
-            if let Some(release) = units::release_of(&unit.name) {
+        for unit in parts.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
+            if let Some(release) = ReleaseName::of_unit(&unit.name) {
                 let seen = view.seen(&release);
                 seen.running = matches!(unit.active.as_str(), "active" | "activating" | "reloading" | "deactivating");
                 seen.failed = unit.active == "failed";

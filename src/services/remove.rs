@@ -4,7 +4,7 @@
 use super::reconcile::HostView;
 use super::{Adapters, ServiceError, spec};
 use crate::events::Event;
-use crate::names::{ReleaseName, ReleaseNumber, SecretName, ServiceName};
+use crate::names::{HostVolume, ReleaseName, SecretName, ServiceName};
 use crate::store::{Desired, Service};
 
 /// What a removal took away, and what it left.
@@ -14,13 +14,6 @@ pub struct Removed {
     pub removed: Vec<String>,
     /// What is kept.
     pub kept: Vec<String>,
-}
-
-/// The release number of the container or the image tag `name` of `service`, where it is one.
-fn number_after(name: &str, service: &Service, separator: char) -> Option<ReleaseNumber> {
-    let (owner, number) = name.rsplit_once(separator)?;
-    let owner = owner.rsplit('/').next()?;
-    (owner == service.name.as_str()).then(|| number.parse().ok()).flatten()
 }
 
 /// What marks the agent's last word of a service: whoever reads it has read what the service printed.
@@ -50,15 +43,13 @@ impl Adapters {
             report.removed.push(format!("release {}", release.number));
         }
         // What a deployment left that never came to a release.
-        for container in self.podman.containers(&format!("{}-", service.name)).await? {
-            if number_after(&container, service, '-').is_some() {
-                self.podman.remove_container(&container).await?;
+        for release in self.podman.containers(ReleaseName::of_container).await? {
+            if release.service == service.name {
+                self.podman.remove_container(&release.container()).await?;
             }
         }
-        for image in self.podman.images(&service.name).await? {
-            if let Some(number) = number_after(&image, service, ':') {
-                self.podman.remove_image(&ReleaseName::new(&service.name, number).image()).await?;
-            }
+        for release in self.podman.images(&service.name).await? {
+            self.podman.remove_image(&release.image()).await?;
         }
         self.units.reload().await?;
         for secret in self.podman.secrets(&SecretName::prefix(&service.name)).await? {
@@ -94,8 +85,8 @@ impl Adapters {
         Ok(Removed { kept, ..Removed::default() })
     }
 
-    async fn volumes(&self, service: &ServiceName) -> Result<Vec<String>, ServiceError> {
-        Ok(self.podman.volumes(&format!("{service}.")).await?)
+    async fn volumes(&self, service: &ServiceName) -> Result<Vec<HostVolume>, ServiceError> {
+        Ok(self.podman.volumes(service).await?)
     }
 
     /// Gives the ids of removed services away whose volumes are gone, too.

@@ -13,11 +13,11 @@ use tokio::sync::broadcast;
 use super::{Adapters, ServiceError};
 use crate::events::Event;
 use crate::journal::Checked;
-use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName};
+use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName, checked_container};
 use crate::podman::Traffic;
 use crate::problem::chain;
 use crate::store::{Desired, Service, State};
-use crate::units::{self, UnitChange, UnitChanges, UnitListing, UnitsError};
+use crate::units::{UnitChange, UnitChanges, UnitListing, UnitsError};
 
 /// How long until the manager is asked again, where it did not answer.
 const UNITS_PAUSE: Duration = Duration::from_secs(2);
@@ -144,15 +144,15 @@ impl Adapters {
                 UnitChanges::Any => self.all_units().await,
             };
             for (unit, change) in units {
-                if let Some(release) = units::release_of(&unit) {
+                if let Some(release) = ReleaseName::of_unit(&unit) {
                     self.live.with(&unit, |memory| memory.take(&change));
                     self.events.publish(Event::Service(release.service));
                     // It may have waited for its check, which the agent runs during a deployment.
                     self.live.tell(Checked::Any);
                 } else if let Some(release) = ReleaseName::of_check(&unit) {
                     self.live.tell(Checked::Named(release.container()));
-                } else if let Some(container) = units::checked_container(&unit) {
-                    self.live.tell(Checked::Container(container.to_owned()));
+                } else if let Some(container) = checked_container(&unit) {
+                    self.live.tell(Checked::Container(container));
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Adapters {
 
     async fn facts(&self) -> Result<BTreeMap<String, UnitChange>, UnitsError> {
         let mut units = BTreeMap::new();
-        for unit in self.units.units(&["*@*.service".to_owned()]).await? {
+        for unit in self.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
             if let Some(facts) = self.units.unit(&unit.name).await? {
                 units.insert(unit.name, facts.into());
             }
@@ -248,7 +248,7 @@ impl Adapters {
         let services = self.store.services().await?;
         let commits = self.store.current_commits().await?;
         let first = self.store.first_deployments().await?;
-        let listing = self.units.units(&["*@*.service".to_owned()]).await?;
+        let listing = self.units.units(&[ReleaseName::UNITS.to_owned()]).await?;
         self.live.keep(&listing);
         let units: HashMap<&str, &UnitListing> = listing.iter().map(|unit| (unit.name.as_str(), unit)).collect();
         let mut all = BTreeMap::new();
@@ -304,8 +304,8 @@ impl Adapters {
     /// The cgroup folder of a service's unit. systemd derives the slice from the unit's name.
     fn cgroup(&self, service: &ServiceName, unit: &str) -> Option<PathBuf> {
         let manager = self.units.cgroup()?;
-        let slice = format!("app-{}.slice", units::escape(service.as_str()));
-        Some(Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice").join(slice).join(unit))
+        let app = Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice");
+        Some(app.join(service.slice()).join(unit))
     }
 }
 

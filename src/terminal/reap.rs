@@ -13,9 +13,6 @@ use nix::unistd::Pid;
 
 use crate::names::SessionId;
 
-/// The variable that marks a session's processes.
-pub const MARK: &str = "PODKEEPER_SESSION";
-
 /// How often it is looked again: what is killed may have made children in the meantime.
 const LOOKS: u32 = 50;
 const BETWEEN: Duration = Duration::from_millis(20);
@@ -31,7 +28,7 @@ struct Process {
 /// Kills what belongs to the sessions, until nothing is left of them; how many processes are.
 #[must_use]
 pub fn reap(sessions: &[SessionId]) -> usize {
-    let marks: HashSet<Vec<u8>> = sessions.iter().map(|id| format!("{MARK}={id}").into_bytes()).collect();
+    let marks: HashSet<Vec<u8>> = sessions.iter().map(|id| id.mark().into_bytes()).collect();
     let mut doomed = HashSet::new();
     for _ in 0..LOOKS {
         doomed = stopped(&marks);
@@ -119,12 +116,16 @@ mod tests {
     #[test]
     fn the_marked_and_what_descends_from_them_is_killed_and_nothing_else() {
         let id: SessionId = "qwertyab".parse().unwrap();
-        let mut other = Command::new("sleep").arg("600").env(MARK, "qwertyac").spawn().unwrap();
+        let mut other = Command::new("sleep").arg("600").env(SessionId::MARK, "qwertyac").spawn().unwrap();
         // Numbers that only this test's processes have.
         let (near, far) = (format!("601.{}", std::process::id()), format!("602.{}", std::process::id()));
         let script = format!("sleep {near} & env -i sh -c 'sleep {far}; true' & echo begun; wait");
-        let mut shell =
-            Command::new("sh").args(["-c", &script]).env(MARK, id.as_str()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut shell = Command::new("sh")
+            .args(["-c", &script])
+            .env(SessionId::MARK, id.as_str())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
         let waited = std::thread::spawn(move || shell.wait().unwrap());

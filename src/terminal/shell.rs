@@ -12,7 +12,6 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::pty::Program;
-use super::reap::MARK;
 use super::session::Session;
 use super::{AGAIN, Pace, TerminalError, Terminals};
 use crate::names::{ImageRef, Network, ReleaseName, ServiceName, SessionId};
@@ -123,7 +122,7 @@ impl Terminals {
         self.remember(&session.id).await?;
         match place {
             Place::Service(release, shell) => {
-                let mark = format!("--env={MARK}={}", session.id);
+                let mark = format!("--env={}", session.id.mark());
                 let container = release.container();
                 let program = [
                     "exec",
@@ -183,7 +182,7 @@ impl Terminals {
         let helper = config.paths.helpers.join(HOOK).display().to_string();
         let arguments = ["unshare".to_owned(), helper, network.to_string(), Network::list(&config.shell.allow)];
         let argv = Argv::new(&config.paths.podman, arguments)?;
-        match self.inner.units.run_once(&format!("podkeeper-shell-net-{id}.service"), &argv, END).await? {
+        match self.inner.units.run_once(&id.closing_unit(), &argv, END).await? {
             JobResult::Done => Ok(()),
             _ => Err(TerminalError::Open),
         }
@@ -326,7 +325,7 @@ impl Terminals {
         let agent = self.inner.program.to_string();
         let arguments = ["unshare".to_owned(), agent, "reap".to_owned(), "--".to_owned(), id.to_string()];
         let argv = Argv::new(&self.inner.config.get().paths.podman, arguments)?;
-        match self.inner.units.run_once(&format!("podkeeper-reap-{id}.service"), &argv, END).await? {
+        match self.inner.units.run_once(&id.reaping_unit(), &argv, END).await? {
             JobResult::Done => Ok(()),
             _ => Err(TerminalError::Left),
         }
@@ -353,8 +352,7 @@ impl Terminals {
         // Those of ours are in the table from before there is anything of them until nothing is.
         let ours: BTreeSet<SessionId> = self.table().keys().cloned().collect();
         let mut left = noted(&self.inner.config.get().paths.sessions()).await?;
-        let containers = self.inner.podman.containers(SessionId::CONTAINERS).await?;
-        left.extend(containers.iter().filter_map(|name| SessionId::of_container(name)));
+        left.extend(self.inner.podman.containers(SessionId::of_container).await?);
         left.retain(|id| !ours.contains(id) && !self.table().contains_key(id));
         Ok(left)
     }

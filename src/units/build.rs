@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use zbus::{MatchRule, MessageStream, OwnedVariant, Variant};
 
 use super::bus::UnitFacts;
+use super::paths::path_of_unit;
 use super::{Argv, UnitsError, UserManager};
 use crate::names::{DeploymentId, ReleaseName};
 
@@ -53,14 +54,6 @@ pub enum BuildOutcome {
     TimedOut,
 }
 
-fn service(id: DeploymentId) -> String {
-    format!("build-{id}.service")
-}
-
-fn slice(id: DeploymentId) -> String {
-    format!("build-{id}.slice")
-}
-
 pub(super) fn owned(value: Variant<'_>) -> zbus::Result<OwnedVariant> {
     OwnedVariant::try_from(value)
 }
@@ -76,7 +69,7 @@ impl BuildUnit {
             property("Type", Variant::from("exec")),
             // So the result is kept until the agent has read it, also one that was away when the build ended.
             property("RemainAfterExit", Variant::from(true)),
-            property("Slice", Variant::from(slice(id))),
+            property("Slice", Variant::from(id.build_slice())),
             property("RuntimeMaxUSec", Variant::from(micros(self.timeout))),
             property("TimeoutStopUSec", Variant::from(micros(Duration::from_secs(3)))),
             property("KillSignal", Variant::from(Signal::SIGKILL as i32)),
@@ -85,7 +78,7 @@ impl BuildUnit {
             property("OOMScoreAdjust", Variant::from(500_i32)),
             // The step that took too much fails and says so, not the whole unit.
             property("OOMPolicy", Variant::from("continue")),
-            property("SyslogIdentifier", Variant::from(format!("build-{id}"))),
+            property("SyslogIdentifier", Variant::from(id.build())),
             property("ExecStart", Variant::from(vec![self.argv.exec(false)])),
         ]
         .into_iter()
@@ -107,14 +100,14 @@ impl UserManager {
     pub async fn start_build(&self, build: &BuildUnit) -> Result<(), UnitsError> {
         let id = build.deployment;
         let bytes = build.memory_mib.saturating_mul(1024 * 1024);
-        self.job("StartTransientUnit", &service(id), END, |manager| async move {
+        self.job("StartTransientUnit", &id.build_unit(), END, |manager| async move {
             let limit = |name: &str, value: u64| Ok((name.to_owned(), owned(Variant::from(value))?));
             let limits: zbus::Result<Vec<_>> =
                 [limit("MemoryMax", bytes), limit("MemorySwapMax", bytes), limit("TasksMax", TASKS)]
                     .into_iter()
                     .collect();
-            let slices = vec![(slice(id), limits?)];
-            manager.start_transient_unit(service(id), "fail".into(), build.properties()?, slices).await
+            let slices = vec![(id.build_slice(), limits?)];
+            manager.start_transient_unit(id.build_unit(), "fail".into(), build.properties()?, slices).await
         })
         .await?;
         Ok(())
@@ -122,7 +115,7 @@ impl UserManager {
 
     /// How the build stands; none: there is no such unit.
     pub async fn build_result(&self, id: DeploymentId) -> Result<Option<BuildOutcome>, UnitsError> {
-        Ok(self.unit(&service(id)).await?.filter(|facts| facts.load != "not-found").map(|facts| outcome(&facts)))
+        Ok(self.unit(&id.build_unit()).await?.filter(|facts| facts.load != "not-found").map(|facts| outcome(&facts)))
     }
 
     /// Waits for the end of the build; none: its unit vanished, as it does when the manager is restarted.
@@ -135,7 +128,7 @@ impl UserManager {
                     let rule = MatchRule::builder()
                         .msg_type(zbus::message::Type::Signal)
                         .interface("org.freedesktop.DBus.Properties")
-                        .path(format!("/org/freedesktop/systemd1/unit/build_2d{id}_2eservice"))
+                        .path(path_of_unit(&id.build_unit()))
                         .build();
                     match rule {
                         Ok(rule) => MessageStream::for_match_rule(rule, connection, NonZero::new(64)).await.ok(),
@@ -176,15 +169,14 @@ impl UserManager {
 
     /// Lets the manager forget the ended build.
     pub async fn clear_build(&self, id: DeploymentId) -> Result<(), UnitsError> {
-        self.stop(&service(id), END).await?;
-        self.stop(&slice(id), END).await?;
-        self.reset_failed(&service(id)).await
+        self.stop(&id.build_unit(), END).await?;
+        self.stop(&id.build_slice(), END).await?;
+        self.reset_failed(&id.build_unit()).await
     }
 
     /// The builds that have a unit, running or ended.
     pub async fn builds(&self) -> Result<Vec<DeploymentId>, UnitsError> {
-        let units = self.units(&["build-*.service".to_owned()]).await?;
-        let id = |name: &str| name.strip_prefix("build-")?.strip_suffix(".service")?.parse().ok();
-        Ok(units.iter().filter_map(|unit| id(&unit.name)).collect())
+        let units = self.units(&[DeploymentId::BUILD_UNITS.to_owned()]).await?;
+        Ok(units.iter().filter_map(|unit| DeploymentId::of_build_unit(&unit.name)).collect())
     }
 }

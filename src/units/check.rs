@@ -7,7 +7,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::ContainerSpec;
-use super::names::escape;
 use crate::names::{AbsPath, ReleaseName};
 
 /// How much memory Podman and its monitor may take for a check. What the check itself takes is in the release's own unit.
@@ -69,18 +68,18 @@ fn service(release: &ReleaseName, check: &CheckSpec, cpu_percent: Option<u32>) -
         "PartOf={}\nStartLimitIntervalSec=0\n\
          # Where the agent is not installed any more, nobody asks for the service's health.\n\
          ConditionFileIsExecutable={program}\n\n\
-         [Service]\nType=oneshot\nSlice=app-{}.slice\n\
+         [Service]\nType=oneshot\nSlice={}\n\
          ExecStart={program} health-check {} -- {podman} healthcheck run {}\n\
          # Podman is not to have a thread for each of the host's processors.\nEnvironment=GOMAXPROCS=2\n\
-         StandardInput=null\nStandardOutput=null\nStandardError=journal\nSyslogIdentifier=podkeeper-check-{}\n\
+         StandardInput=null\nStandardOutput=null\nStandardError=journal\nSyslogIdentifier={}\n\
          TimeoutStartSec={}\nTimeoutStopSec=5\n\
          MemoryMax={MEMORY}\nMemorySwapMax=0\nTasksMax={TASKS}\nCPUQuota={}%\nCPUWeight=20\n\
          # Where Podman takes too much, what is left of the check is ended, and written down as failed.\nOOMPolicy=continue\n",
         release.unit(),
-        escape(release.service.as_str()),
+        release.service.slice(),
         timeout.as_secs(),
         release.container(),
-        release.service,
+        release.service.check_identifier(),
         (*timeout + MARGIN).as_secs(),
         cpu_percent.unwrap_or(100).clamp(LEAST_CPU, 100),
     );

@@ -47,7 +47,7 @@ impl Quadlets {
     }
 
     fn drop_in(&self, release: &ReleaseName) -> PathBuf {
-        self.folder.join(format!("{}.d", release.quadlet_file())).join("live.conf")
+        self.folder.join(release.drop_ins()).join("live.conf")
     }
 
     /// Writes the release's file, and the units of its health check where it has one.
@@ -104,8 +104,7 @@ impl Quadlets {
         };
         while let Some(entry) = entries.next_entry().await.map_err(failed("list", &self.folder))? {
             let name = entry.file_name();
-            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(".container")) else { continue };
-            if let Some(release) = super::release_of(&format!("{stem}.service")) {
+            if let Some(release) = name.to_str().and_then(ReleaseName::of_quadlet_file) {
                 let live = tokio::fs::try_exists(self.drop_in(&release)).await.unwrap_or(false);
                 files.push(QuadletFile { release, live });
             }

@@ -6,8 +6,8 @@ mod build;
 mod bus;
 pub mod check;
 mod files;
-mod names;
 mod once;
+mod paths;
 pub mod quadlet;
 mod watch;
 
@@ -20,7 +20,6 @@ pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
 pub use check::{CheckFiles, CheckSpec};
 pub use files::{QuadletFile, Quadlets};
-pub use names::{checked_container, escape, release_of};
 pub use once::Limits;
 pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
 pub use watch::{UnitChange, UnitChanges, UnitWatch};

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::CheckSpec;
-use crate::names::{EnvKey, EnvValue, IdRange, ReleaseName, Volumes};
+use crate::names::{EnvKey, EnvValue, IdRange, ReleaseName, SERVICE_LABEL, Volumes};
 
 /// Where the releases' ports are. A browser on the host sends the dashboard's cookie to every port of `localhost`, and
 /// no service may get it: at 127.0.0.1 nothing of a service listens but the proxy, which takes the cookie away.
@@ -82,7 +82,7 @@ fn container(spec: &ContainerSpec, text: &mut String) {
     line(text, "NoNewPrivileges", true);
     line(text, "LogDriver", "journald");
     line(text, "LogOpt", format_args!("tag={}", spec.release.service));
-    line(text, "Label", format_args!("podkeeper.service={}", spec.release.service));
+    line(text, "Label", format_args!("{SERVICE_LABEL}={}", spec.release.service));
     for (key, value) in &spec.env {
         match value {
             EnvValue::Empty => line(text, "Environment", format_args!("{key}=")),

@@ -13,9 +13,9 @@ use zbus::message::{Flags, Type};
 use zbus::{Connection, MatchRule, MessageStream, ObjectPath, Variant};
 
 use super::bus::UnitFacts;
-use super::names::{checked_container, path_of_unit, release_of, unit_of_path};
+use super::paths::{path_of_unit, unit_of_path};
 use super::{UnitsError, UserManager};
-use crate::names::ReleaseName;
+use crate::names::{ReleaseName, checked_container};
 use crate::problem::chain;
 
 /// How long to wait before the bus is tried again.
@@ -174,7 +174,7 @@ impl UserManager {
         let mut listener = Listener { connection, changed, heard: HashSet::new(), reloading: None };
         listener.begin().await.map_err(broken)?;
         // From here on new ones are heard of; those that are there are asked for while their signals are taken.
-        let patterns = ["*@*.service".to_owned()];
+        let patterns = [ReleaseName::UNITS.to_owned()];
         let mut listing = pin!(self.units(&patterns));
         let mut listed = false;
         loop {
@@ -235,7 +235,7 @@ impl Listener<'_> {
 
     /// Hears a unit from now on, where it is a release's.
     async fn hear(&mut self, unit: &str) -> zbus::Result<bool> {
-        let new = release_of(unit).is_some() && !self.heard.contains(unit);
+        let new = ReleaseName::of_unit(unit).is_some() && !self.heard.contains(unit);
         if new {
             self.of_unit("AddMatch", unit).await?;
             self.heard.insert(unit.to_owned());

@@ -253,7 +253,7 @@ async fn a_working_container_is_somebodys_until_it_has_been_there_for_a_day() {
     let id = "a".repeat(64);
     let noted = agent.folder.path().join("agent/working-containers").join(&id);
     std::fs::write(noted, "86400 another-boot 0\n").unwrap();
-    assert_eq!(host.old_containers().await.unwrap(), [id]);
+    assert_eq!(host.old_containers().await.unwrap(), [id.parse().unwrap()]);
 }
 
 #[tokio::test]

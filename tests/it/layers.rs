@@ -125,6 +125,25 @@ fn foreign_types_stay_in_their_module() {
 }
 
 #[test]
+fn units_are_called_what_they_are_in_one_place() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = Vec::new();
+    files(&source, &mut all);
+    let mut made = 0;
+    for file in all {
+        let relative = file.strip_prefix(&source).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let makes = ["}.service\"", "}.slice\"", "}.timer\"", "}.container\""].iter().any(|end| text.contains(end));
+        if relative.starts_with("names/on_host") {
+            made += usize::from(makes);
+        } else if !relative.starts_with("cli") {
+            assert!(!makes, "{} makes the name of a unit: names/on_host does that", relative.display());
+        }
+    }
+    assert!(made > 2, "only {made} files make names of units");
+}
+
+#[test]
 fn the_command_line_prints_by_what_shields_the_terminal() {
     let mut all = Vec::new();
     files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli"), &mut all);

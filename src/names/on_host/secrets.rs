@@ -6,8 +6,8 @@ use std::str::FromStr;
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 
-use super::text::shown;
-use super::{EnvKey, NameError, ServiceName};
+use crate::names::text::shown;
+use crate::names::{EnvKey, NameError, ServiceName};
 
 /// Podman's own bound.
 const LONGEST: usize = 253;

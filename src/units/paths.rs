@@ -1,30 +1,4 @@
-//! How systemd writes unit names: on the bus, and in the names of slices.
-
-use crate::names::ReleaseName;
-
-/// The release that a unit such as `blog@41.service` belongs to.
-#[must_use]
-pub fn release_of(unit: &str) -> Option<ReleaseName> {
-    let (service, number) = unit.strip_suffix(".service")?.split_once('@')?;
-    Some(ReleaseName { service: service.parse().ok()?, number: number.parse().ok()? })
-}
-
-/// The id of the container whose health check a unit of Podman's own runs, as one does of a release that is older than
-/// [`super::check`]: it is named after the id, 64 hexadecimal digits, and something behind a `-`
-/// (podman-healthcheck-run(1)).
-#[must_use]
-pub fn checked_container(unit: &str) -> Option<&str> {
-    let name = unit.strip_suffix(".service")?;
-    let id = name.split_once('-').map_or(name, |(id, _)| id);
-    (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
-}
-
-/// A service's name as systemd writes it within a slice's name, where `-` would make another level: systemd.unit(5),
-/// "String escaping for inclusion in unit names".
-#[must_use]
-pub fn escape(name: &str) -> String {
-    name.replace('-', "\\x2d")
-}
+//! How systemd writes unit names on the bus.
 
 /// The object path of a unit, such as `/org/freedesktop/systemd1/unit/blog_4041_2eservice`: `_` and two hexadecimal digits
 /// for every byte that isn't a letter or a digit, and for a digit at the beginning (sd_bus_path_encode(3)).
@@ -66,18 +40,6 @@ mod tests {
 
     #[test]
     fn names_there_and_back() {
-        let release = release_of("my-blog@41.service").unwrap();
-        assert_eq!(release.unit(), "my-blog@41.service");
-        for other in ["blog.service", "blog@.service", "blog@x.service", "blog@1.socket", "-.slice", "Blog@1.service"] {
-            assert!(release_of(other).is_none(), "{other}");
-        }
-        let id = "0123456789abcdef".repeat(4);
-        for check in [format!("{id}.service"), format!("{id}-4a6f.service"), format!("{id}-startup-4a6f.service")] {
-            assert_eq!(checked_container(&check), Some(&*id), "{check}");
-        }
-        for other in [format!("{id}-4a6f.timer"), format!("{id}0.service"), "blog@1.service".into()] {
-            assert_eq!(checked_container(&other), None, "{other}");
-        }
         let path = "/org/freedesktop/systemd1/unit/my_2dblog_4041_2eservice";
         assert_eq!(unit_of_path(path).as_deref(), Some("my-blog@41.service"));
         assert_eq!(path_of_unit("my-blog@41.service"), path);
