@@ -225,7 +225,7 @@ impl From<HostStatus> for State {
     fn from(status: HostStatus) -> Self {
         Self {
             state: state(status.condition),
-            sub_state: status.sub_state,
+            sub_state: status.sub_state.map(|state| state.to_string()),
             since: status.since,
             release: status.release,
             commit: status.commit,

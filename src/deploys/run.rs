@@ -15,7 +15,7 @@ use crate::podman::{Health, ImageFacts};
 use crate::problem::chain;
 use crate::services::{ServiceError, spec};
 use crate::store::{Deployment, Desired, NewRelease, Release, Service, Settings, Source, State, StoreError};
-use crate::units::{BuildOutcome, JobResult};
+use crate::units::{BuildOutcome, JobResult, LoadState, ServiceResult};
 
 /// How long a part of the host that is away is waited for, and how often a deployment begins again because of it.
 const ABSENCE: Duration = Duration::from_secs(60);
@@ -252,7 +252,7 @@ impl Deploys {
         let units = &self.parts().units;
         units.reload().await.map_err(ServiceError::from)?;
         let unit = name.unit();
-        if units.unit(&unit).await.map_err(ServiceError::from)?.is_some_and(|facts| facts.load == "not-found") {
+        if units.unit(&unit).await.map_err(ServiceError::from)?.is_some_and(|facts| facts.load == LoadState::NotFound) {
             return Err(DeployError::Start("systemd's generator refused the release's file".into()));
         }
         let limit = spec::health_timeout(&release, &self.parts().config.get()) + START_MARGIN;
@@ -288,7 +288,7 @@ impl Deploys {
 
     async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {
         let facts = self.parts().units.unit(unit).await.ok().flatten().unwrap_or_default();
-        if facts.result == "timeout" || (release.healthcheck && facts.exit_status == 0) {
+        if facts.result == ServiceResult::Timeout || (release.healthcheck && facts.exit_status == 0) {
             let seconds = spec::health_timeout(release, &self.parts().config.get()).as_secs();
             return DeployError::Unhealthy(format!("its health check did not pass within {seconds} s"));
         }

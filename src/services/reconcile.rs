@@ -14,7 +14,7 @@ use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, S
 use crate::podman::PodmanError;
 use crate::proxy::ProxyError;
 use crate::store::{Desired, Release, Service, Source, StoreError};
-use crate::units::{self, JobResult};
+use crate::units::{self, ActiveState, JobResult};
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -40,8 +40,8 @@ impl HostView {
         for unit in parts.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
             if let Some(release) = ReleaseName::of_unit(&unit.name) {
                 let seen = view.seen(&release);
-                seen.running = matches!(unit.active.as_str(), "active" | "activating" | "reloading" | "deactivating");
-                seen.failed = unit.active == "failed";
+                seen.running = unit.active.runs();
+                seen.failed = unit.active == ActiveState::Failed;
             }
         }
         for (host, ports) in parts.routes.hosts().await? {

@@ -17,7 +17,7 @@ use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName, checked_co
 use crate::podman::Traffic;
 use crate::problem::chain;
 use crate::store::{Desired, Service, State};
-use crate::units::{UnitChange, UnitChanges, UnitListing, UnitsError};
+use crate::units::{ActiveState, SubState, UnitChange, UnitChanges, UnitListing, UnitsError};
 
 /// How long until the manager is asked again, where it did not answer.
 const UNITS_PAUSE: Duration = Duration::from_secs(2);
@@ -52,7 +52,7 @@ pub struct Status {
     /// What it does.
     pub condition: Condition,
     /// systemd's own word for it.
-    pub sub_state: Option<String>,
+    pub sub_state: Option<SubState>,
     /// Since when.
     pub since: Option<Timestamp>,
     /// The release with the traffic.
@@ -321,13 +321,15 @@ fn cpu_micros(folder: &Path) -> Option<u64> {
 
 /// `first` is how far the last deployment is of a service that never had a release.
 fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<State>) -> Condition {
-    match (desired, unit.map(|unit| (unit.active.as_str(), unit.sub.as_str()))) {
+    match (desired, unit.map(|unit| (&unit.active, &unit.sub))) {
         (Desired::Created, None) => Condition::Created,
-        (_, Some(("activating", "auto-restart" | "auto-restart-queued"))) => Condition::Restarting,
-        (Desired::Running, Some(("deactivating", _))) => Condition::Restarting,
-        (_, Some(("activating", _))) => Condition::Starting,
-        (_, Some(("active" | "reloading", _))) => Condition::Running,
-        (_, Some(("failed", _))) => Condition::Failed,
+        (_, Some((ActiveState::Activating, SubState::AutoRestart | SubState::AutoRestartQueued))) => {
+            Condition::Restarting
+        }
+        (Desired::Running, Some((ActiveState::Deactivating, _))) => Condition::Restarting,
+        (_, Some((ActiveState::Activating, _))) => Condition::Starting,
+        (_, Some((ActiveState::Active | ActiveState::Reloading, _))) => Condition::Running,
+        (_, Some((ActiveState::Failed, _))) => Condition::Failed,
         (Desired::Created, _) => Condition::Created,
         (Desired::Running, None) => match first {
             Some(State::Failed) => Condition::Failed,

@@ -13,6 +13,7 @@ use zbus::{MatchRule, MessageStream, OwnedVariant, Variant};
 
 use super::bus::UnitFacts;
 use super::paths::path_of_unit;
+use super::states::{ActiveState, LoadState, ServiceResult, SubState};
 use super::{Argv, UnitsError, UserManager};
 use crate::names::{DeploymentId, ReleaseName};
 
@@ -87,10 +88,10 @@ impl BuildUnit {
 }
 
 fn outcome(facts: &UnitFacts) -> BuildOutcome {
-    match (facts.active.as_str(), facts.sub.as_str(), facts.result.as_str()) {
-        ("active", "exited", "success") => BuildOutcome::Succeeded,
-        ("failed" | "inactive", _, "timeout") => BuildOutcome::TimedOut,
-        ("failed" | "inactive", _, _) => BuildOutcome::Failed { status: facts.exit_status },
+    match (&facts.active, &facts.sub, &facts.result) {
+        (ActiveState::Active, SubState::Exited, ServiceResult::Success) => BuildOutcome::Succeeded,
+        (ActiveState::Failed | ActiveState::Inactive, _, ServiceResult::Timeout) => BuildOutcome::TimedOut,
+        (ActiveState::Failed | ActiveState::Inactive, _, _) => BuildOutcome::Failed { status: facts.exit_status },
         _ => BuildOutcome::Running,
     }
 }
@@ -115,7 +116,11 @@ impl UserManager {
 
     /// How the build stands; none: there is no such unit.
     pub async fn build_result(&self, id: DeploymentId) -> Result<Option<BuildOutcome>, UnitsError> {
-        Ok(self.unit(&id.build_unit()).await?.filter(|facts| facts.load != "not-found").map(|facts| outcome(&facts)))
+        Ok(self
+            .unit(&id.build_unit())
+            .await?
+            .filter(|facts| facts.load != LoadState::NotFound)
+            .map(|facts| outcome(&facts)))
     }
 
     /// Waits for the end of the build; none: its unit vanished, as it does when the manager is restarted.

@@ -12,6 +12,7 @@ use zbus::Connection;
 use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::UnitsError;
+use super::states::{ActiveState, LoadState, ServiceResult, SubState};
 use crate::names::AbsPath;
 
 /// How long a single call may take.
@@ -34,6 +35,8 @@ pub enum JobResult {
     Dependency,
     /// It didn't apply.
     Skipped,
+    /// Something else, of which none is that it was done.
+    Other,
 }
 
 impl JobResult {
@@ -44,7 +47,8 @@ impl JobResult {
             "timeout" => Self::Timeout,
             "dependency" => Self::Dependency,
             "skipped" => Self::Skipped,
-            _ => Self::Failed,
+            "failed" => Self::Failed,
+            _ => Self::Other,
         }
     }
 }
@@ -54,29 +58,29 @@ impl JobResult {
 pub struct UnitListing {
     /// Its name.
     pub name: String,
-    /// `loaded`, `not-found`, …
-    pub load: String,
-    /// `active`, `activating`, `inactive`, `failed`, …
-    pub active: String,
-    /// The finer state, such as `running`, `auto-restart`, `exited`.
-    pub sub: String,
+    /// Whether it has a file.
+    pub load: LoadState,
+    /// How it is.
+    pub active: ActiveState,
+    /// The finer state.
+    pub sub: SubState,
 }
 
 /// What systemd knows of one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitFacts {
-    /// `loaded`, `not-found`, …
-    pub load: String,
-    /// `active`, `activating`, `inactive`, `failed`, …
-    pub active: String,
+    /// Whether it has a file.
+    pub load: LoadState,
+    /// How it is.
+    pub active: ActiveState,
     /// The finer state.
-    pub sub: String,
+    pub sub: SubState,
     /// When the state began, in microseconds since 1970.
     pub since: Option<u64>,
     /// How often systemd started it again by itself.
     pub restarts: u32,
-    /// `success`, `exit-code`, `timeout`, …
-    pub result: String,
+    /// What it came to.
+    pub result: ServiceResult,
     /// The main process's exit status.
     pub exit_status: i32,
     /// The run's id, in hexadecimal digits.
@@ -312,7 +316,12 @@ impl UserManager {
                 manager.list_units_by_patterns(Vec::new(), patterns.to_vec()).await
             })
             .await?;
-        let listing = |(name, _, load, active, sub, ..): RawListing| UnitListing { name, load, active, sub };
+        let listing = |(name, _, load, active, sub, ..): RawListing| UnitListing {
+            name,
+            load: load.into(),
+            active: active.into(),
+            sub: sub.into(),
+        };
         Ok(listed.into_iter().map(listing).collect())
     }
 
@@ -337,9 +346,9 @@ impl UserManager {
                 .build()
                 .await?;
             let mut facts = UnitFacts {
-                load: unit.load_state().await?,
-                active: unit.active_state().await?,
-                sub: unit.sub_state().await?,
+                load: unit.load_state().await?.into(),
+                active: unit.active_state().await?.into(),
+                sub: unit.sub_state().await?.into(),
                 since: Some(unit.state_change_timestamp().await?).filter(|since| *since > 0),
                 invocation: unit.invocation_id().await?.iter().map(|byte| format!("{byte:02x}")).collect(),
                 ..UnitFacts::default()
@@ -351,7 +360,7 @@ impl UserManager {
                     .build()
                     .await?;
                 facts.restarts = service.n_restarts().await?;
-                facts.result = service.result().await?;
+                facts.result = service.result().await?.into();
                 facts.exit_status = service.exec_main_status().await?;
             }
             Ok(facts)

@@ -9,6 +9,7 @@ mod files;
 mod once;
 mod paths;
 pub mod quadlet;
+mod states;
 mod watch;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use check::{CheckFiles, CheckSpec};
 pub use files::{QuadletFile, Quadlets};
 pub use once::Limits;
 pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
+pub use states::{ActiveState, LoadState, ServiceResult, SubState};
 pub use watch::{UnitChange, UnitChanges, UnitWatch};
 
 use crate::names::{AbsPath, SettingError};

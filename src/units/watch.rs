@@ -14,6 +14,7 @@ use zbus::{Connection, MatchRule, MessageStream, ObjectPath, Variant};
 
 use super::bus::UnitFacts;
 use super::paths::{path_of_unit, unit_of_path};
+use super::states::ActiveState;
 use super::{UnitsError, UserManager};
 use crate::names::{ReleaseName, checked_container};
 use crate::problem::chain;
@@ -28,8 +29,8 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// What changes have told of a unit. Properties that they did not tell are none: they are as they were.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitChange {
-    /// `active`, `activating`, `inactive`, `failed`, …
-    pub active: Option<String>,
+    /// How it is.
+    pub active: Option<ActiveState>,
     /// It was not active, be it for a moment.
     pub was_down: bool,
     /// When its state began, in microseconds since 1970.
@@ -57,8 +58,9 @@ impl UnitChange {
         for (name, value) in args.changed_properties() {
             match (*name, value) {
                 ("ActiveState", Variant::Str(active)) => {
-                    change.was_down = active.as_str() != "active";
-                    change.active = Some(active.to_string());
+                    let active = ActiveState::from(active.as_str());
+                    change.was_down = active != ActiveState::Active;
+                    change.active = Some(active);
                 }
                 ("StateChangeTimestamp", Variant::U64(since)) => change.since = Some(*since),
                 ("NRestarts", Variant::U32(restarts)) => change.restarts = Some(*restarts),
@@ -71,7 +73,7 @@ impl UnitChange {
 
 impl From<UnitFacts> for UnitChange {
     fn from(facts: UnitFacts) -> Self {
-        let was_down = facts.active != "active";
+        let was_down = facts.active != ActiveState::Active;
         Self { active: Some(facts.active), was_down, since: facts.since, restarts: Some(facts.restarts), is_new: false }
     }
 }
@@ -326,11 +328,11 @@ mod tests {
         changed.add("b".into(), restarted(1));
         changed.add(
             "a".into(),
-            UnitChange { active: Some("failed".into()), was_down: true, since: Some(7), ..UnitChange::default() },
+            UnitChange { active: Some(ActiveState::Failed), was_down: true, since: Some(7), ..UnitChange::default() },
         );
-        changed.add("a".into(), UnitChange { active: Some("active".into()), ..UnitChange::default() });
+        changed.add("a".into(), UnitChange { active: Some(ActiveState::Active), ..UnitChange::default() });
         changed.add("a".into(), restarted(2));
-        let active = Some("active".into());
+        let active = Some(ActiveState::Active);
         let merged = UnitChange { active, was_down: true, since: Some(7), restarts: Some(2), is_new: false };
         let units = BTreeMap::from([("a".to_owned(), merged), ("b".to_owned(), restarted(1))]);
         assert_eq!(watch.next().await, UnitChanges::Units(units));
