@@ -10,7 +10,7 @@ use super::BuildError;
 use super::choose::{Instructions, choose};
 use crate::config::LiveConfig;
 use crate::names::{AbsPath, CommitId, DeploymentId, IdRange, ImageId, ReleaseName};
-use crate::podman::{ImageFacts, Podman, PodmanError};
+use crate::podman::{ImageFacts, Podman, PodmanError, Refusal};
 use crate::sandbox::{self, Plan};
 use crate::units::{Argv, BuildOutcome, BuildUnit, UnitsError, UserManager, own_program};
 
@@ -187,7 +187,7 @@ impl Builds {
         if let Some(image) = image.ok().and_then(|id| id.parse::<ImageId>().ok()) {
             match self.podman.tag(image.as_str(), release).await {
                 // It was there when the build began, and was removed meanwhile.
-                Err(PodmanError::Refused { status: 404, .. }) => return Err(BuildError::NoImage),
+                Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => return Err(BuildError::NoImage),
                 named => named?,
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
-use super::GitError;
+use super::{Failure, GitError};
 use crate::text::{Plain, PlainLines};
 
 /// The longest output that is kept.
@@ -79,7 +79,8 @@ pub(super) async fn run(mut command: Command, what: &'static str, limit: Duratio
     if status.map_err(GitError::Run)?.success() {
         Ok(out)
     } else {
-        Err(GitError::Failed { what, message: last_lines(&err) })
+        let message = last_lines(&err);
+        Err(GitError::Failed { what, why: Failure::of(&message), message })
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::command::{failed, run, settings};
 use super::repositories::LOCAL;
-use super::{GitError, Repositories};
+use super::{Failure, GitError, Repositories};
 use crate::names::{BranchName, CommitId, RepoUri, ServiceName, Transport};
 
 /// Where the newest fetched commit is kept.
@@ -164,7 +164,7 @@ impl Repositories {
         match fetched {
             Ok(_) => {}
             Err(_) if unfinished >= limit.saturating_mul(1024 * 1024) => return Err(GitError::FetchTooLarge(limit)),
-            Err(GitError::Failed { message, .. }) if message.contains("couldn't find remote ref") => {
+            Err(GitError::Failed { why: Failure::NoSuchBranch, .. }) => {
                 return Err(GitError::NoCommits(branch.to_string()));
             }
             Err(error) => return Err(error),

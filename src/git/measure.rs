@@ -9,7 +9,7 @@ use nix::sys::statvfs::statvfs;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::command::{end_group, failed};
-use super::{GitError, Repositories};
+use super::{Failure, GitError, Repositories};
 use crate::names::{CommitId, ServiceName};
 
 /// How long it may take.
@@ -66,7 +66,7 @@ impl Repositories {
         let size = measured?;
         match ended.success() {
             true => Ok(size),
-            false => Err(GitError::Failed { what, message: "its folders can't be read".into() }),
+            false => Err(GitError::Failed { what, why: Failure::Other, message: "its folders can't be read".into() }),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod backend;
 mod command;
+mod failure;
 mod fetch;
 pub mod hook;
 mod measure;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use backend::{GitRequest, GitResponse};
+pub use failure::Failure;
 pub use repositories::Repositories;
 
 use crate::problem::{Code, Problem};
@@ -28,6 +30,8 @@ pub enum GitError {
     Failed {
         /// What was tried, as in "fetch the repository".
         what: &'static str,
+        /// Why, as far as it is told.
+        why: Failure,
         /// Git's last lines.
         message: Plain,
     },
@@ -109,7 +113,7 @@ impl GitError {
             Self::FetchTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
                 .with_hint("keep large files out of the repository, or raise `git.max_push_mib`"),
             Self::Room { .. } => Problem::new(Code::DiskFull, self.to_string()).with_hint("free some space, then try again"),
-            Self::Failed { message, .. } if message.contains("No space left on device") => Problem::disk_full(),
+            Self::Failed { why: Failure::NoSpace, .. } => Problem::disk_full(),
             Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
                 Problem::new(Code::FetchFailed, self.to_string())
                     .with_hint(

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 
 use super::raw::{Body, segment};
-use super::{Podman, PodmanError};
+use super::{Podman, PodmanError, Refusal};
 use crate::names::ContainerId;
 
 /// What a container's health check says.
@@ -80,7 +80,7 @@ impl Podman {
         let path = format!("/libpod/containers/{}/json", segment(name));
         let body = match self.raw(what, Method::GET, &path, Body::None).await {
             Ok(body) => body,
-            Err(PodmanError::Refused { status: 404, .. }) => return Ok(None),
+            Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         let inspect: Inspect = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::raw::{Body, segment};
-use super::{Podman, PodmanError};
+use super::{Podman, PodmanError, Refusal};
 use crate::names::{IdRange, ImageId, MountError, MountPath, ReleaseName, ServiceName};
 
 /// What an image says of itself, as far as it concerns what runs it. Whoever made the image may have written anything there;
@@ -129,7 +129,7 @@ impl Podman {
         let path = format!("/libpod/images/{}/json", segment(reference));
         match self.raw(what, Method::GET, &path, Body::None).await {
             Ok(body) => ImageFacts::read(&body).map(Some).map_err(|source| PodmanError::Answer { what, source }),
-            Err(PodmanError::Refused { status: 404, .. }) => Ok(None),
+            Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -200,7 +200,7 @@ impl Podman {
             match self.raw("prepare the image", Method::POST, "/libpod/containers/create", Body::Json(&spec)).await {
                 Ok(_) => return self.remove_container(&name).await,
                 // What an agent that died had asked for goes on in Podman, and comes to a container of this name.
-                Err(PodmanError::Refused { message, .. }) if message.contains("already in use") && tries > 0 => {
+                Err(PodmanError::Refused { why: Refusal::NameInUse, .. }) if tries > 0 => {
                     tries -= 1;
                     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
                 }

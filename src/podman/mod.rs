@@ -9,6 +9,7 @@ mod images;
 mod layers;
 mod logins;
 mod raw;
+mod refusal;
 mod secrets;
 mod shells;
 mod storage;
@@ -23,6 +24,7 @@ pub use check::run_check;
 pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
 pub use images::{ImageFacts, StoredImage};
 pub use logins::Login;
+pub use refusal::Refusal;
 pub use shells::ShellContainer;
 pub use storage::{ImageUse, StorageUse};
 
@@ -45,8 +47,8 @@ pub enum PodmanError {
     Refused {
         /// What was asked, as in "remove the image".
         what: &'static str,
-        /// The HTTP status.
-        status: u16,
+        /// Why, as far as it is told.
+        why: Refusal,
         /// Podman's own words.
         message: Plain,
     },
@@ -88,6 +90,10 @@ pub enum PodmanError {
 }
 
 impl PodmanError {
+    fn refused(what: &'static str, status: u16, message: String) -> Self {
+        Self::Refused { what, why: Refusal::of(status, &message), message: message.into() }
+    }
+
     /// The problem that a client sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -99,8 +105,7 @@ impl PodmanError {
             Self::Logins { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::Logins { .. } => Problem::new(Code::Internal, self.to_string())
                 .with_hint("the agent's log tells why: journalctl -u podkeeper"),
-            Self::Refused { message, .. } if message.contains("no space left on device") => Problem::disk_full(),
-            Self::Full { .. } => Problem::disk_full(),
+            Self::Refused { why: Refusal::NoSpace, .. } | Self::Full { .. } => Problem::disk_full(),
             Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
                 .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
             Self::Layers(_) => Problem::new(Code::Internal, self.to_string()).with_hint(
@@ -145,7 +150,7 @@ impl Podman {
         match tokio::time::timeout(LIMIT, call).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(podman_api::Error::Fault { code, message })) => {
-                Err(PodmanError::Refused { what, status: code.as_u16(), message: message.into() })
+                Err(PodmanError::refused(what, code.as_u16(), message))
             }
             // The text is kept and not the error itself, whose `clone` never ends.
             Ok(Err(error)) => Err(PodmanError::Unavailable(Some(chain(&error).into()))),
@@ -176,7 +181,7 @@ impl Podman {
     /// Deletes what `path` names. What isn't there is fine.
     async fn delete(&self, what: &'static str, path: &str) -> Result<(), PodmanError> {
         match self.raw(what, http::Method::DELETE, path, raw::Body::None).await {
-            Err(PodmanError::Refused { status: 404, .. }) => Ok(()),
+            Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => Ok(()),
             other => other.map(drop),
         }
     }

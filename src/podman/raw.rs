@@ -84,6 +84,6 @@ impl Podman {
                 Some(cause.unwrap_or_default() + error.get("message")?.as_str()?)
             })
             .unwrap_or_default();
-        Err(PodmanError::Refused { what, status: status.as_u16(), message: message.into() })
+        Err(PodmanError::refused(what, status.as_u16(), message))
     }
 }

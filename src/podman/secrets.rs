@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::raw::{Body, segment};
-use super::{Podman, PodmanError};
+use super::{Podman, PodmanError, Refusal};
 use crate::names::SecretName;
 
 /// How much room on the disk a change of the secrets takes, beside what they take already.
@@ -44,7 +44,7 @@ impl Podman {
         let path = format!("/libpod/secrets/{}/json?showsecret=true", segment(name.as_str()));
         let body = match self.raw(what, Method::GET, &path, Body::None).await {
             Ok(body) => body,
-            Err(PodmanError::Refused { status: 404, .. }) => return Ok(None),
+            Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::raw::{Body, segment};
-use super::{Podman, PodmanError};
+use super::{Podman, PodmanError, Refusal};
 use crate::names::{AbsPath, IdRange, ImageRef, Network, SessionId};
 
 /// An isolated shell's container.
@@ -99,7 +99,7 @@ impl Podman {
         let url = format!("/libpod/containers/{}/archive?path={}", segment(name), segment(path));
         match self.raw("look into the container", Method::HEAD, &url, Body::None).await {
             Ok(_) => Ok(true),
-            Err(PodmanError::Refused { status: 404, .. }) => Ok(false),
+            Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
