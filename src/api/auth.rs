@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::fields;
-use crate::names::{Scope, ServiceName};
+use crate::names::{Scope, ServiceName, SignInId};
 use crate::store;
 
 /// What signs a browser in.
@@ -56,9 +56,9 @@ pub struct Session {
 impl Session {
     /// `current` is the session that asks.
     #[must_use]
-    pub fn of(session: store::Session, current: Option<i64>) -> Self {
+    pub fn of(session: store::Session, current: Option<SignInId>) -> Self {
         Self {
-            id: session.id,
+            id: session.id.0,
             actor: session.actor.to_string(),
             client: session.client,
             address: session.address,

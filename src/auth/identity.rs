@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::tokens::PREFIX;
 use super::{Auth, Peer, Presented, hash};
-use crate::names::{Actor, Scope, ServiceName};
+use crate::names::{Actor, LinkId, Scope, ServiceName, SignInId, TokenId};
 use crate::problem::{Code, Problem, chain};
 use crate::store::{Grant, Session, StoreError, Token};
 
@@ -31,13 +31,13 @@ pub enum Credential {
     /// The unix socket.
     Local,
     /// A token, by its row.
-    Token(i64),
+    Token(TokenId),
     /// A session, by its row.
-    Session(i64),
+    Session(SignInId),
     /// The git password that was set at this time.
     GitPassword(Timestamp),
     /// An enrolment link, by its row.
-    Link(i64),
+    Link(LinkId),
 }
 
 /// How a credential may come.
@@ -75,7 +75,7 @@ impl Identity {
         }
     }
 
-    fn of_link((id, ends): (i64, Timestamp)) -> Self {
+    fn of_link((id, ends): (LinkId, Timestamp)) -> Self {
         Self {
             actor: Actor::Link,
             grant: Grant { scope: Scope::Admin, service: None },

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Auth, Presented, Site, hash, random};
 use crate::events::Event;
-use crate::names::{Actor, Excerpt};
+use crate::names::{Actor, Excerpt, SignInId};
 use crate::problem::{Code, Problem, chain};
 use crate::store::{NewSession, Passkey, Session, SignedBy, StoreError};
 
@@ -105,7 +105,7 @@ impl Auth {
     }
 
     /// The session of this row.
-    pub(super) async fn session_by_id(&self, id: i64) -> Result<Option<Session>, StoreError> {
+    pub(super) async fn session_by_id(&self, id: SignInId) -> Result<Option<Session>, StoreError> {
         self.store.session_by_id(id, self.idle()).await
     }
 
@@ -131,7 +131,7 @@ impl Auth {
     }
 
     /// Ends a session.
-    pub async fn sign_out(&self, id: i64) -> Result<(), Problem> {
+    pub async fn sign_out(&self, id: SignInId) -> Result<(), Problem> {
         if self.store.remove_session(id).await.map_err(told)? {
             self.events.publish(Event::Credentials);
             Ok(())
@@ -141,7 +141,7 @@ impl Auth {
     }
 
     /// Ends all sessions, but the one of this number.
-    pub async fn sign_out_all(&self, kept: Option<i64>) -> Result<(), Problem> {
+    pub async fn sign_out_all(&self, kept: Option<SignInId>) -> Result<(), Problem> {
         self.store.remove_sessions(kept).await.map_err(told)?;
         self.events.publish(Event::Credentials);
         Ok(())

@@ -4,6 +4,7 @@
 mod actor;
 mod commits;
 mod containers;
+mod credentials;
 mod env;
 mod error;
 mod hook_keys;
@@ -28,6 +29,7 @@ mod urls;
 pub use actor::Actor;
 pub use commits::{BranchName, CommitId};
 pub use containers::ContainerId;
+pub use credentials::{LinkId, PasskeyId, SignInId, TokenId};
 pub use env::{EnvKey, EnvValue};
 pub use error::NameError;
 pub use hook_keys::HookKey;

@@ -1,17 +1,22 @@
-//! Ids as SQLite holds them.
+//! Rows' numbers as SQLite holds them.
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use crate::names::ServiceId;
+use crate::names::{LinkId, PasskeyId, ServiceId, SignInId, TokenId};
 
-impl ToSql for ServiceId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
+macro_rules! row {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                self.0.to_sql()
+            }
+        }
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                i64::column_result(value).map(Self)
+            }
+        }
+    )*};
 }
 
-impl FromSql for ServiceId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        i64::column_result(value).map(Self)
-    }
-}
+row!(ServiceId, TokenId, PasskeyId, SignInId, LinkId);

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Params, Transaction, params};
 
 use super::tokens::SecretHash;
 use super::{Store, StoreError, json, micros, time, to_json};
-use crate::names::PasskeyName;
+use crate::names::{LinkId, PasskeyId, PasskeyName};
 
 /// How long an enrolment link is good.
 pub const LINK: SignedDuration = SignedDuration::from_mins(10);
@@ -52,7 +52,7 @@ pub struct Standing {
 #[derive(Debug, Clone)]
 pub struct Passkey {
     /// Its row.
-    pub id: i64,
+    pub id: PasskeyId,
     /// The credential's id.
     pub credential: Vec<u8>,
     /// The host that it was made for.
@@ -75,7 +75,7 @@ pub struct Passkey {
 
 impl Store {
     /// Keeps a new passkey. Where a link let its owner in, the link is used up by the same step, or nothing is kept.
-    pub async fn create_passkey(&self, new: NewPasskey, link: Option<i64>) -> Result<Passkey, StoreError> {
+    pub async fn create_passkey(&self, new: NewPasskey, link: Option<LinkId>) -> Result<Passkey, StoreError> {
         self.write(move |transaction| {
             let now = Timestamp::now();
             if let Some(link) = link {
@@ -109,7 +109,7 @@ impl Store {
                 ],
             )?;
             Ok(Passkey {
-                id: transaction.last_insert_rowid(),
+                id: PasskeyId(transaction.last_insert_rowid()),
                 credential: new.credential,
                 rp_id: new.rp_id,
                 user_handle: new.user_handle,
@@ -138,7 +138,7 @@ impl Store {
     /// what was verified against.
     pub async fn passkey_used(
         &self,
-        id: i64,
+        id: PasskeyId,
         before: Standing,
         after: Standing,
         key: String,
@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// The row of the enrolment link with this hash, and when it ends; none where it has, or was used.
-    pub async fn link(&self, hash: SecretHash) -> Result<Option<(i64, Timestamp)>, StoreError> {
+    pub async fn link(&self, hash: SecretHash) -> Result<Option<(LinkId, Timestamp)>, StoreError> {
         let now = micros(Timestamp::now());
         self.read(move |connection| {
             let sql = format!("SELECT id, expires FROM enrolment_links WHERE {GOOD_LINK} AND hash = ?3");
@@ -215,7 +215,7 @@ impl Store {
 /// longer.
 const GOOD_LINK: &str = "expires > ?1 AND expires <= ?2";
 
-fn use_link(transaction: &Transaction<'_>, link: i64, now: Timestamp) -> Result<(), StoreError> {
+fn use_link(transaction: &Transaction<'_>, link: LinkId, now: Timestamp) -> Result<(), StoreError> {
     let now = micros(now);
     let sql = format!("DELETE FROM enrolment_links WHERE {GOOD_LINK} AND id = ?3");
     match transaction.execute(&sql, params![now, now + LINK_MICROS, link])? {

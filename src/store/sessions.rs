@@ -5,7 +5,7 @@ use rusqlite::{Connection, Params, params};
 
 use super::tokens::{Grant, MINUTE, SecretHash};
 use super::{Store, StoreError, micros, parse, time};
-use crate::names::{Actor, Excerpt, PasskeyName, Scope};
+use crate::names::{Actor, Excerpt, PasskeyId, PasskeyName, Scope, SignInId, TokenId};
 
 /// How many sessions there may be; those that were not seen for longest go for new ones.
 const MOST: i64 = 1000;
@@ -14,9 +14,9 @@ const MOST: i64 = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignedBy {
     /// A token, by its row.
-    Token(i64),
+    Token(TokenId),
     /// A passkey, by its row.
-    Passkey(i64),
+    Passkey(PasskeyId),
 }
 
 /// A session to be kept.
@@ -40,7 +40,7 @@ pub struct NewSession {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Its row.
-    pub id: i64,
+    pub id: SignInId,
     /// The token or the passkey that it was signed in with.
     pub actor: Actor,
     /// What it may do.
@@ -123,10 +123,10 @@ impl Store {
     }
 
     /// The session of this row, where it has not ended.
-    pub async fn session_by_id(&self, id: i64, idle: i64) -> Result<Option<Session>, StoreError> {
+    pub async fn session_by_id(&self, id: SignInId, idle: i64) -> Result<Option<Session>, StoreError> {
         let now = micros(Timestamp::now());
         let rest = format!("WHERE {GOOD} AND s.id = ?3");
-        self.read(move |connection| Ok(sessions(connection, &rest, [now, idle, id])?.pop())).await
+        self.read(move |connection| Ok(sessions(connection, &rest, params![now, idle, id])?.pop())).await
     }
 
     /// All sessions that have not ended, the newest first.
@@ -137,12 +137,12 @@ impl Store {
     }
 
     /// Ends a session. False: there is none with this number.
-    pub async fn remove_session(&self, id: i64) -> Result<bool, StoreError> {
+    pub async fn remove_session(&self, id: SignInId) -> Result<bool, StoreError> {
         self.write(move |transaction| Ok(transaction.execute("DELETE FROM sessions WHERE id = ?1", [id])? > 0)).await
     }
 
     /// Ends all sessions but `kept`.
-    pub async fn remove_sessions(&self, kept: Option<i64>) -> Result<(), StoreError> {
+    pub async fn remove_sessions(&self, kept: Option<SignInId>) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute("DELETE FROM sessions WHERE id IS NOT ?1", [kept])?;
             Ok(())

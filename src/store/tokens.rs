@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Params, Row, params};
 
 use super::{Store, StoreError, micros, parse, time};
-use crate::names::{Scope, ServiceName, TokenName};
+use crate::names::{Scope, ServiceName, TokenId, TokenName};
 
 /// The SHA-256 of a token or of a cookie's value.
 pub type SecretHash = [u8; 32];
@@ -30,7 +30,7 @@ impl Grant {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// Its row.
-    pub id: i64,
+    pub id: TokenId,
     /// What its owner calls it.
     pub name: TokenName,
     /// What it may do.
@@ -79,7 +79,7 @@ impl Store {
                     expires.map(micros)
                 ],
             )?;
-            Ok(Token { id: transaction.last_insert_rowid(), name, grant, created, expires, last_used: None })
+            Ok(Token { id: TokenId(transaction.last_insert_rowid()), name, grant, created, expires, last_used: None })
         })
         .await
     }
@@ -119,11 +119,11 @@ impl Store {
     }
 
     /// The token of this row, where it has not ended.
-    pub async fn token_by_id(&self, id: i64) -> Result<Option<Token>, StoreError> {
+    pub async fn token_by_id(&self, id: TokenId) -> Result<Option<Token>, StoreError> {
         let now = micros(Timestamp::now());
         self.read(move |connection| {
             let good = "WHERE t.id = ?1 AND (t.expires IS NULL OR t.expires > ?2)";
-            Ok(tokens(connection, good, [id, now])?.pop())
+            Ok(tokens(connection, good, params![id, now])?.pop())
         })
         .await
     }

@@ -31,7 +31,7 @@ pub async fn list(call: Call) -> Result<Response, Problem> {
 pub async fn who(call: Call) -> Result<Response, Problem> {
     let identity = call.identity()?;
     let session = match identity.credential {
-        Credential::Session(id) => Some(id),
+        Credential::Session(id) => Some(id.0),
         _ => None,
     };
     let who = Who {

@@ -12,6 +12,7 @@ use super::super::respond::Head;
 use super::super::{Call, respond};
 use crate::api::auth::{EndSessions, Session, SignIn};
 use crate::auth::{Credential, SignedIn, Site};
+use crate::names::SignInId;
 use crate::problem::{Code, Problem};
 
 /// Gives the browser its session's cookie. Only our own page sends it back, and no script reads it.
@@ -57,7 +58,7 @@ pub async fn sign_in(mut call: Call) -> Result<Response, Problem> {
 }
 
 /// The session that asks.
-fn current(call: &Call) -> Option<i64> {
+fn current(call: &Call) -> Option<SignInId> {
     match call.identity().ok()?.credential {
         Credential::Session(id) => Some(id),
         _ => None,
@@ -83,7 +84,7 @@ pub async fn leave(call: Call) -> Result<Response, Problem> {
 /// Ends a session.
 pub async fn remove(call: Call) -> Result<Response, Problem> {
     let id = call.param("id")?.parse().map_err(|_| Problem::new(Code::BadRequest, "a session's number is wanted"))?;
-    call.state().auth().sign_out(id).await?;
+    call.state().auth().sign_out(SignInId(id)).await?;
     Ok(Response::new(StatusCode::NoContent))
 }
 
