@@ -22,6 +22,8 @@ pub mod store;
 pub mod templates;
 pub mod units;
 
+pub mod queue;
+
 pub mod builds;
 pub mod services;
 

@@ -35,6 +35,7 @@ use stay::Staying;
 
 use crate::config::LiveConfig;
 use crate::events::Events;
+pub use crate::store::{AuditState, Grant};
 use crate::store::{SecretHash, Store};
 
 /// Credentials: whom they belong to, and how they come and go.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::maintain::SOON;
-use super::pauses::Pauses;
 use super::troubles::{Look, Task};
 use super::{DeployError, Deploys};
 use crate::names::{ContainerId, HostVolume, ImageId};
+use crate::queue::Backoff;
 
 /// How long between two looks at what is kept.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -41,12 +41,12 @@ impl Cleared {
 #[derive(Debug)]
 pub(super) struct Due {
     at: Instant,
-    pauses: Pauses,
+    backoff: Backoff,
 }
 
 impl Due {
     pub(super) fn new() -> Self {
-        Self { at: Instant::now(), pauses: Pauses::new(SOON, EVERY) }
+        Self { at: Instant::now(), backoff: Backoff::new(SOON, EVERY) }
     }
 
     pub(super) fn is(&self) -> bool {
@@ -63,10 +63,10 @@ impl Due {
         let pause = match cleared {
             Cleared::All => EVERY,
             Cleared::Some => Duration::ZERO,
-            Cleared::Not => self.pauses.next(),
+            Cleared::Not => self.backoff.next_pause(),
         };
         if cleared != Cleared::Not {
-            self.pauses.reset();
+            self.backoff.reset();
         }
         self.at = Instant::now() + pause;
     }
@@ -83,7 +83,7 @@ enum Nobodys {
 impl Deploys {
     /// Removes what is kept too long. What Podman itself has waits until no build is under way.
     pub(super) async fn clear_kept(&self, look: &mut Look<'_>) -> Cleared {
-        let (builds, host) = (&self.inner.builds, &self.inner.host);
+        let (builds, host) = (&self.uses().builds, &self.uses().host);
         let caches = async { Ok::<_, DeployError>(builds.clear_caches(&self.service_names().await?).await?) };
         let mut cleared = match look.note(Task::Caches, None, caches.await) {
             Some(()) => Cleared::All,
@@ -118,7 +118,7 @@ impl Deploys {
             let is_more = all.len() > AT_ONCE;
             let mut removed = Ok(());
             for one in all.into_iter().take(AT_ONCE).map(kind) {
-                let Some(_rest) = self.inner.builds.rest().await? else { return Ok(Cleared::Not) };
+                let Some(_rest) = self.uses().builds.rest().await? else { return Ok(Cleared::Not) };
                 // One that can't be removed keeps no other.
                 removed = removed.and(self.remove_one(one).await);
             }
@@ -129,9 +129,9 @@ impl Deploys {
 
     async fn remove_one(&self, one: Nobodys) -> Result<(), DeployError> {
         match one {
-            Nobodys::Container(id) => self.inner.host.remove_container(&id).await?,
-            Nobodys::Image(id) => self.inner.host.remove_image(&id).await?,
-            Nobodys::Volume(name) => self.inner.host.remove_volume(&name).await?,
+            Nobodys::Container(id) => self.uses().host.remove_container(&id).await?,
+            Nobodys::Image(id) => self.uses().host.remove_image(&id).await?,
+            Nobodys::Volume(name) => self.uses().host.remove_volume(&name).await?,
         }
         Ok(())
     }

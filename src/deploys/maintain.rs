@@ -2,78 +2,49 @@
 //! the agent's start and once a minute (`services.look`), and it never starts a unit.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::kept::Due;
-use super::pauses::Pauses;
 use super::troubles::{Look, Task, Trouble};
 use super::{DeployError, Deploys};
 use crate::events::Event;
-use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
+use crate::names::{Actor, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::chain;
+use crate::queue::Backoff;
 use crate::services::{HostView, ServiceError};
-use crate::store::{Service, StoreError};
+use crate::store::{Cause, Service, StoreError};
 
 /// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
 pub(super) const SOON: Duration = Duration::from_secs(3);
 /// How many steps one look takes to forget what is over of one service.
 const STEPS: u32 = 10;
 
-/// Whether something may lie about that only a look at all of Podman finds. It is so at the start, too.
-#[derive(Debug)]
-pub(super) struct Untidy {
-    is: AtomicBool,
-    ring: Notify,
-}
-
-impl Default for Untidy {
-    fn default() -> Self {
-        Self { is: AtomicBool::new(true), ring: Notify::new() }
-    }
-}
-
-impl Untidy {
-    /// Lets the next look come soon, and be thorough.
-    pub(super) fn set(&self) {
-        self.is.store(true, Ordering::SeqCst);
-        self.ring.notify_one();
-    }
-}
-
 impl Deploys {
-    /// Goes on with what was under way, then looks at all of it regularly, until the agent stops.
-    pub async fn maintain(&self) {
-        let stopping = self.inner.stopping.clone();
-        // What is dropped here is what a crash cuts off, and is begun again.
-        let _ = stopping
-            .run_until_cancelled(async {
-                let mut pauses = Pauses::new(SOON, Duration::MAX);
-                let mut due = Due::new();
-                loop {
-                    let all_done = self.look(&mut due).await;
-                    self.parts().events.publish(Event::Any);
-                    let most = if all_done { Duration::MAX } else { pauses.next() };
-                    if all_done {
-                        pauses.reset();
-                    }
-                    self.pause(most).await;
-                }
-            })
-            .await;
+    /// Looks at all of it regularly, for ever.
+    pub(super) async fn maintain(&self) {
+        let mut backoff = Backoff::new(SOON, Duration::MAX);
+        let mut due = Due::new();
+        loop {
+            let all_done = self.look(&mut due).await;
+            self.uses().events.publish(Event::Any);
+            let most = if all_done { Duration::MAX } else { backoff.next_pause() };
+            if all_done {
+                backoff.reset();
+            }
+            self.pause(most).await;
+        }
     }
 
     /// Waits until the next look is due, `most` from now at the latest.
     async fn pause(&self, most: Duration) {
         let began = Instant::now();
         loop {
-            let due = began + self.parts().config.get().services.look.min(most);
+            let due = began + self.uses().config.get().services.look.min(most);
             tokio::select! {
                 () = tokio::time::sleep_until(due) => return,
-                () = self.inner.untidy.ring.notified() => return,
+                () = self.uses().services.untidy().rung() => return,
                 // It may be due at another time now.
                 () = self.inner.reconfigured.notified() => {}
             }
@@ -90,33 +61,33 @@ impl Deploys {
     /// no other from its turn.
     async fn look(&self, due: &mut Due) -> bool {
         let mut look = Look::begin(&self.inner.troubles);
-        let writes = look.note(Task::Store, None, self.parts().store.try_again().await).is_some();
-        let Some(services) = look.note(Task::Services, None, self.parts().store.services().await) else {
+        let writes = look.note(Task::Store, None, self.uses().store.try_again().await).is_some();
+        let Some(services) = look.note(Task::Services, None, self.uses().store.services().await) else {
             return false;
         };
         look.keep(|name| services.iter().any(|service| service.name == *name));
         let mut unfinished = HashSet::new();
         for service in &services {
-            let waiting = self.parts().store.unfinished(&service.name).await;
+            let waiting = self.uses().store.unfinished(&service.name).await;
             let waiting = look.note(Task::Waiting, Some(&service.name), waiting).unwrap_or_default();
             if !waiting.is_empty() {
-                self.poke(&service.name);
+                self.uses().queue.poke(&service.name);
             }
             unfinished.extend(waiting.into_iter().map(|deployment| deployment.id));
         }
         for service in services.iter().filter(|service| !service.desired.is_deleted()) {
-            look.note(Task::Branch, Some(&service.name), self.queue_missing_push(service).await);
+            look.note(Task::Branch, Some(&service.name), self.queue_missed_push(service).await);
         }
         if writes {
             for service in &services {
                 look.note(Task::History, Some(&service.name), self.forget_what_is_over(service).await);
             }
         }
-        if self.inner.untidy.is.swap(false, Ordering::SeqCst) {
+        if self.uses().services.untidy().take() {
             if self.clear(&services, &unfinished, &mut look).await {
                 due.now();
             } else {
-                self.inner.untidy.is.store(true, Ordering::SeqCst);
+                self.uses().services.untidy().note();
             }
         }
         self.tidy(&services, &mut look).await;
@@ -126,11 +97,19 @@ impl Deploys {
         look.all_done()
     }
 
+    /// Queues what a branch holds that nobody told of.
+    async fn queue_missed_push(&self, service: &Service) -> Result<(), ServiceError> {
+        if let Some(commit) = self.uses().services.missed_push(service).await? {
+            self.build(&service.name, Cause::Push, Actor::Agent, Some(commit)).await?;
+        }
+        Ok(())
+    }
+
     /// Forgets deployments and deliveries of a service that are kept too long, a few at a time; what is left is the next
     /// look's.
     async fn forget_what_is_over(&self, service: &Service) -> Result<(), StoreError> {
         for _ in 0..STEPS {
-            if self.parts().store.forget_some(service.id).await? {
+            if self.uses().store.forget_some(service.id).await? {
                 break;
             }
         }
@@ -140,8 +119,8 @@ impl Deploys {
     /// Removes caches of builds where the disk is too full for one.
     pub(super) async fn make_room(&self) {
         let made = async {
-            if self.inner.builds.lacks_space()? {
-                self.inner.builds.clear_caches(&self.service_names().await?).await?;
+            if self.uses().builds.lacks_space()? {
+                self.uses().builds.clear_caches(&self.service_names().await?).await?;
             }
             Ok::<(), DeployError>(())
         };
@@ -152,7 +131,7 @@ impl Deploys {
 
     /// The names of all services, those that are being removed among them.
     pub(super) async fn service_names(&self) -> Result<Vec<ServiceName>, DeployError> {
-        Ok(self.parts().store.services().await?.into_iter().map(|service| service.name).collect())
+        Ok(self.uses().store.services().await?.into_iter().map(|service| service.name).collect())
     }
 
     /// Removes what deployments left that came to nothing; false where some of it stays.
@@ -162,51 +141,51 @@ impl Deploys {
             let removed = self.clear_images(service).await;
             cleared &= look.note(Task::Unreleased, Some(&service.name), removed).is_some();
         }
-        cleared & look.note(Task::Ids, None, self.parts().free_unused_ids().await).is_some()
+        cleared & look.note(Task::Ids, None, self.uses().services.free_unused_ids().await).is_some()
     }
 
     /// Ends half switches and removals, and removes releases and routes that belong to nothing.
     async fn tidy(&self, services: &[Service], look: &mut Look<'_>) {
         // Those that are kept from now on may be because of what this look doesn't see.
-        let kept = self.parts().store.kept_ports().await;
-        let Some(view) = look.note(Task::View, None, HostView::look(self.parts()).await) else { return };
-        for service in services.iter().filter(|service| !self.inner.slots.busy(&service.name)) {
+        let kept = self.uses().store.kept_ports().await;
+        let Some(view) = look.note(Task::View, None, HostView::look(&self.uses().services).await) else { return };
+        for service in services.iter().filter(|service| !self.uses().queue.is_busy(&service.name)) {
             look.note(Task::Wanted, Some(&service.name), self.tidy_one(service, &view).await);
         }
-        look.note(Task::Routes, None, self.parts().withdraw_nobodys(&view).await);
+        look.note(Task::Routes, None, self.uses().services.withdraw_nobodys(&view).await);
         if view.has_all_routes() {
-            let freed = async { self.parts().store.free_ports(kept?).await };
+            let freed = async { self.uses().store.free_ports(kept?).await };
             look.note(Task::Ports, None, freed.await);
         }
     }
 
     async fn tidy_one(&self, service: &Service, view: &HostView) -> Result<(), DeployError> {
         let is_deleted = service.desired.is_deleted();
-        if !is_deleted && self.parts().pending(service, view, false).await?.is_empty() {
+        if !is_deleted && self.uses().services.pending(service, view, false).await?.is_empty() {
             return Ok(());
         }
-        let _turn = self.inner.turns.hold(&service.name).await;
-        if self.inner.slots.busy(&service.name) {
+        let _turn = self.uses().queue.turn(&service.name).await;
+        if self.uses().queue.is_busy(&service.name) {
             return Ok(());
         }
         // Read again, now that nobody else changes it.
-        let Ok(service) = self.parts().store.find_service(&service.name).await else { return Ok(()) };
+        let Ok(service) = self.uses().store.find_service(&service.name).await else { return Ok(()) };
         if service.desired.is_deleted() {
-            self.parts().remove(&service).await?;
+            self.uses().services.remove(&service).await?;
         } else {
-            self.parts().reconcile(&service, false, async { Ok(()) }).await?;
+            self.uses().services.reconcile(&service).await?;
         }
         Ok(())
     }
 
     /// Removes the units and folders of builds that no deployment waits for.
     async fn clear_builds(&self, unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
-        let mut known: HashSet<DeploymentId> = self.inner.builds.folders().await?.into_iter().collect();
-        known.extend(self.parts().units.builds().await.map_err(ServiceError::from)?);
+        let mut known: HashSet<DeploymentId> = self.uses().builds.folders().await?.into_iter().collect();
+        known.extend(self.uses().units.builds().await.map_err(ServiceError::from)?);
         let mut cleared = Ok(());
         for id in known.difference(unfinished) {
             // It may have been asked for since the list was made, or its service's could not be read.
-            let ended = match self.parts().store.deployment(*id).await {
+            let ended = match self.uses().store.deployment(*id).await {
                 Ok(row) => row.state.is_final(),
                 Err(StoreError::NoDeployment(_)) => true,
                 Err(error) => {
@@ -226,19 +205,19 @@ impl Deploys {
     }
 
     async fn clear_build(&self, id: DeploymentId) -> Result<(), DeployError> {
-        self.inner.builds.cancel(id).await?;
-        Ok(self.inner.builds.clear(id).await?)
+        self.uses().builds.cancel(id).await?;
+        Ok(self.uses().builds.clear(id).await?)
     }
 
     /// Removes the images and containers of releases that have neither a row nor a deployment that makes them. One that
     /// can't be removed keeps no other.
     async fn clear_images(&self, service: &Service) -> Result<(), DeployError> {
-        let podman = &self.parts().podman;
+        let podman = &self.uses().podman;
         // The images come first: a release has its number in a row before it has an image.
         let images = podman.images(&service.name).await.map_err(ServiceError::from)?;
-        let waiting = self.parts().store.unfinished(&service.name).await?;
+        let waiting = self.uses().store.unfinished(&service.name).await?;
         let mut numbers: HashSet<ReleaseNumber> = waiting.iter().filter_map(|deployment| deployment.release).collect();
-        numbers.extend(self.parts().store.releases(service.id).await?.iter().map(|release| release.number));
+        numbers.extend(self.uses().store.releases(service.id).await?.iter().map(|release| release.number));
         let mut cleared = Ok(());
         for release in images {
             if numbers.contains(&release.number) {

@@ -1,41 +1,41 @@
-//! Deployments: one slot a service, each step a row before the next begins, and everything that must not happen beside
-//! a deployment of the same service (stopping it, removing it, bringing it back to what is wanted) in that slot too.
+//! Deployments: each is carried out step by step, each step a row before the next begins, and the regular look ends what was
+//! cut off.
 
-mod end;
 mod health;
 mod kept;
 mod log;
 mod maintain;
-mod pauses;
-mod places;
-mod port;
+mod read;
 mod requests;
 mod run;
-mod settle;
-mod slot;
 mod troubles;
 mod undo;
+mod work;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-pub use log::{LogLine, LogPart, ServiceLog, ended};
-pub use requests::EnvUpdate;
+pub use read::Releases;
+pub use requests::Pushed;
 pub use troubles::{Task, Trouble};
 
+pub use crate::store::{Cause, Deployment, NewDelivery, NewDeployment, NewOutcome, Outcome, State};
+
 use crate::builds::{BuildError, Builds};
-use crate::events::Event;
-use crate::git::GitError;
+use crate::config::LiveConfig;
+use crate::events::Events;
+use crate::git::{GitError, Repositories};
 use crate::host::Host;
-use crate::names::{DeploymentId, MountError};
+use crate::journal::Journal;
+use crate::names::MountError;
+use crate::podman::Podman;
 use crate::problem::{Code, Problem};
-use crate::services::{Adapters, Locks, ServiceError};
-use crate::store::{Deployment, StoreError};
+use crate::queue::Queue;
+use crate::services::{ServiceError, Services};
+use crate::store::{Store, StoreError};
+use crate::units::UserManager;
 
 /// Why a deployment did not come to its end.
 #[derive(Debug, Error)]
@@ -117,6 +117,33 @@ impl DeployError {
     }
 }
 
+/// What deployments are made of.
+#[derive(Debug)]
+pub struct Uses {
+    /// The agent's state.
+    pub store: Store,
+    /// Podman's REST socket.
+    pub podman: Podman,
+    /// The service user's systemd manager.
+    pub units: UserManager,
+    /// The repositories.
+    pub repositories: Repositories,
+    /// The journal.
+    pub journal: Journal,
+    /// The doorbell.
+    pub events: Events,
+    /// The configuration.
+    pub config: LiveConfig,
+    /// What is asked to be deployed, and whose turn it is.
+    pub queue: Queue,
+    /// The services.
+    pub services: Services,
+    /// The builds.
+    pub builds: Builds,
+    /// The host itself.
+    pub host: Host,
+}
+
 /// The deployments of this host. A clone is another handle.
 #[derive(Debug, Clone)]
 pub struct Deploys {
@@ -125,92 +152,32 @@ pub struct Deploys {
 
 #[derive(Debug)]
 struct Inner {
-    parts: Adapters,
-    builds: Builds,
-    host: Host,
-    slots: slot::Slots,
-    /// Held by whoever changes what of a service runs.
-    turns: Locks,
-    places: places::Places,
-    untidy: maintain::Untidy,
-    unsettled: settle::Unsettled,
+    uses: Uses,
     troubles: troubles::Troubles,
     /// Rings where there is another configuration.
     reconfigured: Notify,
-    stopping: CancellationToken,
-    tasks: TaskTracker,
 }
 
 impl Deploys {
-    /// The deployments; nothing happens until [`Deploys::maintain`] runs or somebody asks for one.
+    /// The deployments; nothing happens until [`Deploys::run`] does.
     #[must_use]
-    pub fn new(parts: Adapters, builds: Builds) -> Self {
-        let parallel = parts.config.get().builds.parallel as usize;
-        let host = Host::new(parts.clone(), builds.clone());
-        Self {
-            inner: Arc::new(Inner {
-                parts,
-                builds,
-                host,
-                slots: slot::Slots::default(),
-                turns: Locks::default(),
-                places: places::Places::new(parallel),
-                untidy: maintain::Untidy::default(),
-                unsettled: settle::Unsettled::default(),
-                troubles: troubles::Troubles::default(),
-                reconfigured: Notify::new(),
-                stopping: CancellationToken::new(),
-                tasks: TaskTracker::new(),
-            }),
-        }
+    pub fn new(uses: Uses) -> Self {
+        let (troubles, reconfigured) = (troubles::Troubles::default(), Notify::new());
+        Self { inner: Arc::new(Inner { uses, troubles, reconfigured }) }
     }
 
-    /// The parts of the host.
-    #[must_use]
-    pub fn parts(&self) -> &Adapters {
-        &self.inner.parts
+    fn uses(&self) -> &Uses {
+        &self.inner.uses
     }
 
-    /// The host itself.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.inner.host
+    /// Takes over what a new configuration says of how many builds run at once, and of how often all is looked after.
+    pub fn reconfigure(&self) {
+        self.inner.reconfigured.notify_one();
+        self.uses().queue.places().resize(self.uses().config.get().builds.parallel as usize);
     }
 
     /// Lets go of everything under way. Units and builds go on; the next agent reads the rows and goes on with them.
     pub async fn stop(&self) {
-        self.inner.stopping.cancel();
-        self.inner.tasks.close();
-        self.inner.tasks.wait().await;
-    }
-
-    /// Waits until the deployment has ended or `limit` is over, and tells how it stands then.
-    pub async fn wait(&self, id: DeploymentId, limit: Duration) -> Result<Deployment, ServiceError> {
-        let mut events = self.parts().events.subscribe();
-        let end = tokio::time::Instant::now() + limit;
-        loop {
-            let deployment = self.parts().store.deployment(id).await?;
-            if deployment.state.is_final() {
-                return Ok(deployment);
-            }
-            // A lost event costs at most a second.
-            let look = end.min(tokio::time::Instant::now() + Duration::from_secs(1));
-            let heard = tokio::time::timeout_at(look, async {
-                loop {
-                    match events.recv().await {
-                        Ok(Event::Deployment(_, heard)) if heard != id => {}
-                        Ok(Event::Deployment(..)) | Err(_) => break,
-                        Ok(_) => {}
-                    }
-                }
-            });
-            if heard.await.is_err() && tokio::time::Instant::now() >= end {
-                return Ok(self.parts().store.deployment(id).await?);
-            }
-        }
-    }
-
-    fn tell(&self, deployment: &Deployment) {
-        self.parts().events.publish(Event::Deployment(deployment.service.clone(), deployment.id));
+        self.uses().queue.tasks().stop().await;
     }
 }

@@ -73,14 +73,14 @@ impl Deploys {
         let end = Instant::now() + ABSENCE;
         while Instant::now() < end {
             sleep(Duration::from_secs(1)).await;
-            if self.parts().podman.version().await.is_ok() && self.parts().units.version().await.is_ok() {
+            if self.uses().podman.version().await.is_ok() && self.uses().units.version().await.is_ok() {
                 return;
             }
         }
     }
 
     async fn prepare_and_switch(&self, id: DeploymentId, cancel: &CancellationToken) -> Result<(), DeployError> {
-        let deployment = self.parts().store.deployment(id).await?;
+        let deployment = self.uses().store.deployment(id).await?;
         if deployment.state.is_final() {
             return Err(DeployError::Ended);
         }
@@ -88,7 +88,7 @@ impl Deploys {
         if let Some(problem) = &deployment.problem {
             return Err(DeployError::Noted(problem.clone()));
         }
-        let service = self.parts().store.service(&deployment.service).await?;
+        let service = self.uses().store.service(&deployment.service).await?;
         // A switch that was begun is ended, whatever happens.
         if deployment.release.is_none() || service.current != deployment.release {
             // Whoever stopped it meant this deployment, too; an agent that died has not cancelled it any more.
@@ -100,7 +100,7 @@ impl Deploys {
             if cancel.is_cancelled() {
                 return Err(DeployError::Cancelled);
             }
-            self.parts().store.make_current(service.id, release.number).await?;
+            self.uses().store.make_current(service.id, release.number).await?;
         }
         self.switch(id, &service).await
     }
@@ -109,22 +109,15 @@ impl Deploys {
     async fn switch(&self, id: DeploymentId, service: &Service) -> Result<(), DeployError> {
         // Read again: somebody may want it stopped by now.
         let service = self
-            .parts()
+            .uses()
             .store
             .service(&service.name)
             .await
             .unwrap_or_else(|_| Service { desired: Desired::Stopped, ..service.clone() });
-        let routed = async {
-            let said = format!("live at {}", spec::url(&service.name, &self.parts().config.get()));
-            self.end(id, State::Live, None, None, said).await?;
-            Ok::<(), ServiceError>(())
-        };
-        let switched = self.parts().reconcile(&service, true, routed).await;
-        if let Err(error) = switched {
-            let deployment = self.parts().store.deployment(id).await?;
-            if !deployment.state.is_final() {
-                return Err(error.into());
-            }
+        let rest = self.uses().services.switch(&service, true).await?;
+        let said = format!("live at {}", spec::url(&service.name, &self.uses().config.get()));
+        self.uses().queue.end(id, State::Live, None, None, said).await?;
+        if let Err(error) = self.uses().services.clear_up(&service, rest).await {
             // It is live. What of the clearing up is left, the next look at all services does.
             tracing::info_span!(parent: None, "clearing", service = %service.name)
                 .in_scope(|| tracing::warn!("the old release is not cleared away yet: {}", chain(&error)));
@@ -134,8 +127,8 @@ impl Deploys {
 
     /// Everything until the new release stands healthy beside the old one.
     async fn prepare(&self, mut deployment: Deployment, service: &Service) -> Result<Release, DeployError> {
-        let number = self.parts().store.number_release(deployment.id).await?;
-        deployment = self.parts().store.deployment(deployment.id).await?;
+        let number = self.uses().store.number_release(deployment.id).await?;
+        deployment = self.uses().store.deployment(deployment.id).await?;
         let name = ReleaseName::new(&service.name, number);
         if matches!(deployment.state, State::Queued | State::Fetching | State::Building) {
             self.make_image(&mut deployment, service, &name).await?;
@@ -153,40 +146,40 @@ impl Deploys {
     ) -> Result<(), DeployError> {
         if let Some(from) = deployment.from_release {
             // What ran before this deployment may have cleared it away since it was asked for.
-            self.parts().store.release(service.id, from).await?;
+            self.uses().store.release(service.id, from).await?;
             let old = ReleaseName::new(&service.name, from);
-            return Ok(self.parts().podman.tag(&old.image(), name).await.map_err(ServiceError::from)?);
+            return Ok(self.uses().podman.tag(&old.image(), name).await.map_err(ServiceError::from)?);
         }
         // Queued until it is its turn, so that a newer one can still take its place.
-        let _place = self.inner.places.take(deployment.id).await?;
+        let _place = self.uses().queue.places().take(deployment.id).await;
         let resumed = match deployment.state {
-            State::Building => self.inner.builds.outcome(deployment.id).await?,
+            State::Building => self.uses().builds.outcome(deployment.id).await?,
             _ => None,
         };
         if resumed.is_none() {
             let commit = self.fetch(deployment, service).await?;
             self.start_build(deployment, service, name, &commit).await?;
         }
-        self.inner.builds.wait(deployment.id, name).await?;
+        self.uses().builds.wait(deployment.id, name).await?;
         if resumed == Some(BuildOutcome::Running) {
             tracing::info!("the build went on while the agent was away");
         }
-        self.inner.builds.prepare(name, service.ids).await?;
+        self.uses().builds.prepare(name, service.ids).await?;
         Ok(())
     }
 
     async fn step(&self, id: DeploymentId, state: State, commit: Option<CommitId>) -> Result<Deployment, DeployError> {
-        let deployment = self.parts().store.step(id, state, commit).await?;
+        let deployment = self.uses().store.step(id, state, commit).await?;
         tracing::info!(state = state.as_str(), "{}", state.as_str());
-        self.tell(&deployment);
+        self.uses().queue.tell(&deployment);
         Ok(deployment)
     }
 
     async fn fetch(&self, deployment: &mut Deployment, service: &Service) -> Result<CommitId, DeployError> {
         *deployment = self.step(deployment.id, State::Fetching, None).await?;
         // What an agent that died in this step left.
-        self.inner.builds.clear(deployment.id).await?;
-        let repositories = &self.parts().repositories;
+        self.uses().builds.clear(deployment.id).await?;
+        let repositories = &self.uses().repositories;
         let commit = match (&service.source, &deployment.commit) {
             (_, Some(commit)) if repositories.has(&service.name, commit).await => commit.clone(),
             (Source::Template(_), _) => repositories
@@ -195,13 +188,13 @@ impl Deploys {
                 .ok_or_else(|| crate::git::GitError::NoCommits(service.branch.to_string()))?,
             (Source::External { uri, secret }, _) => {
                 let password = match secret {
-                    Some(secret) => Some(self.parts().read_password(secret).await?),
+                    Some(secret) => Some(self.uses().services.read_password(secret).await?),
                     None => None,
                 };
                 repositories.fetch(&service.name, uri, &service.branch, password.as_ref()).await?
             }
         };
-        let context = self.inner.builds.make_context(deployment.id).await?;
+        let context = self.uses().builds.make_context(deployment.id).await?;
         repositories.checkout(&service.name, &commit, &context).await?;
         Ok(commit)
     }
@@ -213,7 +206,7 @@ impl Deploys {
         name: &ReleaseName,
         commit: &CommitId,
     ) -> Result<(), DeployError> {
-        let instructions = self.inner.builds.instructions(deployment.id).await?;
+        let instructions = self.uses().builds.instructions(deployment.id).await?;
         *deployment = self.step(deployment.id, State::Building, Some(commit.clone())).await?;
         tracing::info!("release {} is built from commit {commit}", name.number);
         match &instructions {
@@ -228,9 +221,9 @@ impl Deploys {
                 }
             }
         }
-        let _gate = self.inner.builds.begin().await;
+        let _gate = self.uses().builds.begin().await;
         self.make_room().await;
-        Ok(self.inner.builds.start(deployment.id, name, service.ids, commit, &instructions).await?)
+        Ok(self.uses().builds.start(deployment.id, name, service.ids, commit, &instructions).await?)
     }
 
     async fn start(
@@ -242,20 +235,20 @@ impl Deploys {
         if deployment.state != State::Checking {
             self.step(deployment.id, State::Starting, None).await?;
         }
-        self.inner.builds.clear(deployment.id).await?;
-        let release = match self.parts().store.release(service.id, name.number).await {
+        self.uses().builds.clear(deployment.id).await?;
+        let release = match self.uses().store.release(service.id, name.number).await {
             Ok(release) => release,
             Err(crate::store::StoreError::NoRelease(_)) => self.write_down(deployment, service, name).await?,
             Err(error) => return Err(error.into()),
         };
-        self.parts().write_release(service, name.number).await?;
-        let units = &self.parts().units;
+        self.uses().services.write_release(service, name.number).await?;
+        let units = &self.uses().units;
         units.reload().await.map_err(ServiceError::from)?;
         let unit = name.unit();
         if units.unit(&unit).await.map_err(ServiceError::from)?.is_some_and(|facts| facts.load == LoadState::NotFound) {
             return Err(DeployError::Start("systemd's generator refused the release's file".into()));
         }
-        let limit = spec::health_timeout(&release, &self.parts().config.get()) + START_MARGIN;
+        let limit = spec::health_timeout(&release, &self.uses().config.get()) + START_MARGIN;
         let result = tokio::select! {
             result = units.start(&unit, limit) => result.map_err(ServiceError::from)?,
             never = self.keep_checking(name), if release.healthcheck => match never {},
@@ -274,7 +267,7 @@ impl Deploys {
             while !self.is_running(name).await {
                 sleep(LOOK).await;
             }
-            if let Err(error) = self.parts().units.start(&name.check_service(), CHECK_LIMIT).await {
+            if let Err(error) = self.uses().units.start(&name.check_service(), CHECK_LIMIT).await {
                 tracing::debug!("{}", chain(&error));
             }
             sleep(CHECK_EVERY).await;
@@ -282,14 +275,14 @@ impl Deploys {
     }
 
     async fn is_running(&self, name: &ReleaseName) -> bool {
-        let container = self.parts().podman.container(&name.container()).await;
+        let container = self.uses().podman.container(&name.container()).await;
         container.is_ok_and(|container| container.is_some_and(|container| container.running))
     }
 
     async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {
-        let facts = self.parts().units.unit(unit).await.ok().flatten().unwrap_or_default();
+        let facts = self.uses().units.unit(unit).await.ok().flatten().unwrap_or_default();
         if facts.result == ServiceResult::Timeout || (release.healthcheck && facts.exit_status == 0) {
-            let seconds = spec::health_timeout(release, &self.parts().config.get()).as_secs();
+            let seconds = spec::health_timeout(release, &self.uses().config.get()).as_secs();
             return DeployError::Unhealthy(format!("its health check did not pass within {seconds} s"));
         }
         DeployError::Start(format!("the program ended with status {} before it was ready", facts.exit_status))
@@ -302,8 +295,8 @@ impl Deploys {
         service: &Service,
         name: &ReleaseName,
     ) -> Result<Release, DeployError> {
-        let store = &self.parts().store;
-        let image = self.parts().podman.image(&name.image()).await.map_err(ServiceError::from)?;
+        let store = &self.uses().store;
+        let image = self.uses().podman.image(&name.image()).await.map_err(ServiceError::from)?;
         let image = image.ok_or(crate::builds::BuildError::NoImage)?;
         let from = match deployment.from_release {
             Some(from) => Some(store.release(service.id, from).await?),
@@ -316,7 +309,7 @@ impl Deploys {
         };
         // A release's file can be written again to the letter, whatever the configuration says by then.
         settings.health_timeout.get_or_insert_with(|| {
-            u32::try_from(self.parts().config.get().services.health_timeout.as_secs()).unwrap_or(u32::MAX)
+            u32::try_from(self.uses().config.get().services.health_timeout.as_secs()).unwrap_or(u32::MAX)
         });
         let volumes = match &from {
             // Its volumes, whatever the service's are called by now.
@@ -347,11 +340,12 @@ impl Deploys {
         let seconds = |time: Duration| image.has_healthcheck.then(|| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
+            let Some(port) = self.uses().services.free_port().await? else { break };
             let release = NewRelease {
                 number: name.number,
                 deployment: deployment.id,
                 commit: commit.clone(),
-                port: self.free_port().await?,
+                port,
                 container_port,
                 healthcheck: image.has_healthcheck,
                 health_interval: seconds(health_interval),
@@ -365,7 +359,7 @@ impl Deploys {
                 return Ok(release);
             }
         }
-        let services = self.parts().config.get().services.clone();
+        let services = self.uses().config.get().services.clone();
         Err(DeployError::NoPort { first: services.first_port, last: services.last_port })
     }
 
@@ -377,7 +371,7 @@ impl Deploys {
         image: &ImageFacts,
         settings: &Settings,
     ) -> Result<Volumes, DeployError> {
-        let mut releases = self.parts().store.releases(service.id).await?;
+        let mut releases = self.uses().store.releases(service.id).await?;
         // The one with the traffic first, then the newest.
         releases.sort_by_key(|release| (Some(release.number) != service.current, std::cmp::Reverse(release.number)));
         let mut before = Volumes::default();
@@ -404,9 +398,8 @@ impl Deploys {
         if deployment.state != State::Checking {
             self.step(deployment.id, State::Checking, None).await?;
         }
-        let limit = spec::health_timeout(release, &self.parts().config.get());
-        let host =
-            spec::hosts(service, &self.parts().config.get()).first().map(ToString::to_string).unwrap_or_default();
+        let limit = spec::health_timeout(release, &self.uses().config.get());
+        let host = spec::hosts(service, &self.uses().config.get()).first().map(ToString::to_string).unwrap_or_default();
         let expect = match &release.settings.health_path {
             Some(path) => Some(Expect::Path(path.as_str())),
             None if release.settings.tcp => Some(Expect::Tcp),
@@ -423,7 +416,7 @@ impl Deploys {
                 () = self.crashes(&unit, CRASHES, &mut status) => Some(String::new()),
             };
             if let Some(why) = why {
-                let facts = self.parts().units.unit(&unit).await.ok().flatten().unwrap_or_default();
+                let facts = self.uses().units.unit(&unit).await.ok().flatten().unwrap_or_default();
                 return Err(if facts.restarts > 0 {
                     DeployError::Start(format!("the program ends again and again, the last time with status {status}"))
                 } else {
@@ -433,7 +426,7 @@ impl Deploys {
             }
         }
         if release.healthcheck {
-            let container = self.parts().podman.container(&name.container()).await.map_err(ServiceError::from)?;
+            let container = self.uses().podman.container(&name.container()).await.map_err(ServiceError::from)?;
             if container.and_then(|container| container.health) == Some(Health::Unhealthy) {
                 return Err(DeployError::Unhealthy("its health check does not pass".into()));
             }
@@ -445,7 +438,7 @@ impl Deploys {
     async fn crashes(&self, unit: &str, times: u32, status: &mut i32) {
         loop {
             sleep(Duration::from_millis(500)).await;
-            let Ok(Some(facts)) = self.parts().units.unit(unit).await else { continue };
+            let Ok(Some(facts)) = self.uses().units.unit(unit).await else { continue };
             if facts.exit_status != 0 {
                 *status = facts.exit_status;
             }

@@ -28,7 +28,7 @@ const STOP: Duration = Duration::from_secs(60);
 impl Deploys {
     /// Ends a deployment that did not come to its end.
     pub(super) async fn undo(&self, id: DeploymentId, error: DeployError) -> Result<(), StoreError> {
-        let deployment = match self.parts().store.deployment(id).await {
+        let deployment = match self.uses().store.deployment(id).await {
             Ok(deployment) => deployment,
             // The service is gone with all its rows.
             Err(StoreError::NoDeployment(_)) => return Ok(()),
@@ -53,7 +53,7 @@ impl Deploys {
         }
         if let Err(error) = self.clear_away(deployment).await {
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
-            self.inner.untidy.set();
+            self.uses().services.untidy().set();
         }
         // What a build that filled the disk has in its cache, nobody else shall wait for.
         self.make_room().await;
@@ -62,9 +62,9 @@ impl Deploys {
             Some(problem) => {
                 let goes_on = if self.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
                 let said = format!("failed: {}{goes_on}", problem.detail);
-                self.end(id, State::Failed, Some(problem), tail, said).await
+                self.uses().queue.end(id, State::Failed, Some(problem), tail, said).await
             }
-            None => self.end(id, State::Cancelled, Some(cancelled()), None, "cancelled".into()).await,
+            None => self.uses().queue.end(id, State::Cancelled, Some(cancelled()), None, "cancelled".into()).await,
         };
         match ended {
             Ok(_) | Err(StoreError::Ended(_)) => Ok(()),
@@ -79,7 +79,7 @@ impl Deploys {
             return Ok(deployment.clone());
         }
         if matches!(error, DeployError::Cancelled | DeployError::Ended) {
-            return self.parts().store.note_problem(deployment.id, cancelled(), None).await;
+            return self.uses().store.note_problem(deployment.id, cancelled(), None).await;
         }
         let tail = self.tail(deployment).await;
         let problem = match error {
@@ -99,35 +99,35 @@ impl Deploys {
         if causes != *problem.detail && causes != problem.to_string() {
             tracing::warn!("{causes}");
         }
-        self.parts().store.note_problem(deployment.id, problem, tail).await
+        self.uses().store.note_problem(deployment.id, problem, tail).await
     }
 
     /// Whether the service has a release, which a deployment that failed has left as it was.
     pub async fn ran_before(&self, service: &ServiceName) -> bool {
-        let service = self.parts().store.find_service(service).await;
+        let service = self.uses().store.find_service(service).await;
         service.is_ok_and(|service| service.current.is_some())
     }
 
     /// Where the switch was begun and could not be ended, the release before has the traffic again.
     async fn give_back(&self, deployment: &Deployment) -> Result<(), DeployError> {
-        let service = self.parts().store.find_service(&deployment.service).await?;
+        let service = self.uses().store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current == Some(*number)) else { return Ok(()) };
-        self.parts().store.give_back(service.id, number).await?;
-        let service = self.parts().store.find_service(&deployment.service).await?;
-        Ok(self.parts().reconcile(&service, false, async { Ok(()) }).await?)
+        self.uses().store.give_back(service.id, number).await?;
+        let service = self.uses().store.find_service(&deployment.service).await?;
+        Ok(self.uses().services.reconcile(&service).await?)
     }
 
     /// Removes the build and the release of a deployment that has not got the traffic.
     pub(super) async fn clear_away(&self, deployment: &Deployment) -> Result<(), DeployError> {
-        self.inner.builds.cancel(deployment.id).await?;
-        self.inner.builds.clear(deployment.id).await?;
-        let service = self.parts().store.find_service(&deployment.service).await?;
+        self.uses().builds.cancel(deployment.id).await?;
+        self.uses().builds.clear(deployment.id).await?;
+        let service = self.uses().store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current != Some(*number)) else { return Ok(()) };
         let name = ReleaseName::new(&service.name, number);
-        let units = &self.parts().units;
+        let units = &self.uses().units;
         // It serves nobody. While it is being started nothing passes systemd's SIGTERM on to its program.
         units.end(&name.unit(), STOP).await.map_err(ServiceError::from)?;
-        self.parts().discard_release(&service, number).await?;
+        self.uses().services.discard_release(&service, number).await?;
         units.reload().await.map_err(ServiceError::from)?;
         units.reset_failed(&name.unit()).await.map_err(ServiceError::from)?;
         Ok(())
@@ -145,12 +145,13 @@ impl Deploys {
         // What it printed was on its way to journald before these. A build's is read when its unit has ended. What Podman
         // says of a unit goes another way than all else, and in turns with it: between the two marks it had its turn.
         let said = format!("the last lines of deployment {} lie before this", deployment.id);
-        let mut end = self.mark(&said).await;
+        let (journal, limit) = (&self.uses().journal, self.uses().config.get().limits.journal);
+        let mut end = journal.mark(&said, limit).await;
         if matches!(select, Select::Unit(_)) && end.is_some() {
-            end = self.mark(&said).await;
+            end = journal.mark(&said, limit).await;
         }
         let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
-        let page = self.parts().journal.query(query).await.ok()?;
+        let page = self.uses().journal.query(query).await.ok()?;
         let lines: Vec<PlainLines> = page
             .entries
             .iter()

@@ -7,7 +7,7 @@ use nix::sys::statvfs::statvfs;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::services::Adapters;
+use super::Uses;
 use crate::text::Plain;
 
 /// How long one part of the host may take to answer.
@@ -81,11 +81,11 @@ impl Versions {
         self.podman.is_some() && self.systemd.is_some()
     }
 
-    pub(super) async fn ask(parts: &Adapters) -> Self {
-        let git = parts.config.get().paths.git.to_path_buf();
+    pub(super) async fn ask(uses: &Uses) -> Self {
+        let git = uses.config.get().paths.git.to_path_buf();
         let (podman, systemd, git, proxy, os) = tokio::join!(
-            timeout(LIMIT, parts.podman.version()),
-            timeout(LIMIT, parts.units.version()),
+            timeout(LIMIT, uses.podman.version()),
+            timeout(LIMIT, uses.units.version()),
             said(&git, "--version"),
             said(Path::new(PROXY), "version"),
             tokio::fs::read_to_string("/etc/os-release"),

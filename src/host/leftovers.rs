@@ -47,22 +47,22 @@ impl Host {
     /// The images that nothing names.
     pub(super) async fn nobodys_images(&self) -> Result<Vec<StoredImage>, ServiceError> {
         // They come first: a release has its number in a row before it has an image.
-        let mut images = self.inner.parts.podman.stored_images().await?;
+        let mut images = self.inner.uses.podman.stored_images().await?;
         let named = self.named().await?;
         images.retain(|image| !named.has(image));
         Ok(images)
     }
 
     async fn named(&self) -> Result<Named, ServiceError> {
-        let parts = &self.inner.parts;
+        let uses = &self.inner.uses;
         let mut named = Named::default();
-        for service in parts.store.services().await? {
-            let releases = parts.store.releases(service.id).await?.into_iter().map(|release| release.number);
-            let waiting = parts.store.unfinished(&service.name).await?.into_iter().filter_map(|row| row.release);
+        for service in uses.store.services().await? {
+            let releases = uses.store.releases(service.id).await?.into_iter().map(|release| release.number);
+            let waiting = uses.store.unfinished(&service.name).await?.into_iter().filter_map(|row| row.release);
             let numbers = releases.chain(waiting);
             named.names.extend(numbers.map(|number| ReleaseName::new(&service.name, number).image()));
         }
-        let config = parts.config.get();
+        let config = uses.config.get();
         let shell = match &config.shell.image {
             Some(image) => image.clone(),
             None => match tokio::fs::read(config.paths.shell.join("Containerfile")).await {
@@ -76,7 +76,7 @@ impl Host {
             },
         };
         // Podman knows it by another name where a part of this one is left out.
-        named.ids.extend(parts.podman.image(&shell).await?.map(|image| image.id));
+        named.ids.extend(uses.podman.image(&shell).await?.map(|image| image.id));
         named.names.insert(shell.to_string());
         Ok(named)
     }
@@ -84,7 +84,7 @@ impl Host {
     /// The images that nothing has named for long enough.
     pub async fn old_images(&self) -> Result<Vec<ImageId>, ServiceError> {
         let images = self.nobodys_images().await?;
-        let config = self.inner.parts.config.get();
+        let config = self.inner.uses.config.get();
         let ids: Vec<&str> = images.iter().map(|image| image.id.as_str()).collect();
         let ages = ages(&config.paths.unnamed(), &ids).await?;
         let is_old = |image: &StoredImage| ages.get(image.id.as_str()) >= Some(&config.builds.keep_cache);
@@ -93,7 +93,7 @@ impl Host {
 
     /// Removes one of them, unless something names it by now. No build may run.
     pub async fn remove_image(&self, id: &ImageId) -> Result<(), ServiceError> {
-        let podman = &self.inner.parts.podman;
+        let podman = &self.inner.uses.podman;
         let Some(image) = self.nobodys_images().await?.into_iter().find(|image| image.id == *id) else { return Ok(()) };
         tracing::info!("removing the image {}, which nothing names: {}", id.as_str(), image.names.join(", "));
         // It goes with its last name.
@@ -112,23 +112,23 @@ impl Host {
     /// The working containers that killed builds of the shell's image left. What has one in Podman's own storage is no build of
     /// ours: only how long it has been there tells that it is over.
     pub async fn old_containers(&self) -> Result<Vec<ContainerId>, ServiceError> {
-        let mut containers = self.inner.parts.podman.external_containers().await?;
+        let mut containers = self.inner.uses.podman.external_containers().await?;
         containers.retain(|container| is_working_container(&container.name));
         let ids: Vec<&str> = containers.iter().map(|container| container.id.as_str()).collect();
-        let ages = ages(&self.inner.parts.config.get().paths.working_containers(), &ids).await?;
+        let ages = ages(&self.inner.uses.config.get().paths.working_containers(), &ids).await?;
         let old = containers.into_iter().filter(|container| ages.get(container.id.as_str()) >= Some(&CONTAINERS));
         Ok(old.map(|container| container.id).collect())
     }
 
     /// Removes one of them.
     pub async fn remove_container(&self, id: &ContainerId) -> Result<(), ServiceError> {
-        Ok(self.inner.parts.podman.remove_container(id.as_str()).await?)
+        Ok(self.inner.uses.podman.remove_container(id.as_str()).await?)
     }
 
     /// Fails where layers were left by a hand-over of a build's image that was killed: only who knows that the host rests
     /// can remove them.
     pub async fn look_for_nobodys_layers(&self) -> Result<(), ServiceError> {
-        match self.inner.parts.podman.unused_layers(LAYERS).await? {
+        match self.inner.uses.podman.unused_layers(LAYERS).await? {
             0 => Ok(()),
             layers => Err(PodmanError::Layers(layers).into()),
         }
@@ -137,7 +137,7 @@ impl Host {
     /// The volumes that Podman made and named itself for containers that have been gone for long enough: nobody finds them
     /// again.
     pub async fn old_volumes(&self) -> Result<Vec<HostVolume>, ServiceError> {
-        let (podman, config) = (&self.inner.parts.podman, self.inner.parts.config.get());
+        let (podman, config) = (&self.inner.uses.podman, self.inner.uses.config.get());
         let mut volumes = podman.unused_nameless_volumes().await?;
         let ids: Vec<&str> = volumes.iter().map(HostVolume::as_str).collect();
         let ages = ages(&config.paths.unused_volumes(), &ids).await?;
@@ -147,7 +147,7 @@ impl Host {
 
     /// Removes one of them, unless a container has it by now.
     pub async fn remove_volume(&self, volume: &HostVolume) -> Result<(), ServiceError> {
-        let podman = &self.inner.parts.podman;
+        let podman = &self.inner.uses.podman;
         if podman.unused_nameless_volumes().await?.iter().any(|unused| unused == volume) {
             tracing::info!("removing the volume {volume}, which nothing has");
             podman.remove_volume(volume).await?;

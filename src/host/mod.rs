@@ -2,7 +2,9 @@
 
 mod facts;
 mod leftovers;
+mod logins;
 mod noted;
+mod ready;
 mod space;
 
 use std::sync::Arc;
@@ -16,10 +18,31 @@ pub use facts::{Disk, Memory, Versions};
 pub use space::{Images, Space, Volumes};
 
 use crate::builds::Builds;
-use crate::services::Adapters;
+use crate::config::LiveConfig;
+use crate::journal::Journal;
+use crate::podman::Podman;
+use crate::store::Store;
+use crate::units::UserManager;
 
 /// How old versions may be that are told. They change with an upgrade.
 const VERSIONS: Duration = Duration::from_secs(300);
+
+/// What the host is looked at with.
+#[derive(Debug)]
+pub struct Uses {
+    /// The agent's state.
+    pub store: Store,
+    /// Podman's REST socket.
+    pub podman: Podman,
+    /// The service user's systemd manager.
+    pub units: UserManager,
+    /// The journal.
+    pub journal: Journal,
+    /// The configuration.
+    pub config: LiveConfig,
+    /// The builds.
+    pub builds: Builds,
+}
 
 /// The host. A clone is another handle.
 #[derive(Debug, Clone)]
@@ -29,19 +52,18 @@ pub struct Host {
 
 #[derive(Debug)]
 struct Inner {
-    parts: Adapters,
-    builds: Builds,
+    uses: Uses,
     started: Timestamp,
     versions: Mutex<Option<(Instant, Versions)>>,
     space: space::Measuring,
 }
 
 impl Host {
-    /// The host that these parts are of.
+    /// The host that these parts look at.
     #[must_use]
-    pub fn new(parts: Adapters, builds: Builds) -> Self {
+    pub fn new(uses: Uses) -> Self {
         let (started, versions) = (Timestamp::now(), Mutex::default());
-        Self { inner: Arc::new(Inner { parts, builds, started, versions, space: space::Measuring::default() }) }
+        Self { inner: Arc::new(Inner { uses, started, versions, space: space::Measuring::default() }) }
     }
 
     /// Since when the agent runs.
@@ -52,8 +74,8 @@ impl Host {
 
     /// The disk of the agent's state, and the one of Podman's storage; none where it can't be looked at.
     pub async fn disks(&self) -> (Option<Disk>, Option<Disk>) {
-        let state = self.inner.parts.config.get().paths.state.to_path_buf();
-        let storage = self.inner.parts.podman.storage("tell where its storage lies").await;
+        let state = self.inner.uses.config.get().paths.state.to_path_buf();
+        let storage = self.inner.uses.podman.storage("tell where its storage lies").await;
         let storage = storage.ok().map(std::path::Path::to_owned);
         // A disk that is away may not answer.
         let both = tokio::task::spawn_blocking(move || (Disk::of(&state), storage.as_deref().and_then(Disk::of)));
@@ -71,7 +93,7 @@ impl Host {
         match &*known {
             Some((at, versions)) if at.elapsed() < VERSIONS && versions.are_whole() => versions.clone(),
             _ => {
-                let versions = Versions::ask(&self.inner.parts).await;
+                let versions = Versions::ask(&self.inner.uses).await;
                 *known = Some((Instant::now(), versions.clone()));
                 versions
             }

@@ -100,12 +100,12 @@ impl Host {
     }
 
     async fn measure(&self) -> Space {
-        let database = self.inner.parts.config.get().paths.store();
+        let database = self.inner.uses.config.get().paths.store();
         let files = tokio::task::spawn_blocking(move || (database_bytes(&database), journal_bytes()));
         let (used, nobodys, measured, files) = tokio::join!(
-            self.inner.parts.podman.storage_use(),
+            self.inner.uses.podman.storage_use(),
             self.nobodys_images(),
-            self.inner.builds.measure(),
+            self.inner.uses.builds.measure(),
             files
         );
         let told = |what: &str, error: &dyn std::error::Error| tracing::warn!("can't measure {what}: {}", chain(error));

@@ -8,7 +8,6 @@ use crate::auth::{Identity, Peer, Presented, Way};
 use crate::connection::Connection;
 use crate::names::{NameError, Scope, ServiceName};
 use crate::problem::{Code, Problem, chain};
-use crate::store::StoreError;
 
 /// How a route is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,14 +159,10 @@ async fn concerned(request: &tide::Request<State>, path: &str) -> Result<Option<
         let id = param(request, "id")?.parse();
         let id = id.map_err(|error: NameError| Problem::new(Code::BadRequest, error.to_string()))?;
         // One that isn't there and another service's are the same to whoever may see neither.
-        return match request.state().parts().store.deployment(id).await {
-            Ok(deployment) => Ok(Some(deployment.service)),
-            Err(StoreError::NoDeployment(_)) => Ok(None),
-            Err(error) => {
-                tracing::error!("can't look a deployment up: {}", chain(&error));
-                Err(error.problem())
-            }
-        };
+        return request.state().deploys().service_of(id).await.map_err(|error| {
+            tracing::error!("can't look a deployment up: {}", chain(&error));
+            error.problem()
+        });
     }
     Ok(None)
 }

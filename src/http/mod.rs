@@ -34,10 +34,12 @@ pub use server::Server;
 pub use sockets::Listeners;
 
 use crate::auth::{Auth, Identity, Presented};
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::deploys::Deploys;
+use crate::host::Host;
 use crate::names::{Actor, HookKey, Scope, ServiceName};
 use crate::problem::{Code, Problem};
+use crate::services::Services;
 use record::Record;
 use respond::Head;
 use table::Route;
@@ -48,7 +50,24 @@ const OPEN_BODY: u64 = 16 * 1024;
 /// How much more than the largest push is read of one.
 const PUSH_MARGIN_MIB: u64 = 16;
 
-/// What the handlers need.
+/// What the handlers call.
+#[derive(Debug)]
+pub struct Uses {
+    /// The services.
+    pub services: Services,
+    /// The deployments.
+    pub deploys: Deploys,
+    /// The host itself.
+    pub host: Host,
+    /// Credentials, and the log of what was done with them.
+    pub auth: Auth,
+    /// The configuration.
+    pub config: LiveConfig,
+    /// Cancelled when the agent ends.
+    pub stopping: CancellationToken,
+}
+
+/// What the handlers share.
 #[derive(Debug, Clone)]
 pub struct State {
     inner: Arc<Inner>,
@@ -56,9 +75,7 @@ pub struct State {
 
 #[derive(Debug)]
 struct Inner {
-    deploys: Deploys,
-    auth: Auth,
-    stopping: CancellationToken,
+    uses: Uses,
     spool: spool::Spool,
     unattended: unattended::Unattended,
     /// What a hook's key is compared with where there is no such service.
@@ -66,13 +83,13 @@ struct Inner {
 }
 
 impl State {
-    /// `stopping` is cancelled when the agent ends, so that streams say so.
+    /// What answers with these. Streams end when `uses.stopping` is cancelled.
     #[must_use]
-    pub fn new(deploys: Deploys, auth: Auth, stopping: CancellationToken) -> Self {
+    pub fn new(uses: Uses) -> Self {
         let spool = spool::Spool::default();
         let decoy = crate::services::new_hook_key();
         let unattended = unattended::Unattended::default();
-        Self { inner: Arc::new(Inner { deploys, auth, stopping, spool, unattended, decoy }) }
+        Self { inner: Arc::new(Inner { uses, spool, unattended, decoy }) }
     }
 
     /// Waits until `end` at most for what clients have asked for and not waited for. Nobody asks for anything more by then.
@@ -82,20 +99,24 @@ impl State {
         }
     }
 
-    fn deploys(&self) -> &Deploys {
-        &self.inner.deploys
+    fn services(&self) -> &Services {
+        &self.inner.uses.services
     }
 
-    fn parts(&self) -> &crate::services::Adapters {
-        self.inner.deploys.parts()
+    fn deploys(&self) -> &Deploys {
+        &self.inner.uses.deploys
+    }
+
+    fn host(&self) -> &Host {
+        &self.inner.uses.host
     }
 
     fn auth(&self) -> &Auth {
-        &self.inner.auth
+        &self.inner.uses.auth
     }
 
     fn config(&self) -> Arc<Config> {
-        self.parts().config.get()
+        self.inner.uses.config.get()
     }
 
     fn spool(&self) -> &spool::Spool {
@@ -111,7 +132,7 @@ impl State {
     }
 
     fn stopping(&self) -> CancellationToken {
-        self.inner.stopping.clone()
+        self.inner.uses.stopping.clone()
     }
 }
 

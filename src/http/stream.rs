@@ -18,9 +18,9 @@ use tokio_util::sync::CancellationToken;
 use super::respond::Head;
 use crate::api::logs::LogEntry;
 use crate::auth::Stay;
-use crate::deploys::{self, LogLine};
 use crate::names::{Scope, ServiceName};
 use crate::problem::{Code, Problem};
+use crate::services::log::{self, LogLine};
 
 /// How often a silent stream says that it lives, so that no proxy between closes it.
 const ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
@@ -136,7 +136,7 @@ fn async_stream(
             problem = ends.end() => Step::Closed(Some(problem)),
             line = lines.next() => match line {
                 Some(Ok(entry)) => Step::Line(entry.into()),
-                Some(Err(error)) => Step::Closed(Some(deploys::ended(&error))),
+                Some(Err(error)) => Step::Closed(Some(log::ended(&error))),
                 None => Step::Closed(None),
             },
             () = tokio::time::sleep(ALIVE) => Step::Alive,

@@ -9,6 +9,7 @@ mod files;
 mod follow;
 mod health;
 mod join;
+mod mark;
 mod matches;
 mod page;
 mod places;

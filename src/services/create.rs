@@ -2,9 +2,9 @@
 
 use secrecy::SecretString;
 
-use super::{Adapters, ServiceError, spec};
+use super::{ServiceError, Services, new_hook_key, spec};
 use crate::events::Event;
-use crate::names::{BranchName, HookKey, NameError, RepoUri, ServiceName, TemplateName};
+use crate::names::{BranchName, NameError, RepoUri, ServiceName, TemplateName};
 use crate::problem::{Code, Problem};
 use crate::store::{NewService, Service, Settings, Source, StoreError};
 
@@ -15,17 +15,6 @@ pub enum NewSource {
     Template(TemplateName),
     /// A repository elsewhere, and what was secret in its address.
     External(RepoUri, Option<SecretString>),
-}
-
-/// A key that nobody knows.
-#[must_use]
-pub fn new_hook_key() -> HookKey {
-    loop {
-        // Every fourth will do.
-        if let Some(key) = HookKey::from_random(rand::random()) {
-            return key;
-        }
-    }
 }
 
 /// Whether a name can be had.
@@ -43,14 +32,7 @@ pub enum Availability {
     Invalid,
 }
 
-impl Adapters {
-    /// Gives a service's hook another key: `key`, or a new one. The old one is dead from then on.
-    pub async fn rotate_hook(&self, name: &ServiceName, key: Option<HookKey>) -> Result<Service, ServiceError> {
-        self.store.set_hook_key(name, key.unwrap_or_else(new_hook_key)).await?;
-        tracing::info!(service = %name, "the hook has a new key");
-        Ok(self.store.service(name).await?)
-    }
-
+impl Services {
     /// Whether a service named `name` could be made. Any text may be asked for.
     pub async fn availability(&self, name: &str) -> Result<Availability, ServiceError> {
         let name: ServiceName = match name.parse() {
@@ -61,13 +43,13 @@ impl Adapters {
         if self.would_be_the_agent(&name) {
             return Ok(Availability::Reserved);
         }
-        match self.store.service(&name).await {
+        match self.uses.store.service(&name).await {
             Ok(_) => return Ok(Availability::Taken),
             Err(StoreError::NoService(_)) => {}
             Err(error) => return Err(error.into()),
         }
         // One that is being removed still has its files.
-        if self.store.services().await?.iter().any(|service| service.name == name) {
+        if self.uses.store.services().await?.iter().any(|service| service.name == name) {
             return Ok(Availability::Taken);
         }
         if self.unit_is_foreign(&name).await? {
@@ -78,21 +60,22 @@ impl Adapters {
 
     /// Whether a service of this name would have the agent's own host.
     fn would_be_the_agent(&self, name: &ServiceName) -> bool {
-        let config = self.config.get();
+        let config = self.uses.config.get();
         spec::is_agents(&config.listen.service_url.host(name), &config)
     }
 
     /// Whether a service of this name, which the store doesn't know (any more), left releases or a repository: they are
     /// whatever somebody else pushed, may be running, and would be taken for the new service's own.
     async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
-        Ok(self.quadlets.list().await?.iter().any(|file| file.release.service == *name)
-            || self.repositories.exists(name).await)
+        Ok(self.uses.quadlets.list().await?.iter().any(|file| file.release.service == *name)
+            || self.uses.repositories.exists(name).await)
     }
 
     /// Whether the service user's systemd manager has a unit of this name that isn't ours.
     async fn unit_is_foreign(&self, name: &ServiceName) -> Result<bool, ServiceError> {
+        let units = &self.uses.units;
         let [plain, template] = name.hiding_units();
-        Ok(self.units.unit_file_exists(&plain).await? || self.units.unit_file_exists(&template).await?)
+        Ok(units.unit_file_exists(&plain).await? || units.unit_file_exists(&template).await?)
     }
 
     /// Makes a service, with its repository where that lies here.
@@ -127,7 +110,7 @@ impl Adapters {
         let mut files = None;
         let source = match source {
             NewSource::Template(template) => {
-                let found = self.templates.get(&template).await?;
+                let found = self.uses.templates.get(&template).await?;
                 files = Some(found.files);
                 Source::Template(template)
             }
@@ -145,50 +128,28 @@ impl Adapters {
             branch: branch.clone(),
             hook_key: new_hook_key(),
             settings: Settings::default(),
-            max: self.config.get().services.max,
+            max: self.uses.config.get().services.max,
         };
         // The row comes first: of two who ask at once one gets the name, and only that one makes the repository. A row
         // whose repository was never made is seen at the agent's start, which makes it then.
-        let service = match self.store.create_service(new.clone()).await {
+        let service = match self.uses.store.create_service(new.clone()).await {
             Ok(service) => service,
             Err(error) => {
                 if let Source::External { secret: Some(password), .. } = &new.source {
-                    self.podman.remove_secret(password).await?;
+                    self.uses.podman.remove_secret(password).await?;
                 }
                 return Err(error.into());
             }
         };
         if let Some(files) = files
-            && let Err(error) = self.repositories.create(name, files.as_deref(), &branch).await
+            && let Err(error) = self.uses.repositories.create(name, files.as_deref(), &branch).await
         {
-            self.store.forget_service(service.id).await?;
+            self.uses.store.forget_service(service.id).await?;
             return Err(error.into());
         }
         self.see_starter(&service).await?;
         tracing::info!(service = %name, "service created");
-        self.events.publish(Event::Service(name.clone()));
+        self.uses.events.publish(Event::Service(name.clone()));
         Ok(service)
-    }
-
-    /// Makes the repositories that a service with a row lacks, because the agent died between the two.
-    pub async fn complete_repository(&self, service: &Service) -> Result<(), ServiceError> {
-        if let Source::Template(template) = &service.source
-            && !self.repositories.exists(&service.name).await
-        {
-            let found = self.templates.get(template).await?;
-            self.repositories.create(&service.name, found.files.as_deref(), &service.branch).await?;
-        }
-        if self.store.seen_commit(service.id).await?.is_none() {
-            self.see_starter(service).await?;
-        }
-        Ok(())
-    }
-
-    /// The starter's commit is nobody's push.
-    async fn see_starter(&self, service: &Service) -> Result<(), ServiceError> {
-        if let Some(head) = self.repositories.head(&service.name, &service.branch).await? {
-            self.store.set_seen_commit(service.id, head).await?;
-        }
-        Ok(())
     }
 }

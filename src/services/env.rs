@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Adapters, ServiceError};
+use super::{ServiceError, Services};
 use crate::names::{EnvKey, EnvValue, SERVICE_LABEL, SecretName, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::store::{EnvChange, EnvSecrets};
@@ -18,11 +18,11 @@ pub const MAX_TOTAL: usize = 256 * 1024;
 /// What an update asks for: a value, or the removal of a variable.
 pub type Changes = BTreeMap<EnvKey, Option<SecretString>>;
 
-impl Adapters {
+impl Services {
     /// The variables of the service's next release, with their values.
     pub async fn read_env(&self, service: &ServiceName) -> Result<BTreeMap<EnvKey, SecretString>, ServiceError> {
         let mut values = BTreeMap::new();
-        for (key, value) in self.store.env(service).await? {
+        for (key, value) in self.uses.store.env(service).await? {
             let value = self.read_value(&value).await?.ok_or_else(|| {
                 Problem::new(Code::ReleaseGone, format!("the value of `{key}` is no longer in Podman's secret store"))
                     .with_hint("set it again")
@@ -35,7 +35,7 @@ impl Adapters {
     async fn read_value(&self, value: &EnvValue) -> Result<Option<SecretString>, ServiceError> {
         match value {
             EnvValue::Empty => Ok(Some(SecretString::default())),
-            EnvValue::Secret(name) => Ok(self.podman.reveal_secret(name).await?),
+            EnvValue::Secret(name) => Ok(self.uses.podman.reveal_secret(name).await?),
         }
     }
 
@@ -48,7 +48,7 @@ impl Adapters {
         changes: &Changes,
         replace: bool,
     ) -> Result<EnvChange, ServiceError> {
-        let old = self.store.env(service).await?;
+        let old = self.uses.store.env(service).await?;
         self.check_sizes(&old, changes, replace).await?;
         let mut env = if replace { EnvSecrets::new() } else { old.clone() };
         for (key, value) in changes {
@@ -68,7 +68,7 @@ impl Adapters {
                     }
                     let name = SecretName::new(service, key).map_err(|error| invalid(error.to_string()))?;
                     let labels = [(SERVICE_LABEL, service.as_str()), ("podkeeper.key", key.as_str())];
-                    self.podman.create_secret(&name, value, &labels).await?;
+                    self.uses.podman.create_secret(&name, value, &labels).await?;
                     env.insert(key.clone(), EnvValue::Secret(name));
                 }
             }
@@ -79,13 +79,13 @@ impl Adapters {
     /// Keeps a password that isn't a variable, and tells its secret's name.
     pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<SecretName, ServiceError> {
         let name = SecretName::new(service, &"URI".parse()?)?;
-        self.podman.create_secret(&name, value, &[(SERVICE_LABEL, service.as_str())]).await?;
+        self.uses.podman.create_secret(&name, value, &[(SERVICE_LABEL, service.as_str())]).await?;
         Ok(name)
     }
 
     /// The password in the secret `name`.
     pub async fn read_password(&self, name: &SecretName) -> Result<SecretString, ServiceError> {
-        self.podman.reveal_secret(name).await?.ok_or_else(|| {
+        self.uses.podman.reveal_secret(name).await?.ok_or_else(|| {
             Problem::new(Code::FetchFailed, "the repository's password is no longer in Podman's secret store")
                 .with_hint("remove the service and make it again with its password")
                 .into()

@@ -1,38 +1,51 @@
 //! The services: made, set, looked at, brought to what is wanted of them, removed.
 
+mod change;
 mod create;
 pub mod env;
+mod hook;
+pub mod log;
 pub mod plan;
+mod port;
+mod read;
 mod reconcile;
+mod release;
 mod remove;
+mod repository;
+mod settle;
 pub mod spec;
 pub mod status;
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
+mod untidy;
+mod update_env;
 
 use thiserror::Error;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
-pub use create::{Availability, NewSource, new_hook_key};
-pub use reconcile::HostView;
-pub use remove::{Removed, removal_mark};
+pub use create::{Availability, NewSource};
+pub use hook::new_hook_key;
+pub use reconcile::{ClearUp, HostView};
+pub use remove::Removed;
+pub use untidy::Untidy;
+pub use update_env::EnvUpdate;
+
+pub use crate::git::GitRequest;
+pub use crate::store::{Service, Settings, Source};
 
 use crate::config::LiveConfig;
 use crate::events::Events;
 use crate::git::{GitError, Repositories};
 use crate::journal::{Journal, JournalError};
-use crate::names::{NameError, ServiceName};
+use crate::names::NameError;
 use crate::podman::{Podman, PodmanError};
 use crate::problem::{Code, Problem};
 use crate::proxy::{ProxyError, Routes};
+use crate::queue::{Locks, Queue};
 use crate::store::{Store, StoreError};
 use crate::templates::{TemplateError, Templates};
 use crate::units::{Quadlets, UnitsError, UserManager};
 
-/// The parts of the host that services are made of, each built once by the composition root.
+/// What services are made of.
 #[derive(Debug, Clone)]
-pub struct Adapters {
+pub struct Uses {
     /// The agent's state.
     pub store: Store,
     /// Podman's REST socket.
@@ -53,39 +66,33 @@ pub struct Adapters {
     pub events: Events,
     /// The configuration.
     pub config: LiveConfig,
+    /// What is asked to be deployed, and whose turn it is.
+    pub queue: Queue,
+}
+
+/// The services of this host. A clone is another handle.
+#[derive(Debug, Clone)]
+pub struct Services {
+    uses: Uses,
     /// Held while a service's variables change.
-    pub env_locks: Locks,
-    /// What units' changes have told.
-    pub live: status::LiveUnits,
+    env_locks: Locks,
+    live: status::LiveUnits,
+    unsettled: settle::Unsettled,
+    untidy: Untidy,
 }
 
-/// A lock a service.
-#[derive(Debug, Clone, Default)]
-pub struct Locks {
-    locks: Arc<StdMutex<HashMap<ServiceName, Weak<Mutex<()>>>>>,
-}
-
-impl Locks {
-    /// Waits for the lock of `service` and holds it.
-    pub async fn hold(&self, service: &ServiceName) -> OwnedMutexGuard<()> {
-        self.of(service).lock_owned().await
-    }
-
-    /// Holds the lock of `service` unless somebody else does.
+impl Services {
+    /// The services that these parts make.
     #[must_use]
-    pub fn try_hold(&self, service: &ServiceName) -> Option<OwnedMutexGuard<()>> {
-        self.of(service).try_lock_owned().ok()
+    pub fn new(uses: Uses) -> Self {
+        let (env_locks, live) = (Locks::default(), status::LiveUnits::default());
+        Self { uses, env_locks, live, unsettled: settle::Unsettled::default(), untidy: Untidy::default() }
     }
 
-    fn of(&self, service: &ServiceName) -> Arc<Mutex<()>> {
-        let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.retain(|_, lock| lock.strong_count() > 0);
-        let known = locks.get(service).and_then(Weak::upgrade);
-        known.unwrap_or_else(|| {
-            let lock = Arc::new(Mutex::new(()));
-            locks.insert(service.clone(), Arc::downgrade(&lock));
-            lock
-        })
+    /// Whether something of them may lie about that only a look at all of the host finds.
+    #[must_use]
+    pub fn untidy(&self) -> &Untidy {
+        &self.untidy
     }
 }
 

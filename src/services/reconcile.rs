@@ -8,16 +8,16 @@ use std::time::Duration;
 use tracing::Instrument;
 
 use super::plan::{Observed, Seen, Step, Wanted, plan};
-use super::{Adapters, ServiceError, spec};
+use super::{ServiceError, Services, spec};
 use crate::events::Event;
 use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, ServiceName};
 use crate::podman::PodmanError;
 use crate::proxy::ProxyError;
-use crate::store::{Desired, Release, Service, Source, StoreError};
-use crate::units::{self, ActiveState, JobResult};
+use crate::store::{Desired, Release, Service, Source};
+use crate::units::{ActiveState, JobResult};
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
-const STOP_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 /// What the host shows of all services, by one look each at the files, the units and the routes.
 #[derive(Debug, Default)]
@@ -30,21 +30,21 @@ pub struct HostView {
 
 impl HostView {
     /// Looks at the host.
-    pub async fn look(parts: &Adapters) -> Result<Self, ServiceError> {
+    pub async fn look(services: &Services) -> Result<Self, ServiceError> {
         let mut view = Self::default();
-        for file in parts.quadlets.list().await? {
+        for file in services.uses.quadlets.list().await? {
             let seen = view.seen(&file.release);
             seen.file = true;
             seen.live = file.live;
         }
-        for unit in parts.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
+        for unit in services.uses.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
             if let Some(release) = ReleaseName::of_unit(&unit.name) {
                 let seen = view.seen(&release);
                 seen.running = unit.active.runs();
                 seen.failed = unit.active == ActiveState::Failed;
             }
         }
-        for (host, ports) in parts.routes.hosts().await? {
+        for (host, ports) in services.uses.routes.hosts().await? {
             match ports {
                 Ok(ports) => drop(view.routes.insert(host, ports)),
                 Err(error) => drop(view.unread.insert(host, error)),
@@ -97,6 +97,10 @@ impl HostView {
     }
 }
 
+/// What is left to be done once the traffic is where it belongs.
+#[derive(Debug)]
+pub struct ClearUp(Vec<Step>);
+
 /// What is wanted of a service, by its rows.
 fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], keep: usize, start: bool) -> Wanted {
     let running = service.desired == Desired::Running;
@@ -113,45 +117,51 @@ fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], kee
     wanted
 }
 
-impl Adapters {
+impl Services {
     /// What would have to be done for `service`.
     pub async fn pending(&self, service: &Service, view: &HostView, start: bool) -> Result<Vec<Step>, ServiceError> {
-        let releases = self.store.releases(service.id).await?;
-        let failed = self.store.failed_releases(service.id).await?;
-        let keep = service.settings.keep.unwrap_or(self.config.get().services.keep).max(1) as usize;
-        let hosts = spec::hosts(service, &self.config.get());
+        let releases = self.uses.store.releases(service.id).await?;
+        let failed = self.uses.store.failed_releases(service.id).await?;
+        let keep = service.settings.keep.unwrap_or(self.uses.config.get().services.keep).max(1) as usize;
+        let hosts = spec::hosts(service, &self.uses.config.get());
         if let Some(error) = hosts.iter().find_map(|host| view.unread.get(host)) {
             return Err(error.clone().into());
         }
         Ok(plan(&wanted(service, &releases, &failed, keep, start), &view.of(service, &hosts, &releases)))
     }
 
-    /// Does what is to be done for `service`; it must not be called beside a deployment of the same service, but by
-    /// it. `routed` is awaited once the traffic is where it belongs, before what is old is drained and stopped.
-    pub async fn reconcile(
-        &self,
-        service: &Service,
-        start: bool,
-        routed: impl Future<Output = Result<(), ServiceError>> + Send,
-    ) -> Result<(), ServiceError> {
+    /// Does what is to be done for `service`, without starting anything; it must not be called beside a deployment of the
+    /// same service, but by it.
+    pub async fn reconcile(&self, service: &Service) -> Result<(), ServiceError> {
+        let rest = self.switch(service, false).await?;
+        self.clear_up(service, rest).await
+    }
+
+    /// Brings the traffic where it belongs, after starting what it shall go to where `start` says so. What is old is still
+    /// there: that is for [`Services::clear_up`].
+    pub async fn switch(&self, service: &Service, start: bool) -> Result<ClearUp, ServiceError> {
         let view = HostView::look(self).await?;
-        let steps = self.pending(service, &view, start).await?;
+        let mut steps = self.pending(service, &view, start).await?;
         // What follows these only clears up.
         let clears =
             |step: &Step| matches!(step, Step::Drain | Step::Stop(_) | Step::ResetFailed(_) | Step::Discard(_));
-        let (switching, clearing) = steps.split_at(steps.iter().position(clears).unwrap_or(steps.len()));
-        for step in switching {
+        let rest = steps.split_off(steps.iter().position(clears).unwrap_or(steps.len()));
+        for step in &steps {
             self.take(service, step).await?;
         }
-        routed.await?;
+        Ok(ClearUp(rest))
+    }
+
+    /// Drains, stops and removes what is old.
+    pub async fn clear_up(&self, service: &Service, rest: ClearUp) -> Result<(), ServiceError> {
         // Where a deployment has brought us here, it is over, and what is said from now on is not told as its own.
         let span = tracing::info_span!(parent: None, "clearing", service = %service.name);
         async {
-            for step in clearing {
+            for step in &rest.0 {
                 self.take(service, step).await?;
             }
             self.discard_unused_secrets(service).await?;
-            self.events.publish(Event::Service(service.name.clone()));
+            self.uses.events.publish(Event::Service(service.name.clone()));
             Ok(())
         }
         .instrument(span)
@@ -163,35 +173,36 @@ impl Adapters {
         tracing::debug!(service = %service.name, step = ?step, "reconcile");
         match step {
             Step::Write(number) => self.write_release(service, *number).await?,
-            Step::SetLive(number) => self.quadlets.set_live(&release(number), true).await?,
-            Step::ClearLive(number) => self.quadlets.set_live(&release(number), false).await?,
-            Step::Reload => self.units.reload().await?,
+            Step::SetLive(number) => self.uses.quadlets.set_live(&release(number), true).await?,
+            Step::ClearLive(number) => self.uses.quadlets.set_live(&release(number), false).await?,
+            Step::Reload => self.uses.units.reload().await?,
             Step::Start(number) => {
                 let unit = release(number).unit();
-                let result = self.units.start(&unit, self.config.get().services.health_timeout + STOP_LIMIT).await?;
+                let result =
+                    self.uses.units.start(&unit, self.uses.config.get().services.health_timeout + STOP_LIMIT).await?;
                 if result != JobResult::Done {
                     tracing::warn!(service = %service.name, unit, result = ?result, "the unit did not start");
                 }
             }
             Step::Route(port) => {
-                for host in spec::hosts(service, &self.config.get()) {
-                    self.routes.add(&host, *port).await?;
+                for host in spec::hosts(service, &self.uses.config.get()) {
+                    self.uses.routes.add(&host, *port).await?;
                 }
             }
             // The proxy looks the folder up at each request.
-            Step::Settle => tokio::time::sleep(self.config.get().services.settle).await,
+            Step::Settle => tokio::time::sleep(self.uses.config.get().services.settle).await,
             Step::Unroute(port) => {
-                for host in spec::hosts(service, &self.config.get()) {
-                    self.routes.remove(&host, *port).await?;
+                for host in spec::hosts(service, &self.uses.config.get()) {
+                    self.uses.routes.remove(&host, *port).await?;
                 }
             }
-            Step::Withdraw(host, port) => self.routes.remove(host, *port).await?,
-            Step::Drain => tokio::time::sleep(self.config.get().services.drain).await,
+            Step::Withdraw(host, port) => self.uses.routes.remove(host, *port).await?,
+            Step::Drain => tokio::time::sleep(self.uses.config.get().services.drain).await,
             Step::Stop(number) => {
-                self.units.stop(&release(number).unit(), STOP_LIMIT).await?;
-                self.units.reset_failed(&release(number).unit()).await?;
+                self.uses.units.stop(&release(number).unit(), STOP_LIMIT).await?;
+                self.uses.units.reset_failed(&release(number).unit()).await?;
             }
-            Step::ResetFailed(number) => self.units.reset_failed(&release(number).unit()).await?,
+            Step::ResetFailed(number) => self.uses.units.reset_failed(&release(number).unit()).await?,
             Step::Discard(number) => self.discard_release(service, *number).await?,
         }
         Ok(())
@@ -201,9 +212,9 @@ impl Adapters {
     /// release will have the port one day.
     pub async fn withdraw_nobodys(&self, view: &HostView) -> Result<(), ServiceError> {
         // Read after the look: whatever had a route by then has its rows, and no new release takes a routed port.
-        let services = self.store.services().await?;
-        let ports = self.store.ports().await?.into_iter().collect();
-        let config = self.config.get();
+        let services = self.uses.store.services().await?;
+        let ports = self.uses.store.ports().await?.into_iter().collect();
+        let config = self.uses.config.get();
         let hosts: HashSet<HostName> = services.iter().flat_map(|service| spec::hosts(service, &config)).collect();
         let names = services.into_iter().map(|service| service.name).collect();
         let range = config.services.first_port..=config.services.last_port;
@@ -213,41 +224,9 @@ impl Adapters {
         for (host, port) in view.nobodys(&names, &hosts, &ports, &range) {
             tracing::info!("{host} leads to port {port} no longer: no service has the name, and no release the port");
             // One that can't be removed keeps no other.
-            withdrawn = withdrawn.and(self.routes.remove(&host, port).await.map_err(ServiceError::from));
+            withdrawn = withdrawn.and(self.uses.routes.remove(&host, port).await.map_err(ServiceError::from));
         }
         withdrawn
-    }
-
-    /// Writes the release's Quadlet file, as its row says, to the letter as it was the first time.
-    pub async fn write_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
-        let release = self.store.release(service.id, number).await?;
-        let spec = spec::container(service, &release, &self.config.get());
-        let (text, check) = (units::quadlet::render(&spec), units::check::render(&spec));
-        Ok(self.quadlets.write(&ReleaseName::new(&service.name, number), &text, check.as_ref()).await?)
-    }
-
-    /// Removes all of a release: its units' files, its container, its image, then its row.
-    pub async fn discard_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
-        let release = ReleaseName::new(&service.name, number);
-        let is_checked = match self.store.release(service.id, number).await {
-            Ok(release) => release.healthcheck,
-            // It was numbered, and nothing was written for it yet.
-            Err(StoreError::NoRelease(_)) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if is_checked {
-            // They end with the release's unit, and only then; whatever became of that, none is to run once its file is gone.
-            for unit in [release.check_timer(), release.check_service()] {
-                self.units.stop(&unit, STOP_LIMIT).await?;
-            }
-        }
-        self.quadlets.remove(&release).await?;
-        self.podman.remove_container(&release.container()).await?;
-        self.podman.forget_shift(&release).await?;
-        self.podman.remove_image(&release.image()).await?;
-        // A route that can't be read may lead to it; whatever can be is seen by who looks for a free port.
-        let all_read = self.routes.hosts().await.is_ok_and(|hosts| hosts.iter().all(|(_, ports)| ports.is_ok()));
-        Ok(self.store.forget_release(service.id, number, !all_read).await?)
     }
 
     /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.
@@ -255,16 +234,16 @@ impl Adapters {
         let _held = self.env_locks.hold(&service.name).await;
         let secret = |value: EnvValue| value.secret().cloned();
         let mut named: HashSet<SecretName> =
-            self.store.env(&service.name).await?.into_values().filter_map(secret).collect();
-        for release in self.store.releases(service.id).await? {
+            self.uses.store.env(&service.name).await?.into_values().filter_map(secret).collect();
+        for release in self.uses.store.releases(service.id).await? {
             named.extend(release.env.into_values().filter_map(secret));
         }
         if let Source::External { secret: Some(password), .. } = &service.source {
             named.insert(password.clone());
         }
-        for secret in self.podman.secrets(&SecretName::prefix(&service.name)).await? {
+        for secret in self.uses.podman.secrets(&SecretName::prefix(&service.name)).await? {
             if *secret.service() == service.name && !named.contains(&secret) {
-                match self.podman.remove_secret(&secret).await {
+                match self.uses.podman.remove_secret(&secret).await {
                     // The next deployment finds it again.
                     Err(PodmanError::Full { .. }) => return Ok(()),
                     other => other?,

@@ -2,10 +2,10 @@
 //! go, too, goes last, so that a removal that was cut off is ended by the regular look.
 
 use super::reconcile::HostView;
-use super::{Adapters, ServiceError, spec};
+use super::{ServiceError, Services, spec};
 use crate::events::Event;
-use crate::names::{HostVolume, ReleaseName, SecretName, ServiceName};
-use crate::store::{Desired, Service};
+use crate::names::{Actor, HostVolume, ReleaseName, SecretName, ServiceName};
+use crate::store::{Desired, Service, StoreError};
 
 /// What a removal took away, and what it left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,24 +17,40 @@ pub struct Removed {
 }
 
 /// What marks the agent's last word of a service: whoever reads it has read what the service printed.
-#[must_use]
-pub fn removal_mark(service: &Service) -> String {
+pub(super) fn mark(service: &Service) -> String {
     format!("removed {} {}", service.id, service.created.as_microsecond())
 }
 
-impl Adapters {
+impl Services {
+    /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so. Where something of it
+    /// can't be removed, the regular look goes on, and so does whoever asks again.
+    pub async fn delete(&self, name: &ServiceName, volumes: bool, actor: &Actor) -> Result<Removed, ServiceError> {
+        let service = self.uses.queue.end_service(name, Desired::Deleted { volumes }).await?;
+        tracing::info!(service = %name, actor = %actor, "removed by request");
+        let _turn = self.uses.queue.turn(name).await;
+        // Read again: the regular look may have come before, and somebody may want the volumes gone, too, or kept.
+        let removed = match self.uses.store.find_service(name).await {
+            Ok(now) if now.id == service.id => self.remove(&now).await,
+            Ok(_) | Err(StoreError::NoService(_)) => self.left_of(name).await,
+            Err(error) => Err(error.into()),
+        };
+        // The cache of its builds, and whatever a removal that failed has left.
+        self.untidy.set();
+        removed
+    }
+
     /// Removes `service`, whose row says that it shall be, and whether with its volumes. Nothing of it may be under way.
     pub async fn remove(&self, service: &Service) -> Result<Removed, ServiceError> {
         let volumes_go = service.desired == Desired::Deleted { volumes: true };
         let mut report = Removed::default();
-        for host in spec::hosts(service, &self.config.get()) {
-            self.routes.remove_host(&host).await?;
+        for host in spec::hosts(service, &self.uses.config.get()) {
+            self.uses.routes.remove_host(&host).await?;
             report.removed.push(format!("route {host}"));
         }
         let mut wanted_stopped = service.clone();
         wanted_stopped.desired = Desired::Stopped;
         let view = HostView::look(self).await?;
-        let releases = self.store.releases(service.id).await?;
+        let releases = self.uses.store.releases(service.id).await?;
         for step in self.pending(&wanted_stopped, &view, false).await? {
             self.take(&wanted_stopped, &step).await?;
         }
@@ -43,39 +59,39 @@ impl Adapters {
             report.removed.push(format!("release {}", release.number));
         }
         // What a deployment left that never came to a release.
-        for release in self.podman.containers(ReleaseName::of_container).await? {
+        for release in self.uses.podman.containers(ReleaseName::of_container).await? {
             if release.service == service.name {
-                self.podman.remove_container(&release.container()).await?;
+                self.uses.podman.remove_container(&release.container()).await?;
             }
         }
-        for release in self.podman.images(&service.name).await? {
-            self.podman.remove_image(&release.image()).await?;
+        for release in self.uses.podman.images(&service.name).await? {
+            self.uses.podman.remove_image(&release.image()).await?;
         }
-        self.units.reload().await?;
-        for secret in self.podman.secrets(&SecretName::prefix(&service.name)).await? {
+        self.uses.units.reload().await?;
+        for secret in self.uses.podman.secrets(&SecretName::prefix(&service.name)).await? {
             if *secret.service() == service.name {
-                self.podman.remove_secret(&secret).await?;
+                self.uses.podman.remove_secret(&secret).await?;
             }
         }
         report.removed.push("environment".into());
-        self.repositories.remove(&service.name).await?;
+        self.uses.repositories.remove(&service.name).await?;
         report.removed.push("repository".into());
         for volume in self.volumes(&service.name).await? {
             if volumes_go {
-                self.podman.remove_volume(&volume).await?;
+                self.uses.podman.remove_volume(&volume).await?;
                 report.removed.push(format!("volume {volume}"));
             } else {
                 report.kept.push(format!("volume {volume}"));
             }
         }
-        self.store.forget_service(service.id).await?;
+        self.uses.store.forget_service(service.id).await?;
         if report.kept.is_empty() {
-            self.store.free_ids(&service.name).await?;
+            self.uses.store.free_ids(&service.name).await?;
         }
-        tracing::info!(service = %service.name, mark = removal_mark(service), "service removed");
-        self.events.publish(Event::Removed(service.name.clone()));
+        tracing::info!(service = %service.name, mark = mark(service), "service removed");
+        self.uses.events.publish(Event::Removed(service.name.clone()));
         // The tokens of this service went with it.
-        self.events.publish(Event::Credentials);
+        self.uses.events.publish(Event::Credentials);
         Ok(report)
     }
 
@@ -86,16 +102,16 @@ impl Adapters {
     }
 
     async fn volumes(&self, service: &ServiceName) -> Result<Vec<HostVolume>, ServiceError> {
-        Ok(self.podman.volumes(service).await?)
+        Ok(self.uses.podman.volumes(service).await?)
     }
 
     /// Gives the ids of removed services away whose volumes are gone, too.
     pub async fn free_unused_ids(&self) -> Result<(), ServiceError> {
         let mut freed = Ok(());
-        for name in self.store.kept_ids().await? {
+        for name in self.uses.store.kept_ids().await? {
             let free = async {
                 if self.volumes(&name).await?.is_empty() {
-                    self.store.free_ids(&name).await?;
+                    self.uses.store.free_ids(&name).await?;
                 }
                 Ok(())
             };

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use super::{Adapters, ServiceError};
+use super::{ServiceError, Services};
 use crate::events::Event;
 use crate::journal::Checked;
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName, checked_container};
@@ -134,10 +134,10 @@ impl LiveUnits {
     }
 }
 
-impl Adapters {
+impl Services {
     /// Listens to the units' changes for ever: remembers restarts and times, and rings for each service.
     pub async fn watch_units(&self) {
-        let mut watch = self.units.watch();
+        let mut watch = self.uses.units.watch();
         loop {
             let units = match watch.next().await {
                 UnitChanges::Units(units) => units,
@@ -146,7 +146,7 @@ impl Adapters {
             for (unit, change) in units {
                 if let Some(release) = ReleaseName::of_unit(&unit) {
                     self.live.with(&unit, |memory| memory.take(&change));
-                    self.events.publish(Event::Service(release.service));
+                    self.uses.events.publish(Event::Service(release.service));
                     // It may have waited for its check, which the agent runs during a deployment.
                     self.live.tell(Checked::Any);
                 } else if let Some(release) = ReleaseName::of_check(&unit) {
@@ -171,8 +171,8 @@ impl Adapters {
 
     async fn facts(&self) -> Result<BTreeMap<String, UnitChange>, UnitsError> {
         let mut units = BTreeMap::new();
-        for unit in self.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
-            if let Some(facts) = self.units.unit(&unit.name).await? {
+        for unit in self.uses.units.units(&[ReleaseName::UNITS.to_owned()]).await? {
+            if let Some(facts) = self.uses.units.unit(&unit.name).await? {
                 units.insert(unit.name, facts.into());
             }
         }
@@ -184,7 +184,7 @@ impl Adapters {
         loop {
             self.wait_for_a_health_check().await;
             let mut checked = self.live.checked.subscribe();
-            let (bell, said) = self.journal.health();
+            let (bell, said) = self.uses.journal.health();
             let mut said = std::pin::pin!(said);
             loop {
                 let said = tokio::select! {
@@ -200,7 +200,7 @@ impl Adapters {
                 let changed =
                     self.live.with(&release.unit(), |unit| unit.health.replace(said.healthy) != Some(said.healthy));
                 if changed {
-                    self.events.publish(Event::Service(release.service));
+                    self.uses.events.publish(Event::Service(release.service));
                 }
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
@@ -210,8 +210,8 @@ impl Adapters {
     /// While no service has a health check nobody reads the journal, which costs memory.
     async fn wait_for_a_health_check(&self) {
         loop {
-            let mut events = self.events.subscribe();
-            if self.store.has_health_checks().await.unwrap_or(false) {
+            let mut events = self.uses.events.subscribe();
+            if self.uses.store.has_health_checks().await.unwrap_or(false) {
                 return;
             }
             // That some were missed is one, too.
@@ -232,10 +232,10 @@ impl Adapters {
 
     /// What all services use, by name: one sweep over the cgroup files, and one question to Podman.
     pub async fn figures(&self) -> Result<BTreeMap<ServiceName, Figures>, ServiceError> {
-        let services = self.store.services().await?.into_iter();
+        let services = self.uses.store.services().await?.into_iter();
         let current = services.filter_map(|service| Some(ReleaseName::new(&service.name, service.current?)));
         // A Podman that doesn't answer counts nothing.
-        let mut traffic = self.podman.traffic().await.unwrap_or_default();
+        let mut traffic = self.uses.podman.traffic().await.unwrap_or_default();
         let figures = |release: ReleaseName| {
             let traffic = traffic.remove(&release.container());
             (release.service.clone(), Figures { traffic, ..self.figures_of(&release) })
@@ -245,10 +245,10 @@ impl Adapters {
 
     /// How all services are, by name.
     pub async fn states(&self) -> Result<BTreeMap<ServiceName, Status>, ServiceError> {
-        let services = self.store.services().await?;
-        let commits = self.store.current_commits().await?;
-        let first = self.store.first_deployments().await?;
-        let listing = self.units.units(&[ReleaseName::UNITS.to_owned()]).await?;
+        let services = self.uses.store.services().await?;
+        let commits = self.uses.store.current_commits().await?;
+        let first = self.uses.store.first_deployments().await?;
+        let listing = self.uses.units.units(&[ReleaseName::UNITS.to_owned()]).await?;
         self.live.keep(&listing);
         let units: HashMap<&str, &UnitListing> = listing.iter().map(|unit| (unit.name.as_str(), unit)).collect();
         let mut all = BTreeMap::new();
@@ -303,7 +303,7 @@ impl Adapters {
 
     /// The cgroup folder of a service's unit. systemd derives the slice from the unit's name.
     fn cgroup(&self, service: &ServiceName, unit: &str) -> Option<PathBuf> {
-        let manager = self.units.cgroup()?;
+        let manager = self.uses.units.cgroup()?;
         let app = Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice");
         Some(app.join(service.slice()).join(unit))
     }

@@ -12,11 +12,11 @@ use super::channel::{Channel, MESSAGE};
 use super::client::{Answer, Call, Client, Payload, Right, Subject};
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
-use crate::deploys::{self, Deploys, LogLine, LogPart, ServiceLog};
-use crate::journal::{self, By};
+use crate::deploys::Deploys;
 use crate::names::{DeploymentId, ReleaseNumber};
 use crate::problem::{Code, Problem, chain};
-use crate::services::ServiceError;
+use crate::services::log::{self, By, LogLine, LogPart, ServiceLog};
+use crate::services::{ServiceError, Services};
 
 /// How long a client whose window is full may acknowledge nothing until its reader is closed. It is opened again at the
 /// same place. One that has room is read for, however seldom it acknowledges.
@@ -30,7 +30,7 @@ impl Payload for OpenLog {
         match (&self.service, self.deployment) {
             (Some(service), None) => Ok(Subject::Service(service.clone())),
             (None, Some(id)) => {
-                let row = sockets.parts().store.deployment(id).await.map_err(|error| error.problem())?;
+                let row = sockets.deploys().deployment(id).await.map_err(|error| error.problem())?;
                 Ok(Subject::Service(row.service))
             }
             _ => Err(Problem::new(Code::BadRequest, WHOSE)),
@@ -66,11 +66,11 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     let lines = within(wanted.lines, "lines", 10_000)?.and_then(|lines| usize::try_from(lines).ok());
     let priority = within(wanted.priority, "priority", 7)?.and_then(|priority| u8::try_from(priority).ok());
     if let Some(pattern) = &wanted.grep {
-        journal::check(pattern).map_err(|error| error.problem())?;
+        log::check(pattern).map_err(|error| error.problem())?;
     }
     let (source, lines) = match (wanted.service, wanted.deployment) {
         (Some(service), None) => {
-            let log = call.client.sockets().deploys().service_log(&service, wanted.release.map(ReleaseNumber)).await;
+            let log = call.client.sockets().services().service_log(&service, wanted.release.map(ReleaseNumber)).await;
             (Source::Service(Box::new(log.map_err(|error| error.problem())?)), lines.or(Some(LINES)))
         }
         (None, Some(id)) => (Source::Deployment(id), lines),
@@ -78,7 +78,8 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     };
     let by = By::Actor(call.client.identity().actor);
     let part = LogPart { by, cursor: wanted.cursor, including: false, lines, grep: wanted.grep, priority };
-    let feed = Feed { deploys: call.client.sockets().deploys().clone(), source, part };
+    let sockets = call.client.sockets();
+    let feed = Feed { services: sockets.services().clone(), deploys: sockets.deploys().clone(), source, part };
     // That there is such a service is said in the answer, not in the stream.
     let first = feed.lines().await?;
     let channel = call.client.streams().open(call.socket)?;
@@ -99,6 +100,7 @@ pub(super) async fn close(call: Call, close: Close) -> Result<Answer, Problem> {
 type Lines = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
 
 struct Feed {
+    services: Services,
     deploys: Deploys,
     source: Source,
     part: LogPart,
@@ -109,7 +111,7 @@ impl Feed {
     async fn lines(&self) -> Result<Lines, Problem> {
         let lines: Result<Lines, ServiceError> = match &self.source {
             Source::Service(log) => self
-                .deploys
+                .services
                 .follow_part(ServiceLog::clone(log), self.part.clone())
                 .await
                 .map(|lines| Box::pin(lines) as Lines),
@@ -203,7 +205,7 @@ impl Batches {
             let entry = match line {
                 Ok(entry) => entry,
                 Err(error) if entries.is_empty() => {
-                    return Some(Err(deploys::ended(&error)));
+                    return Some(Err(log::ended(&error)));
                 }
                 error => {
                     self.next = Some(error);

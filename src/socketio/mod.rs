@@ -31,9 +31,10 @@ pub use lines::Streaming;
 
 use crate::auth::{Auth, Deed, Identity, Presented, Way};
 use crate::deploys::Deploys;
+use crate::events::Events;
 use crate::places::Seat;
 use crate::problem::{Code, Problem};
-use crate::services::Adapters;
+use crate::services::Services;
 use crate::terminal::Terminals;
 use channel::BUFFER;
 use client::{authorise, listen_to_all};
@@ -71,6 +72,23 @@ pub fn protocol() -> SocketIoBuilder {
         .with_parser(ParserConfig::common().max_incoming_binaries(8).max_incoming_binary_buf_size(PAYLOAD))
 }
 
+/// What the streams are of.
+#[derive(Debug)]
+pub struct Uses {
+    /// The services.
+    pub services: Services,
+    /// The deployments.
+    pub deploys: Deploys,
+    /// The terminals.
+    pub terminals: Terminals,
+    /// Credentials, and the log of what was done with them.
+    pub auth: Auth,
+    /// The doorbell.
+    pub events: Events,
+    /// Cancelled when the agent ends, so that the streams say so.
+    pub stopping: CancellationToken,
+}
+
 /// Everybody who is connected.
 #[derive(Debug, Clone)]
 pub struct Sockets {
@@ -80,11 +98,8 @@ pub struct Sockets {
 #[derive(Debug)]
 struct Inner {
     io: SocketIo,
-    deploys: Deploys,
-    terminals: Terminals,
-    auth: Auth,
+    uses: Uses,
     feed: status::Feed,
-    stopping: CancellationToken,
     /// The streams, which say goodbye when the agent stops.
     streams: TaskTracker,
     /// All other tasks of clients.
@@ -103,25 +118,16 @@ struct Shown {
 }
 
 impl Sockets {
-    /// Puts the streams before `inner`, which answers everything else. They end when `stopping` is cancelled.
-    pub fn mount<S: Clone>(
-        inner: S,
-        deploys: Deploys,
-        terminals: Terminals,
-        auth: Auth,
-        stopping: CancellationToken,
-    ) -> (Guarded<Streaming<SocketIoService<S>>>, Self) {
+    /// Puts the streams before `inner`, which answers everything else.
+    pub fn mount<S: Clone>(inner: S, uses: Uses) -> (Guarded<Streaming<SocketIoService<S>>>, Self) {
         let (service, io) = protocol().build_with_inner_svc(inner);
         let lines = Lines::new(io.clone());
-        let door = Door::new(auth.clone(), lines.clone());
+        let door = Door::new(uses.auth.clone(), lines.clone());
         let sockets = Self {
             inner: Arc::new(Inner {
                 io: io.clone(),
-                deploys,
-                terminals,
-                auth,
+                uses,
                 feed: status::Feed::default(),
-                stopping,
                 streams: TaskTracker::new(),
                 tasks: TaskTracker::new(),
                 lines: lines.clone(),
@@ -141,34 +147,34 @@ impl Sockets {
         (Guarded { service: Streaming { service, lines }, door }, sockets)
     }
 
-    /// The parts of the host.
+    /// The services.
     #[must_use]
-    pub fn parts(&self) -> &Adapters {
-        self.inner.deploys.parts()
+    pub fn services(&self) -> &Services {
+        &self.inner.uses.services
     }
 
     /// The deployments.
     #[must_use]
     pub fn deploys(&self) -> &Deploys {
-        &self.inner.deploys
+        &self.inner.uses.deploys
     }
 
     /// Credentials, and the log of what was done with them.
     #[must_use]
     pub fn auth(&self) -> &Auth {
-        &self.inner.auth
+        &self.inner.uses.auth
     }
 
     /// The terminals.
     #[must_use]
     pub fn terminals(&self) -> &Terminals {
-        &self.inner.terminals
+        &self.inner.uses.terminals
     }
 
     /// Cancelled when the agent stops.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
-        &self.inner.stopping
+        &self.inner.uses.stopping
     }
 
     /// Where streams run, so that each can say that the agent stops.
@@ -195,14 +201,15 @@ impl Sockets {
         if let (Err(problem), Some(presented)) = (&admitted, socket.req_parts().extensions.get::<Presented>())
             && problem.code.is_refusal()
         {
-            let deed = self.inner.auth.deed(None, presented, &format!("{} connect", namespace.path), namespace.path);
-            self.inner.auth.refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
+            let deed =
+                self.inner.uses.auth.deed(None, presented, &format!("{} connect", namespace.path), namespace.path);
+            self.inner.uses.auth.refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
         }
         admitted
     }
 
     async fn identify(&self, namespace: &Namespace, socket: &SocketRef, shown: Shown) -> Result<(), Problem> {
-        if self.inner.stopping.is_cancelled() {
+        if self.inner.uses.stopping.is_cancelled() {
             return Err(Problem::new(Code::Restarting, "the agent is stopping"));
         }
         let told = |problem: Problem| {
@@ -214,7 +221,7 @@ impl Sockets {
         if let Some(token) = shown.token {
             presented.authorization = Some(format!("Bearer {token}"));
         }
-        let identity = self.inner.auth.identify(&presented, Way::Web).await?;
+        let identity = self.inner.uses.auth.identify(&presented, Way::Web).await?;
         let identity = identity.ok_or_else(|| told(presented.nobody()))?;
         authorise(&identity, namespace.scope, &Subject::Own)?;
         // It is told only after this, and may then send more.
@@ -229,8 +236,8 @@ impl Sockets {
     /// Listens to who is being let in: as soon as it reads that it is, it sends events, and what comes before anybody
     /// listens is lost.
     fn expect(&self, identity: Identity, socket: &SocketRef) {
-        let address = socket.req_parts().extensions.get().and_then(|presented| self.inner.auth.address(presented));
-        let stay = self.inner.auth.stay(identity);
+        let address = socket.req_parts().extensions.get().and_then(|presented| self.inner.uses.auth.address(presented));
+        let stay = self.inner.uses.auth.stay(identity);
         let (client, jobs) = Client::new(self.clone(), stay, address);
         listen_to_all(socket, &client);
         socket.on_disconnect({
@@ -267,8 +274,8 @@ impl Sockets {
 
     /// Feeds the clients until the agent stops.
     pub async fn run(self) {
-        let stopping = self.inner.stopping.clone();
-        let _ = stopping.run_until_cancelled(self.inner.feed.run(self.parts())).await;
+        let stopping = self.inner.uses.stopping.clone();
+        let _ = stopping.run_until_cancelled(self.inner.feed.run(&self.inner.uses)).await;
     }
 
     /// Ends all of a client at once; a moment later its connection too.

@@ -14,17 +14,17 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Sockets;
 use super::channel::{self, Gone, emit, told};
 use super::client::{Answer, Call, Client, Payload, Subject};
+use super::{Sockets, Uses};
 use crate::api::deployments::Deployment;
 use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot, Stats};
 use crate::api::services::{Figures, State};
+use crate::deploys;
 use crate::events::Event;
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::{Code, Problem, chain};
-use crate::services::{Adapters, ServiceError};
-use crate::store;
+use crate::services::ServiceError;
 
 /// The namespace.
 pub(super) const NAMESPACE: &str = "/status";
@@ -143,7 +143,7 @@ impl View {
         }
     }
 
-    fn set_deployment(&mut self, row: store::Deployment) {
+    fn set_deployment(&mut self, row: deploys::Deployment) {
         let (id, ended, number) = (row.id, row.state.is_final(), self.number());
         self.deployments.insert(id, Seen { number, ended, deployment: Arc::new(row.into()) });
         while self.deployments.len() > REMEMBERED {
@@ -202,12 +202,12 @@ impl Change<'_> {
 impl Feed {
     /// Looks at the host when something changed and somebody listens, and counts what the services use while somebody
     /// asks for it; for ever. A Podman that doesn't count holds nothing else up.
-    pub(super) async fn run(&self, parts: &Adapters) {
-        tokio::join!(self.follow(parts), self.count(parts));
+    pub(super) async fn run(&self, uses: &Uses) {
+        tokio::join!(self.follow(uses), self.count(uses));
     }
 
-    async fn follow(&self, parts: &Adapters) {
-        let mut events = parts.events.subscribe();
+    async fn follow(&self, uses: &Uses) {
+        let mut events = uses.events.subscribe();
         let mut asked = self.asked.subscribe();
         let mut waiting = Waiting::default();
         let mut again = None;
@@ -235,7 +235,7 @@ impl Feed {
             sleep(COLLECT).await;
             asked_by_now = *asked.borrow_and_update();
             waiting.add_all(&mut events);
-            match self.look(parts, &waiting).await {
+            match self.look(uses, &waiting).await {
                 Ok(()) => waiting = Waiting::default(),
                 Err(error) => {
                     tracing::debug!("can't see how the services are: {}", chain(&error));
@@ -261,17 +261,15 @@ impl Feed {
         view.wait_for(|view| view.answered >= mine).await.map(|_| ())
     }
 
-    async fn look(&self, parts: &Adapters, waiting: &Waiting) -> Result<(), ServiceError> {
-        let states = parts.states().await?.into_iter().map(|(name, status)| (name, status.into())).collect();
+    async fn look(&self, uses: &Uses, waiting: &Waiting) -> Result<(), ServiceError> {
+        let states = uses.services.states().await?.into_iter().map(|(name, status)| (name, status.into())).collect();
         let mut rows = Vec::new();
         if waiting.unfinished {
-            for service in parts.store.services().await? {
-                rows.extend(parts.store.unfinished(&service.name).await?);
-            }
+            rows.extend(uses.deploys.unfinished().await?);
         }
         for id in &waiting.deployments {
             // One that is gone went with its service.
-            rows.extend(parts.store.deployment(*id).await.ok());
+            rows.extend(uses.deploys.deployment(*id).await.ok());
         }
         self.view.send_modify(|view| {
             view.set_services(states);
@@ -281,11 +279,11 @@ impl Feed {
         Ok(())
     }
 
-    async fn count(&self, parts: &Adapters) {
+    async fn count(&self, uses: &Uses) {
         let mut wanted = self.wanted.subscribe();
         while wanted.wait_for(|askers| *askers > 0).await.is_ok() {
             let next = Instant::now() + FIGURES;
-            match parts.figures().await {
+            match uses.services.figures().await {
                 Ok(figures) => {
                     let figures = figures.into_iter().map(|(name, figures)| (name, figures.into())).collect();
                     self.figures.send_replace(Arc::new(figures));

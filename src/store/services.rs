@@ -109,6 +109,14 @@ pub struct Service {
     pub settings: Settings,
 }
 
+impl Service {
+    /// Whether its repository lies on this host.
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        matches!(self.source, Source::Template(_))
+    }
+}
+
 /// A branch that a service gets.
 #[derive(Debug, Clone)]
 pub struct NewBranch {

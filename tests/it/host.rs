@@ -155,7 +155,7 @@ async fn an_image_that_nothing_names_goes_after_a_while_and_no_other() {
             Image('0', vec!["localhost/by-hand:1"], 0),
         ],
     );
-    let host = agent.deploys.host();
+    let host = &agent.host;
     let unnamed = agent.folder.path().join("agent/unnamed");
     assert!(remove_old(host).await);
     assert_eq!(podman.left(), "abcdef0");
@@ -176,7 +176,7 @@ async fn an_image_goes_by_what_it_is_and_not_by_the_names_that_it_had() {
     let socket = agent.folder.path().join("podman.sock");
     let images = vec![Image('a', vec!["localhost/x:1", "localhost/x:2"], 0), Image('b', vec!["localhost/y:1"], 0)];
     let podman = FakePodman::at(socket, images);
-    let host = agent.deploys.host();
+    let host = &agent.host;
     assert!(remove_old(host).await);
     age(&agent.folder.path().join("agent/unnamed"), "ab");
     let old = host.old_images().await.unwrap();
@@ -234,13 +234,20 @@ async fn a_route_that_can_not_be_read_takes_no_port_but_those_that_it_may_lead_t
     std::fs::create_dir_all(&routes).unwrap();
     std::fs::create_dir_all(agent.folder.path().join("quadlets")).unwrap();
     std::fs::write(routes.join("other.localhost"), b"").unwrap();
-    assert_eq!(agent.deploys.free_port().await.unwrap(), 20_018);
-    agent.deploys.parts().discard_release(&service, number).await.unwrap();
-    assert_eq!(agent.deploys.free_port().await.unwrap(), 20_018, "the other may lead to what the release had");
+    assert_eq!(agent.services.free_port().await.unwrap().unwrap(), 20_018);
+    agent.services.discard_release(&service, number).await.unwrap();
+    assert_eq!(
+        agent.services.free_port().await.unwrap().unwrap(),
+        20_018,
+        "the other may lead to what the release had"
+    );
     std::fs::remove_file(routes.join("other.localhost")).unwrap();
     agent.store.free_ports(agent.store.kept_ports().await.unwrap()).await.unwrap();
-    let both: std::collections::HashSet<u16> =
-        join_all((0..100).map(|_| agent.deploys.free_port())).await.into_iter().map(Result::unwrap).collect();
+    let both: std::collections::HashSet<u16> = join_all((0..100).map(|_| agent.services.free_port()))
+        .await
+        .into_iter()
+        .map(|port| port.unwrap().unwrap())
+        .collect();
     assert_eq!(both.len(), 2);
 }
 
@@ -248,7 +255,7 @@ async fn a_route_that_can_not_be_read_takes_no_port_but_those_that_it_may_lead_t
 async fn a_working_container_is_somebodys_until_it_has_been_there_for_a_day() {
     let agent = TestAgent::start().await;
     let _podman = FakePodman::at(agent.folder.path().join("podman.sock"), Vec::new());
-    let host = agent.deploys.host();
+    let host = &agent.host;
     assert!(host.old_containers().await.unwrap().is_empty());
     let id = "a".repeat(64);
     let noted = agent.folder.path().join("agent/working-containers").join(&id);
@@ -260,7 +267,7 @@ async fn a_working_container_is_somebodys_until_it_has_been_there_for_a_day() {
 async fn layers_that_nothing_is_made_of_are_told() {
     let agent = TestAgent::start().await;
     let podman = FakePodman::at(agent.folder.path().join("podman.sock"), Vec::new());
-    let host = agent.deploys.host();
+    let host = &agent.host;
     let left = async |layers: Value| {
         let list = podman.storage.join("overlay-layers/layers.json");
         std::fs::create_dir_all(list.parent().unwrap()).unwrap();
@@ -302,7 +309,7 @@ async fn the_host_is_told_and_what_the_look_can_not_do_is_until_it_can() {
 
     let looking = tokio::spawn({
         let deploys = agent.deploys.clone();
-        async move { deploys.maintain().await }
+        async move { deploys.run().await }
     });
     let until = async |what: &str, is: &dyn Fn(&Value) -> bool| {
         let waited = tokio::time::timeout(PATIENCE, async {

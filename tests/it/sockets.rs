@@ -475,7 +475,7 @@ async fn a_stream_ends_when_its_token_may_do_something_else() {
     let channel = client.ask("/log", "open", json!({ "service": "blog" })).await["channel"].clone();
     let other = agent.store.service(&shop).await.unwrap().id;
     agent.database().execute("UPDATE tokens SET service = ?1 WHERE name = 'one'", [other]).unwrap();
-    agent.sockets.parts().events.publish(Event::Credentials);
+    agent.events.publish(Event::Credentials);
     let (_, event, data) = client.event().await.unwrap();
     assert_eq!((event.as_str(), &data["channel"], &data["problem"]), ("closed", &channel, &json!("forbidden")));
     // The connection stays, and opens what it may now.
@@ -492,7 +492,7 @@ async fn a_stream_ends_with_its_service_though_another_has_its_name() {
     let id = agent.store.service(&blog).await.unwrap().id;
     agent.store.forget_service(id).await.unwrap();
     agent.service("blog").await;
-    agent.sockets.parts().events.publish(Event::Removed(blog));
+    agent.events.publish(Event::Removed(blog));
     let (_, event, data) = client.event().await.unwrap();
     assert_eq!((event.as_str(), &data["channel"], &data["problem"]), ("closed", &channel, &json!("not-found")));
 }

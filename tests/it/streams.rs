@@ -133,7 +133,7 @@ async fn an_answer_ends_when_its_token_may_do_something_else() {
     let all = endless(&agent, &blog, &[("Authorization", &bearer(&token))]).await;
     let other = agent.store.service(&shop).await.unwrap().id;
     agent.database().execute("UPDATE tokens SET service = ?1 WHERE name = 'one'", [other]).unwrap();
-    agent.sockets.parts().events.publish(Event::Credentials);
+    agent.events.publish(Event::Credentials);
     all_end(all, "forbidden").await;
 }
 
@@ -146,6 +146,6 @@ async fn an_answer_ends_with_its_service_though_another_has_its_name() {
     let id = agent.store.service(&blog).await.unwrap().id;
     agent.store.forget_service(id).await.unwrap();
     agent.service("blog").await;
-    agent.sockets.parts().events.publish(Event::Removed(blog));
+    agent.events.publish(Event::Removed(blog));
     all_end(all, "not-found").await;
 }

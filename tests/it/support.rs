@@ -8,24 +8,19 @@ use bytes::Bytes;
 use http_body::Body;
 use hyper::service::Service;
 use hyper::{Request, Response};
+use podkeeper::agent::Parts;
 use podkeeper::auth::Auth;
-use podkeeper::builds::Builds;
 use podkeeper::config::{Config, LiveConfig};
 use podkeeper::deploys::Deploys;
 use podkeeper::events::Events;
-use podkeeper::git::Repositories;
+use podkeeper::host::Host;
 use podkeeper::http::{self, Bridge, Listeners, RequestBody, Server, State};
 use podkeeper::journal::Journal;
 use podkeeper::names::{AbsPath, HookKey, Scope, ServiceName};
-use podkeeper::podman::Podman;
 use podkeeper::problem::Problem;
-use podkeeper::proxy::Routes;
-use podkeeper::services::{Adapters, Locks, status::LiveUnits};
+use podkeeper::services::Services;
 use podkeeper::socketio::Sockets;
 use podkeeper::store::{Grant, NewService, Settings, Source, Store};
-use podkeeper::templates::Templates;
-use podkeeper::terminal::Terminals;
-use podkeeper::units::{Quadlets, UserManager};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -77,6 +72,9 @@ where
 /// An agent with a store of its own and neither Podman nor systemd.
 pub struct TestAgent {
     pub served: Served,
+    pub events: Events,
+    pub services: Services,
+    pub host: Host,
     pub auth: Auth,
     pub deploys: Deploys,
     pub sockets: Sockets,
@@ -106,39 +104,17 @@ impl TestAgent {
         config.limits.handshakes = NonZeroU32::MAX;
         change(&mut config);
         let config = LiveConfig::new(config);
-        let now = config.get();
-        let podman = Podman::new(now.host.podman_socket().into(), now.paths.logins());
-        let units = UserManager::new(now.host.bus_socket());
-        let builds = Builds::new(podman.clone(), units.clone(), config.clone());
-        let adapters = Adapters {
-            store: Store::open(&now.paths.store()).unwrap(),
-            podman,
-            units,
-            quadlets: Quadlets::new(now.paths.quadlets.to_path_buf(), now.paths.user_units()),
-            routes: Routes::new(now.paths.routes.to_path_buf()),
-            repositories: Repositories::new(config.clone()),
-            templates: Templates::new(now.paths.templates.to_path_buf()),
-            journal: Journal::new(Some(folder.path().to_owned())),
-            events: Events::new(),
-            config: config.clone(),
-            env_locks: Locks::default(),
-            live: LiveUnits::default(),
-        };
-        let store = adapters.store.clone();
-        let auth = Auth::new(store.clone(), adapters.events.clone(), config.clone());
-        let terminals = Terminals::new(store.clone(), adapters.podman.clone(), adapters.units.clone(), config.clone());
-        let deploys = Deploys::new(adapters, builds);
-        let stopping = CancellationToken::new();
-        let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
-        let bridge = Bridge::new(http::app(state), http::body_limit);
-        let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals, auth.clone(), stopping.clone());
+        let parts = Parts::build(config.clone(), Journal::new(Some(folder.path().to_owned()))).unwrap();
+        let bridge = Bridge::new(http::app(State::new(parts.for_http())), http::body_limit);
+        let (service, sockets) = Sockets::mount(bridge, parts.for_streams());
         tokio::spawn(sockets.clone().run());
         tokio::spawn({
-            let (auth, stopping) = (auth.clone(), stopping.clone());
+            let (auth, stopping) = (parts.auth.clone(), parts.stopping.clone());
             async move { stopping.run_until_cancelled(auth.guard()).await }
         });
-        let served = serve(service, config.clone(), stopping.clone()).await;
-        Self { served, auth, deploys, sockets, stopping, config, store, folder }
+        let served = serve(service, config.clone(), parts.stopping.clone()).await;
+        let Parts { store, events, services, host, deploys, auth, stopping, .. } = parts;
+        Self { served, events, services, host, auth, deploys, sockets, stopping, config, store, folder }
     }
 
     /// Changes the configuration, as a reload does.

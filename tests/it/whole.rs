@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use podkeeper::deploys::EnvUpdate;
 use podkeeper::names::{Actor, ReleaseNumber, Scope};
 use podkeeper::problem::{Code, Problem};
+use podkeeper::services::EnvUpdate;
 use podkeeper::services::env::Changes;
 use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, State};
 use secrecy::{ExposeSecret, SecretString};
@@ -27,10 +27,10 @@ async fn asked_for(agent: &TestAgent) -> Deployment {
     agent.store.request_deployment(new).await.unwrap().0
 }
 
-/// The regular look, until the test ends.
+/// Whatever is asked for is carried out, until the test ends.
 fn look_after(agent: &TestAgent) {
     let deploys = agent.deploys.clone();
-    tokio::spawn(async move { deploys.maintain().await });
+    tokio::spawn(async move { deploys.run().await });
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn variables_are_merged_into_those_that_a_release_brought_meanwhile() {
     let database = agent.database();
     database.execute_batch("BEGIN IMMEDIATE; INSERT INTO env SELECT id, 'BROUGHT', '' FROM services").unwrap();
     let changes = Changes::from([("SET".parse().unwrap(), Some(SecretString::default()))]);
-    let setting = agent.deploys.update_env(&name, changes, false, true, Actor::Agent);
+    let setting = agent.services.update_env(&name, changes, false, true, Actor::Agent);
     let writing = async {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -95,11 +95,11 @@ async fn a_removal_that_failed_goes_on_when_it_is_asked_for_again() {
     let name = agent.service("blog").await;
     // There is neither systemd nor Podman.
     for volumes in [false, true, false] {
-        let failed = agent.deploys.delete(&name, volumes, &Actor::Agent).await.unwrap_err().problem().code;
+        let failed = agent.services.delete(&name, volumes, &Actor::Agent).await.unwrap_err().problem().code;
         assert_eq!(failed, Code::SystemdUnavailable);
         assert_eq!(agent.store.find_service(&name).await.unwrap().desired, Desired::Deleted { volumes });
     }
-    let stopped = agent.deploys.stop_service(&name, &Actor::Agent).await.unwrap_err().problem().code;
+    let stopped = agent.services.stop(&name, &Actor::Agent).await.unwrap_err().problem().code;
     assert_eq!(stopped, Code::NotFound, "for all else it is gone");
 }
 
@@ -179,6 +179,7 @@ async fn what_is_cancelled_while_the_store_takes_nothing_is_cancelled() {
     refuse(&agent, "ON deployments");
     let deploys = agent.deploys.clone();
     let cancelling = tokio::spawn(async move { deploys.cancel(deployment.id).await });
+    look_after(&agent);
     while lines.how_often("its deployments wait for the store") == 0 {
         assert!(!cancelling.is_finished(), "it is not ended beside its slot");
         tokio::task::yield_now().await;

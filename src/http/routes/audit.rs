@@ -9,25 +9,25 @@ use super::super::{Call, respond};
 use super::{told, within};
 use crate::api::audit::{Audit, AuditRow};
 use crate::api::deployments::PageOf;
+use crate::auth::AuditState;
 use crate::problem::{Code, Problem};
-use crate::store::AuditState;
 
 pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
     let limit = u32::try_from(within(page.limit, "limit", 1, 1000, 100)?).unwrap_or(100);
     let before = page.cursor.map(|cursor| cursor.parse::<i64>()).transpose();
     let before = before.map_err(|_| Problem::new(Code::BadRequest, "this is no cursor of ours"))?;
-    let rows = call.state().auth().audit(before, limit + 1).await.map_err(|error| told(error.into()))?;
+    let rows = call.state().auth().audit(before, limit + 1).await.map_err(told)?;
     let more = rows.len() > limit as usize;
     let rows: Vec<AuditRow> = rows.into_iter().take(limit as usize).map(Into::into).collect();
     let cursor = rows.last().filter(|_| more).map(|row| row.id.to_string());
-    let dropped = call.state().auth().audit_cuts().await.map_err(|error| told(error.into()))?;
+    let dropped = call.state().auth().audit_cuts().await.map_err(told)?;
     respond::json(StatusCode::Ok, &Audit { rows, cursor, dropped: dropped.into_iter().map(Into::into).collect() })
 }
 
 /// Looks at the whole log.
 pub async fn verify(call: Call) -> Result<Response, Problem> {
-    let state = call.state().auth().verify_audit().await.map_err(|error| told(error.into()))?;
+    let state = call.state().auth().verify_audit().await.map_err(told)?;
     let body = match state {
         AuditState::Whole { rows, head } => json!({ "whole": true, "rows": rows, "head": head }),
         AuditState::Broken { id } => json!({ "whole": false, "broken_at": id }),

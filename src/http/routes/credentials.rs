@@ -22,7 +22,7 @@ const KEY: Rules<'_> = Rules { path: None, body_only: &["key"] };
 pub async fn list(call: Call) -> Result<Response, Problem> {
     let auth = call.state().auth();
     let passkeys: Vec<Passkey> = auth.passkeys().await?.into_iter().map(Into::into).collect();
-    let tokens = auth.tokens().await.map_err(|error| told(error.into()))?;
+    let tokens = auth.tokens().await.map_err(told)?;
     let tokens: Vec<Token> = tokens.into_iter().map(Into::into).collect();
     let password = auth.password_changed().await?.map(|changed| json!({ "changed": changed }));
     respond::json(StatusCode::Ok, &json!({ "passkeys": passkeys, "tokens": tokens, "password": password }))

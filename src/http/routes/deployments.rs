@@ -7,10 +7,9 @@ use super::super::extract::{self, Rules};
 use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::deployments::{Deployment, Deployments, PageOf, Release, Releases};
-use crate::deploys::LogPart;
-use crate::journal::By;
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};
+use crate::services::log::{By, LogPart};
 
 fn number(text: &str) -> Result<DeploymentId, Problem> {
     text.parse().map_err(|error: NameError| Problem::new(Code::BadRequest, error.to_string()))
@@ -21,25 +20,21 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
     let limit = u32::try_from(within(page.limit, "limit", 1, 200, 50)?).unwrap_or(50);
     let before = page.cursor.as_deref().map(number).transpose()?;
-    let page =
-        call.state().parts().store.deployments(&name, before, limit).await.map_err(|error| told(error.into()))?;
+    let page = call.state().deploys().of(&name, before, limit).await.map_err(told)?;
     let deployments = page.deployments.into_iter().map(Deployment::from).collect();
     respond::json(StatusCode::Ok, &Deployments { deployments, cursor: page.next.map(|id| id.to_string()) })
 }
 
 pub async fn releases(call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let store = &call.state().parts().store;
-    let service = store.service(&name).await.map_err(|error| told(error.into()))?;
-    let before = store.release_before(service.id).await.map_err(|error| told(error.into()))?;
-    let releases = store.live_releases(service.id).await.map_err(|error| told(error.into()))?;
-    let releases = releases.into_iter().map(Release::from).collect();
-    respond::json(StatusCode::Ok, &Releases { releases, current: service.current, before })
+    let kept = call.state().deploys().releases(&name).await.map_err(told)?;
+    let releases = kept.releases.into_iter().map(Release::from).collect();
+    respond::json(StatusCode::Ok, &Releases { releases, current: kept.current, before: kept.before })
 }
 
 pub async fn show(call: Call) -> Result<Response, Problem> {
     let id = number(&call.param("id")?)?;
-    let deployment = call.state().parts().store.deployment(id).await.map_err(|error| told(error.into()))?;
+    let deployment = call.state().deploys().deployment(id).await.map_err(told)?;
     respond::json(StatusCode::Ok, &Deployment::from(deployment))
 }
 

@@ -10,25 +10,17 @@ use super::super::extract::{self, Rules};
 use super::super::{Call, respond};
 use super::{accepted, told};
 use crate::api::services::{Env, EnvUpdated, UpdateEnv};
-use crate::deploys::EnvUpdate;
-use crate::names::{EnvKey, ReleaseName};
+use crate::names::EnvKey;
 use crate::problem::{Code, Problem};
+use crate::services::EnvUpdate;
 
 pub async fn show(call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let parts = call.state().parts();
-    let service = parts.store.service(&name).await.map_err(|error| told(error.into()))?;
-    let env = parts.read_env(&name).await.map_err(told)?;
+    let services = call.state().services();
+    let service = services.service(&name).await.map_err(told)?;
+    let env = services.read_env(&name).await.map_err(told)?;
     let env = env.into_iter().map(|(key, value)| (key.to_string(), value.expose_secret().to_owned())).collect();
-    let image = match service.current {
-        Some(number) => {
-            let image = parts.podman.image(&ReleaseName::new(&name, number).image()).await;
-            image
-                .map_err(|error| told(error.into()))?
-                .map_or_else(BTreeMap::new, |image| image.env.into_iter().collect())
-        }
-        None => BTreeMap::new(),
-    };
+    let image = services.image_env(&service).await.map_err(told)?;
     respond::json(StatusCode::Ok, &Env { env, image })
 }
 
@@ -51,13 +43,13 @@ pub async fn update(mut call: Call) -> Result<Response, Problem> {
         }
         changes.insert(key, value.map(|value| value.0));
     }
-    let deploys = call.state().deploys();
+    let services = call.state().services();
     let restart = update.restart.unwrap_or(true);
-    let updated = deploys.update_env(&name, changes, update.replace, restart, actor).await.map_err(told)?;
+    let updated = services.update_env(&name, changes, update.replace, restart, actor).await.map_err(told)?;
     if let EnvUpdate::Deployed(deployment) = updated {
         return accepted(&call, *deployment).await;
     }
-    let env = call.state().parts().store.env(&name).await.map_err(|error| told(error.into()))?;
-    let keys = env.into_keys().map(|key| key.to_string()).collect();
+    let keys = services.env_keys(&name).await.map_err(told)?;
+    let keys = keys.iter().map(ToString::to_string).collect();
     respond::json(StatusCode::Ok, &EnvUpdated { keys, changed: matches!(updated, EnvUpdate::Kept) })
 }

@@ -7,10 +7,9 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 use super::super::respond::Head;
 use super::super::{Call, stream};
 use super::told;
-use crate::git::GitRequest;
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
-use crate::store::Source;
+use crate::services::GitRequest;
 
 pub async fn answer(mut call: Call) -> Result<Response, Problem> {
     let nothing = || {
@@ -19,8 +18,8 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
     };
     let repository = call.param("repository")?;
     let name: ServiceName = repository.strip_suffix(".git").and_then(|name| name.parse().ok()).ok_or_else(nothing)?;
-    let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;
-    if matches!(service.source, Source::External { .. }) {
+    let service = call.state().services().service(&name).await.map_err(told)?;
+    if !service.is_hosted() {
         return Err(nothing());
     }
     let actor = call.actor()?;
@@ -38,7 +37,7 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
         body: Box::new(call.request.take_body().into_reader().compat()),
     };
     let ends = call.ends().await?;
-    let answer = call.state().parts().repositories.smart_http(request).await.map_err(|error| told(error.into()))?;
+    let answer = call.state().services().smart_http(request).await.map_err(told)?;
     let mut response = Response::new(StatusCode::try_from(answer.status).unwrap_or(StatusCode::InternalServerError));
     response.set_body(stream::bytes(answer.body, ends));
     for (name, value) in answer.headers {

@@ -6,8 +6,6 @@ use tide::Response;
 
 use super::super::respond::Head;
 use super::super::{Call, respond};
-use crate::journal::{Query, Select};
-use crate::names::DeploymentId;
 use crate::problem::Problem;
 
 pub async fn alive(_: Call) -> Result<Response, Problem> {
@@ -17,16 +15,7 @@ pub async fn alive(_: Call) -> Result<Response, Problem> {
 /// Each part by name: `ok`, or the code of what is wrong with it.
 pub async fn ready(call: Call) -> Result<Response, Problem> {
     call.count_open_call()?;
-    let parts = call.state().parts();
-    let journal = Query { lines: 1, ..Query::newest(Select::Build(DeploymentId(1))) };
-    let (podman, systemd, journal, store) =
-        tokio::join!(parts.podman.version(), parts.units.version(), parts.journal.query(journal), parts.store.ready());
-    let checks = [
-        ("podman", podman.err().map(|error| error.problem())),
-        ("systemd", systemd.err().map(|error| error.problem())),
-        ("journal", journal.err().map(|error| error.problem())),
-        ("store", store.err().map(|error| error.problem())),
-    ];
+    let checks = call.state().host().parts().await;
     let away: Vec<_> = checks.iter().filter(|(_, problem)| problem.is_some()).map(|(name, _)| *name).collect();
     let ready = away.is_empty();
     let detail = if ready { "ready".to_owned() } else { format!("not ready: no answer from {}", away.join(", ")) };

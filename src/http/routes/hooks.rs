@@ -13,14 +13,11 @@ use super::super::record::Note;
 use super::super::{Call, respond, spool};
 use super::{accepted, told};
 use crate::api::hooks as api;
+use crate::deploys::{Cause, NewDelivery, NewDeployment, NewOutcome, Outcome};
 use crate::hooks::{self, Decision, Delivery, Headers, Sender};
 use crate::names::{Actor, Excerpt, HookKey, NameError, ServiceName};
 use crate::problem::{Code, Problem};
-use crate::services::spec;
-use crate::store::{Cause, NewDelivery, NewDeployment, NewOutcome, Outcome, Service, StoreError};
-
-/// How many deliveries are shown.
-const SHOWN: u32 = 50;
+use crate::services::{Service, spec};
 
 /// A wrong key and an unknown service look the same.
 fn unknown() -> Problem {
@@ -31,11 +28,7 @@ fn unknown() -> Problem {
 /// The service that the path names.
 async fn service(call: &Call) -> Result<Option<Service>, Problem> {
     let Ok(name) = call.param("repo")?.parse::<ServiceName>() else { return Ok(None) };
-    match call.state().parts().store.service(&name).await {
-        Ok(service) => Ok(Some(service)),
-        Err(StoreError::NoService(_)) => Ok(None),
-        Err(error) => Err(told(error.into())),
-    }
+    call.state().services().find(&name).await.map_err(told)
 }
 
 /// What the body is read for: none where the key doesn't authorise it.
@@ -116,8 +109,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
 }
 
 async fn shown(call: &Call, service: Service) -> Result<Response, Problem> {
-    let deliveries = call.state().parts().store.deliveries(service.id, SHOWN).await;
-    let deliveries = deliveries.map_err(|error| told(error.into()))?;
+    let deliveries = call.state().services().deliveries(&service).await.map_err(told)?;
     let hook = api::Hook {
         url: spec::hook_url(&service.name, &call.state().config()),
         key: service.hook_key.as_str().to_owned(),
@@ -128,7 +120,7 @@ async fn shown(call: &Call, service: Service) -> Result<Response, Problem> {
 
 pub async fn show(call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let service = call.state().parts().store.service(&name).await.map_err(|error| told(error.into()))?;
+    let service = call.state().services().service(&name).await.map_err(told)?;
     shown(&call, service).await
 }
 
@@ -138,6 +130,6 @@ pub async fn rotate(mut call: Call) -> Result<Response, Problem> {
     let api::Rotate { key } = extract::fields(&mut call.request, rules).await?;
     let key = key.map(|key| key.0.expose_secret().parse::<HookKey>()).transpose();
     let key = key.map_err(|error: NameError| Problem::new(Code::InvalidSetting, error.to_string()))?;
-    let service = call.state().parts().rotate_hook(&name, key).await.map_err(told)?;
+    let service = call.state().services().rotate_hook(&name, key).await.map_err(told)?;
     shown(&call, service).await
 }

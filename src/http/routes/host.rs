@@ -8,8 +8,7 @@ use crate::api::host::{Disks, Host};
 use crate::problem::Problem;
 
 pub async fn show(call: Call) -> Result<Response, Problem> {
-    let deploys = call.state().deploys();
-    let host = deploys.host();
+    let (deploys, host) = (call.state().deploys(), call.state().host());
     let ((state, containers), memory, versions) = tokio::join!(host.disks(), host.memory(), host.versions());
     let (space, measuring) = host.space();
     let (troubles, more_troubles) = deploys.troubles();

@@ -9,8 +9,8 @@ use super::super::respond::Head;
 use super::super::{Call, respond, stream};
 use super::{told, within};
 use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
-use crate::journal::{self, By, Query};
 use crate::problem::{Code, Problem};
+use crate::services::log::{self, By, Query};
 
 fn micros(time: Option<Timestamp>, name: &str) -> Result<Option<u64>, Problem> {
     let early = |_| Problem::new(Code::BadRequest, format!("`{name}` is before 1970"));
@@ -35,7 +35,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         ),
         None => None,
     };
-    let mut log = call.state().deploys().service_log(&name, release).await.map_err(told)?;
+    let mut log = call.state().services().service_log(&name, release).await.map_err(told)?;
     let since = micros(wanted.since, "since")?;
     log.query = Query {
         by: By::Actor(call.actor()?),
@@ -44,8 +44,8 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         // A browser that lost its stream asks for what follows the last line that it got.
         cursor: call.header("last-event-id").filter(|_| wanted.follow).map(str::to_owned).or(wanted.cursor),
         direction: match wanted.direction {
-            Direction::Forward => journal::Direction::Forward,
-            Direction::Backward => journal::Direction::Backward,
+            Direction::Forward => log::Direction::Forward,
+            Direction::Backward => log::Direction::Backward,
         },
         lines,
         grep: wanted.grep,
@@ -55,7 +55,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let accepts = call.header("accept").unwrap_or_default().to_owned();
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     if wanted.follow {
-        let lines = call.state().deploys().follow_log(log).await.map_err(told)?;
+        let lines = call.state().services().follow_log(log).await.map_err(told)?;
         let ends = call.ends().await?;
         return Ok(if accepts.contains("text/plain") {
             stream::text(lines, ends, move |entry| entry.short(&host))
@@ -63,7 +63,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
             stream::events(lines, ends)
         });
     }
-    let page = call.state().parts().journal.query(log.query).await.map_err(|error| told(error.into()))?;
+    let page = call.state().services().log_page(log).await.map_err(told)?;
     let entries: Vec<LogEntry> = page.entries.into_iter().map(Into::into).collect();
     if accepts.contains("text/plain") {
         let mut response = Response::new(StatusCode::Ok);

@@ -14,10 +14,10 @@ use tide::Response;
 use super::super::Call;
 use super::super::respond::Head;
 use super::told;
+use crate::deploys::{Deployment, State as DeploymentState};
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
 use crate::services::status::{Condition, Figures, Status};
-use crate::store::{Deployment, State as DeploymentState};
 
 /// OpenMetrics 1.0, "Protocol Negotiation".
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -93,14 +93,14 @@ impl Metrics {
 }
 
 pub async fn show(call: Call) -> Result<Response, Problem> {
-    let parts = call.state().parts();
+    let services = call.state().services();
     let metrics = Metrics::default();
-    for (name, (status, figures)) in parts.status().await.map_err(told)? {
+    for (name, (status, figures)) in services.status().await.map_err(told)? {
         if call.sees(&name) {
             metrics.add(&name, &status, &figures);
         }
     }
-    for deployment in parts.store.last_deployments().await.map_err(|error| told(error.into()))?.values() {
+    for deployment in services.last_deployments().await.map_err(told)?.values() {
         if call.sees(&deployment.service) {
             metrics.add_last(deployment);
         }

@@ -27,15 +27,16 @@ use tide::Response;
 use super::respond::Head;
 use super::{Call, respond};
 use crate::api;
+use crate::deploys::Deployment;
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
-use crate::store::Deployment;
 
 /// The longest that `Prefer: wait` waits.
 const WAIT: u64 = 600;
 
 /// What a client is told; what is our own or the host's fault is written down with its causes.
-fn told(error: ServiceError) -> Problem {
+fn told(error: impl Into<ServiceError>) -> Problem {
+    let error = error.into();
     let problem = error.problem();
     if u16::from(respond::status(problem.code)) >= 500 {
         tracing::error!(problem = problem.code.as_str(), "{}", chain(&error));

@@ -10,17 +10,16 @@ use super::super::extract::{self, Rules};
 use super::super::record::Note;
 use super::super::{Call, stream as streams};
 use super::told;
-use crate::deploys::{LogLine, LogPart};
-use crate::journal::{By, Entry};
+use crate::deploys::{Deploys, Pushed, State as DeploymentState};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;
+use crate::services::log::{By, Entry, LogLine, LogPart};
 use crate::services::spec;
-use crate::store::State as DeploymentState;
 use crate::text::PlainLines;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Pushed {
+struct Push {
     /// Who pushed, as git's backend was told.
     actor: String,
     /// What moved.
@@ -39,7 +38,7 @@ struct Moved {
 
 pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let Pushed { actor, refs } = extract::fields(&mut call.request, Rules::default()).await?;
+    let Push { actor, refs } = extract::fields(&mut call.request, Rules::default()).await?;
     let own = nix::unistd::Uid::current().as_raw();
     let actor = match call.actor()? {
         // Only our own hook may say in whose name it speaks.
@@ -66,12 +65,9 @@ async fn told_to_the_pusher(
 ) -> Result<Response, Problem> {
     let by = By::Actor(actor.clone());
     match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
-        Err(text) => {
-            let mut response = Response::new(StatusCode::Ok);
-            response.set_body(format!("{}\n", PlainLines::from(text)));
-            Ok(response)
-        }
-        Ok(deployment) => {
+        Pushed::Kept(branch) => Ok(only(format!("Kept. Only a push to `{branch}` is deployed."))),
+        Pushed::Gone(branch) => Ok(only(format!("The branch `{branch}` is gone; what runs goes on."))),
+        Pushed::Deployed(deployment) => {
             let part = LogPart { by, ..LogPart::default() };
             let lines = call.state().deploys().log(deployment.id, part).await.map_err(told)?;
             let url = spec::url(name, &call.state().config());
@@ -80,6 +76,12 @@ async fn told_to_the_pusher(
             Ok(streams::text(lines.chain(end), ends, |entry| entry.coloured()))
         }
     }
+}
+
+fn only(text: String) -> Response {
+    let mut response = Response::new(StatusCode::Ok);
+    response.set_body(format!("{}\n", PlainLines::from(text)));
+    response
 }
 
 /// All zeros: the ref is gone.
@@ -100,8 +102,8 @@ fn said(message: String) -> LogLine {
 }
 
 /// What the person who pushes reads at last.
-async fn end(deploys: crate::deploys::Deploys, id: DeploymentId, url: String) -> Vec<LogLine> {
-    let Ok(deployment) = deploys.parts().store.deployment(id).await else { return Vec::new() };
+async fn end(deploys: Deploys, id: DeploymentId, url: String) -> Vec<LogLine> {
+    let Ok(deployment) = deploys.deployment(id).await else { return Vec::new() };
     let mut lines = vec![said(String::new())];
     match (deployment.state, deployment.problem) {
         (DeploymentState::Live, _) => lines.push(said(format!("  Live: {url}"))),

@@ -17,7 +17,7 @@ fn registry(call: &Call) -> Result<RegistryHost, Problem> {
 }
 
 pub async fn list(call: Call) -> Result<Response, Problem> {
-    let logins = call.state().parts().podman.logins().await.map_err(|error| told(error.into()))?;
+    let logins = call.state().host().logins().await.map_err(told)?;
     let logins: Vec<RegistryLogin> = logins.into_iter().map(Into::into).collect();
     respond::json(StatusCode::Ok, &json!({ "registries": logins }))
 }
@@ -31,8 +31,7 @@ pub async fn log_in(mut call: Call) -> Result<Response, Problem> {
         let detail = "`username` takes 1 to 255 characters, and none is `:` or a control character";
         return Err(Problem::new(Code::BadRequest, detail));
     }
-    let podman = &call.state().parts().podman;
-    podman.log_in(&registry, &username, &password.0).await.map_err(|error| told(error.into()))?;
+    call.state().host().log_in(&registry, &username, &password.0).await.map_err(told)?;
     let mut response =
         respond::json(StatusCode::Ok, &RegistryLogin { registry: registry.to_string(), username: username.clone() })?;
     response.insert_ext(Note { detail: Some(username), ..Note::default() });
@@ -41,7 +40,7 @@ pub async fn log_in(mut call: Call) -> Result<Response, Problem> {
 
 pub async fn log_out(call: Call) -> Result<Response, Problem> {
     let registry = registry(&call)?;
-    if call.state().parts().podman.log_out(&registry).await.map_err(|error| told(error.into()))? {
+    if call.state().host().log_out(&registry).await.map_err(told)? {
         return Ok(Response::new(StatusCode::NoContent));
     }
     Err(Problem::new(Code::NotFound, format!("nobody is logged in at {registry}")))

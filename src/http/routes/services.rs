@@ -12,21 +12,16 @@ use super::super::{Call, respond};
 use super::{accepted, told, within};
 use crate::api::deployments::{PageOf, Restart, Rollback};
 use crate::api::services as api;
+use crate::deploys::{Cause, Deployment};
 use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem};
-use crate::services::{NewSource, spec, status::Status};
-use crate::store::{Cause, Service, Settings, Source};
+use crate::services::{NewSource, Service, Settings, spec, status::Status};
 
 /// What a service is shown as.
-fn shown(
-    call: &Call,
-    service: Service,
-    status: Option<&Status>,
-    last: Option<crate::store::Deployment>,
-) -> api::Service {
+fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<Deployment>) -> api::Service {
     let config = call.state().config();
     api::Service {
-        push_url: matches!(service.source, Source::Template(_)).then(|| spec::push_url(&service.name, &config)),
+        push_url: service.is_hosted().then(|| spec::push_url(&service.name, &config)),
         url: spec::url(&service.name, &config),
         source: service.source.into(),
         branch: service.branch,
@@ -40,10 +35,10 @@ fn shown(
 }
 
 async fn show_one(call: &Call, name: &ServiceName) -> Result<api::Service, Problem> {
-    let parts = call.state().parts();
-    let service = parts.store.service(name).await.map_err(|error| told(error.into()))?;
-    let status = parts.states().await.map_err(told)?;
-    let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
+    let services = call.state().services();
+    let service = services.service(name).await.map_err(told)?;
+    let status = services.states().await.map_err(told)?;
+    let mut last = services.last_deployments().await.map_err(told)?;
     let last = last.remove(&service.id);
     Ok(shown(call, service, status.get(name), last))
 }
@@ -51,14 +46,12 @@ async fn show_one(call: &Call, name: &ServiceName) -> Result<api::Service, Probl
 pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
     let limit = usize::try_from(within(page.limit, "limit", 1, 1000, 1000)?).unwrap_or(1000);
-    let parts = call.state().parts();
-    let status = parts.states().await.map_err(told)?;
-    let mut last = parts.store.last_deployments().await.map_err(|error| told(error.into()))?;
-    let mut services = parts.store.services().await.map_err(|error| told(error.into()))?;
+    let services = call.state().services();
+    let status = services.states().await.map_err(told)?;
+    let mut last = services.last_deployments().await.map_err(told)?;
+    let mut services = services.all().await.map_err(told)?;
     services.retain(|service| {
-        !service.desired.is_deleted()
-            && call.sees(&service.name)
-            && page.cursor.as_deref().is_none_or(|cursor| service.name.as_str() > cursor)
+        call.sees(&service.name) && page.cursor.as_deref().is_none_or(|cursor| service.name.as_str() > cursor)
     });
     let more = services.len() > limit;
     services.truncate(limit);
@@ -74,7 +67,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
 }
 
 pub async fn status(call: Call) -> Result<Response, Problem> {
-    let all = call.state().parts().status().await.map_err(told)?;
+    let all = call.state().services().status().await.map_err(told)?;
     let seen = all.into_iter().filter(|(name, _)| call.sees(name));
     let all: BTreeMap<ServiceName, api::Status> = seen.map(|(name, status)| (name, status.into())).collect();
     respond::json(StatusCode::Ok, &all)
@@ -83,7 +76,7 @@ pub async fn status(call: Call) -> Result<Response, Problem> {
 pub async fn available(mut call: Call) -> Result<Response, Problem> {
     call.count_open_call()?;
     let api::AskName { name } = extract::fields(&mut call.request, Rules::default()).await?;
-    let availability = call.state().parts().availability(&name).await.map_err(told)?;
+    let availability = call.state().services().availability(&name).await.map_err(told)?;
     let mut response = respond::json(StatusCode::Ok, &api::NameAnswer::new(name, availability))?;
     response.set_header("cache-control", "no-store");
     Ok(response)
@@ -110,7 +103,7 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
                 .with_hint("GET /templates lists the templates"));
         }
     };
-    let service = call.state().parts().create(&name, source, branch).await.map_err(told)?;
+    let service = call.state().services().create(&name, source, branch).await.map_err(told)?;
     let config = call.state().config();
     let created = api::CreatedService {
         hook_url: spec::hook_url(&name, &config),
@@ -141,7 +134,7 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
         let patched = api::Settings::from(settings).patched(patch);
         patched.map_err(|(code, detail)| Problem::new(code, detail))?.check().map_err(invalid)
     };
-    call.state().deploys().change_settings(&name, branch, change).await.map_err(told)?;
+    call.state().services().change_settings(&name, branch, change).await.map_err(told)?;
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
@@ -149,7 +142,7 @@ pub async fn remove(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let how: api::Remove = named(&mut call, &name).await?;
     let actor = call.actor()?;
-    let removed = call.state().deploys().delete(&name, how.volumes, &actor).await.map_err(told)?;
+    let removed = call.state().services().delete(&name, how.volumes, &actor).await.map_err(told)?;
     respond::json(StatusCode::Ok, &api::Removed::from(removed))
 }
 
@@ -174,7 +167,7 @@ pub async fn stop(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let Nothing {} = named(&mut call, &name).await?;
     let actor = call.actor()?;
-    call.state().deploys().stop_service(&name, &actor).await.map_err(told)?;
+    call.state().services().stop(&name, &actor).await.map_err(told)?;
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
@@ -204,21 +197,13 @@ pub async fn rollback(mut call: Call) -> Result<Response, Problem> {
 }
 
 pub async fn templates(call: Call) -> Result<Response, Problem> {
-    let templates = call.state().parts().templates.list().await.map_err(|error| told(error.into()))?;
+    let templates = call.state().services().templates().await.map_err(told)?;
     respond::json(StatusCode::Ok, &api::Templates { templates: templates.into_iter().map(Into::into).collect() })
 }
 
 /// Makes the key at the first call, by either method.
 pub async fn deploy_key(call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let parts = call.state().parts();
-    let service = parts.store.service(&name).await.map_err(|error| told(error.into()))?;
-    if matches!(service.source, Source::Template(_)) {
-        return Err(Problem::new(
-            Code::Conflict,
-            format!("the code of `{name}` lies on this host, so no key reads it"),
-        ));
-    }
-    let public_key = parts.repositories.deploy_key(&name).await.map_err(|error| told(error.into()))?;
+    let public_key = call.state().services().deploy_key(&name).await.map_err(told)?;
     respond::json(StatusCode::Ok, &api::DeployKey { public_key })
 }

@@ -10,9 +10,9 @@ use super::super::record::Note;
 use super::super::{Call, respond};
 use super::told;
 use crate::api::tokens::{CreatedToken, NewToken, Token};
+use crate::auth::Grant;
 use crate::names::{NameError, ServiceName, TokenName};
 use crate::problem::Problem;
-use crate::store::Grant;
 
 pub async fn create(mut call: Call) -> Result<Response, Problem> {
     let NewToken { name, scope, service, expires } = extract::fields(&mut call.request, Rules::default()).await?;
@@ -29,7 +29,7 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
 }
 
 pub async fn list(call: Call) -> Result<Response, Problem> {
-    let tokens = call.state().auth().tokens().await.map_err(|error| told(error.into()))?;
+    let tokens = call.state().auth().tokens().await.map_err(told)?;
     let tokens: Vec<Token> = tokens.into_iter().map(Into::into).collect();
     respond::json(StatusCode::Ok, &json!({ "tokens": tokens }))
 }

@@ -1,30 +1,31 @@
-//! Pauses that grow: what can't be done is tried again, and less and less often.
+//! Backoff that grow: what can't be done is tried again, and less and less often.
 
 use std::time::Duration;
 
 /// The pauses of one thing that is tried again and again.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pauses {
+pub struct Backoff {
     first: Duration,
     most: Duration,
     next: Duration,
 }
 
-impl Pauses {
+impl Backoff {
     /// From `first`, twice as long each time, up to `most`.
-    pub(super) fn new(first: Duration, most: Duration) -> Self {
+    #[must_use]
+    pub fn new(first: Duration, most: Duration) -> Self {
         Self { first, most, next: first }
     }
 
     /// How long to wait this time.
-    pub(super) fn next(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let now = self.next;
         self.next = now.saturating_mul(2).min(self.most);
         now
     }
 
     /// It went well.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.first;
     }
 }
@@ -35,10 +36,10 @@ mod tests {
 
     #[test]
     fn they_grow_to_a_bound_and_begin_anew() {
-        let mut pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(5));
-        let taken: Vec<u64> = (0..5).map(|_| pauses.next().as_secs()).collect();
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+        let taken: Vec<u64> = (0..5).map(|_| backoff.next_pause().as_secs()).collect();
         assert_eq!(taken, [1, 2, 4, 5, 5]);
-        pauses.reset();
-        assert_eq!(pauses.next().as_secs(), 1);
+        backoff.reset();
+        assert_eq!(backoff.next_pause().as_secs(), 1);
     }
 }

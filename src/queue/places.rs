@@ -5,14 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{DeployError, Deploys};
 use crate::names::DeploymentId;
-use crate::problem::chain;
-use crate::store::State;
+
+/// A build may run as long as this lives.
+#[derive(Debug)]
+pub struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+}
 
 /// The places of builds.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     free: Arc<Semaphore>,
     all: Mutex<usize>,
     /// Those of builds that an agent before this one began, until their deployments go on.
@@ -25,27 +28,29 @@ impl Places {
     }
 
     /// Waits for a place, where none is kept for this deployment.
-    pub(super) async fn take(&self, id: DeploymentId) -> Result<OwnedSemaphorePermit, DeployError> {
-        if let Some(kept) = self.give_up(id) {
-            return Ok(kept);
-        }
-        // Never closed while the agent runs.
-        self.free.clone().acquire_owned().await.map_err(|_| DeployError::Cancelled)
+    pub async fn take(&self, id: DeploymentId) -> Place {
+        let permit = match self.give_up(id) {
+            Some(Place { permit }) => permit,
+            // It is never closed.
+            None => self.free.clone().acquire_owned().await.ok(),
+        };
+        Place { permit }
     }
 
-    fn keep(&self, id: DeploymentId) {
+    pub(super) fn keep(&self, id: DeploymentId) {
         if let Ok(place) = self.free.clone().try_acquire_owned() {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(id, place);
         }
     }
 
     /// Keeps no place for this deployment any longer.
-    pub(super) fn give_up(&self, id: DeploymentId) -> Option<OwnedSemaphorePermit> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    pub(super) fn give_up(&self, id: DeploymentId) -> Option<Place> {
+        let permit = self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)?;
+        Some(Place { permit: Some(permit) })
     }
 
     /// Makes it `wanted` places. Those in use are taken away as they come back.
-    fn resize(&self, wanted: usize) {
+    pub fn resize(&self, wanted: usize) {
         let before = std::mem::replace(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner), wanted);
         if wanted >= before {
             return self.free.add_permits(wanted - before);
@@ -56,31 +61,6 @@ impl Places {
                 places.forget();
             }
         });
-    }
-}
-
-impl Deploys {
-    /// Keeps the places of the builds that went on while no agent was there, before anybody else can take one.
-    pub async fn keep_places(&self) {
-        let unfinished = async {
-            for service in self.parts().store.services().await? {
-                for deployment in self.parts().store.unfinished(&service.name).await? {
-                    if matches!(deployment.state, State::Fetching | State::Building) {
-                        self.inner.places.keep(deployment.id);
-                    }
-                }
-            }
-            Ok::<(), crate::store::StoreError>(())
-        };
-        if let Err(error) = unfinished.await {
-            tracing::error!("can't see which builds went on: {}", chain(&error));
-        }
-    }
-
-    /// Takes over what a new configuration says of how many builds run at once, and of how often all is looked after.
-    pub fn reconfigure(&self) {
-        self.inner.reconfigured.notify_one();
-        self.inner.places.resize(self.parts().config.get().builds.parallel as usize);
     }
 }
 
@@ -97,7 +77,7 @@ mod tests {
         let places = Places::new(1);
         places.keep(DeploymentId(1));
         assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_err());
-        let place = timeout(SOON, places.take(DeploymentId(1))).await.unwrap().unwrap();
+        let place = timeout(SOON, places.take(DeploymentId(1))).await.unwrap();
         assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_err());
         drop(place);
         assert!(timeout(SOON, places.take(DeploymentId(2))).await.is_ok());
@@ -115,8 +95,8 @@ mod tests {
     async fn places_come_and_go_with_the_configuration() {
         let places = Places::new(1);
         places.resize(2);
-        let first = places.take(DeploymentId(1)).await.unwrap();
-        let second = places.take(DeploymentId(2)).await.unwrap();
+        let first = places.take(DeploymentId(1)).await;
+        let second = places.take(DeploymentId(2)).await;
         places.resize(1);
         drop(first);
         tokio::task::yield_now().await;

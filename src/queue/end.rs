@@ -1,21 +1,18 @@
 //! How a deployment ends: by its row, then by a line that is the last of its story. Whoever reads that waits for it.
 
-use std::pin::pin;
-
-use futures_util::StreamExt;
-use tokio::time::timeout;
-
-use super::Deploys;
+use super::Queue;
 use crate::events::Event;
-use crate::journal::{By, Direction, Query, Select};
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::store::{Deployment, State, StoreError};
 use crate::text::PlainLines;
 
-impl Deploys {
+impl Queue {
     /// Ends a deployment: writes it down, then says so.
-    pub(super) async fn end(
+    ///
+    /// # Errors
+    /// There is none, it has ended already, or nothing can be written.
+    pub async fn end(
         &self,
         id: DeploymentId,
         state: State,
@@ -25,8 +22,8 @@ impl Deploys {
     ) -> Result<Deployment, StoreError> {
         let this = self.clone();
         // A task of its own, which an agent that stops waits for: only a crash comes between the two.
-        let ending = self.inner.tasks.spawn(async move {
-            let ended = this.parts().store.finish(id, state, problem, tail).await?;
+        let ending = self.inner.tasks.spawn_whole(async move {
+            let ended = this.inner.store.finish(id, state, problem, tail).await?;
             this.ended(id, &ended.service, state, ended.problem.as_ref(), &said);
             Ok(ended)
         });
@@ -51,24 +48,7 @@ impl Deploys {
             tracing::info!(deployment = %id, service = %service, state = word, problem, "{said}");
         }
         self.inner.places.give_up(id);
-        self.parts().events.publish(Event::Deployment(service.clone(), id));
-    }
-
-    /// Writes a line of our own, and returns where it lies once the journal holds it, and with it all datagrams that were
-    /// sent before. None: it was waited for in vain.
-    pub(super) async fn mark(&self, said: &str) -> Option<String> {
-        let mark = format!("{:016x}", rand::random::<u64>());
-        // It is nobody's story.
-        tracing::info_span!(parent: None, "mark").in_scope(|| tracing::info!(mark, "{said}"));
-        self.marked(mark, By::Agent).await
-    }
-
-    /// Where the line with this mark lies, once the journal holds it; `by` wants to know.
-    pub(super) async fn marked(&self, mark: String, by: By) -> Option<String> {
-        let query = Query { by, direction: Direction::Forward, ..Query::newest(Select::Mark(mark)) };
-        let mut found = pin!(self.parts().journal.follow(query.into()));
-        let found = timeout(self.parts().config.get().limits.journal, found.next()).await.ok()??;
-        Some(found.ok()?.cursor)
+        self.inner.events.publish(Event::Deployment(service.clone(), id));
     }
 }
 

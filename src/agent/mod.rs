@@ -1,34 +1,26 @@
-//! The composition root: builds each part once, starts and stops them in order. The only file that knows all modules.
+//! The composition root: builds each part once, starts and stops them in order. Nothing else knows all modules.
 
 mod code;
+mod life;
+mod parts;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use crate::auth::Auth;
-use crate::builds::Builds;
+pub use life::Agent;
+pub use parts::Parts;
+
 use crate::config::{Config, ConfigError, LiveConfig};
-use crate::deploys::Deploys;
-use crate::events::Events;
-use crate::git::Repositories;
-use crate::http::{self, Bridge, Listeners, Server, State};
+use crate::http::Listeners;
 use crate::journal::Journal;
-use crate::podman::Podman;
 use crate::problem::chain;
-use crate::proxy::Routes;
-use crate::services::{Adapters, Locks, status::LiveUnits};
-use crate::socketio::Sockets;
 use crate::store::{Store, StoreError};
-use crate::templates::Templates;
-use crate::terminal::Terminals;
-use crate::units::{Quadlets, UserManager};
 
 /// Why the agent can't run.
 #[derive(Debug, Error)]
@@ -91,66 +83,14 @@ fn start_log() {
     tracing_subscriber::registry().with(journal).with(lines).init();
 }
 
-/// The parts of the host, as the configuration names them.
-fn parts(config: &LiveConfig) -> Result<(Adapters, Builds), AgentError> {
-    let now = config.get();
-    let podman = Podman::new(now.host.podman_socket().into(), now.paths.logins());
-    let units = UserManager::new(now.host.bus_socket());
-    let builds = Builds::new(podman.clone(), units.clone(), config.clone());
-    let adapters = Adapters {
-        store: Store::open(&now.paths.store())?,
-        podman,
-        units,
-        quadlets: Quadlets::new(now.paths.quadlets.to_path_buf(), now.paths.user_units()),
-        routes: Routes::new(now.paths.routes.to_path_buf()),
-        repositories: Repositories::new(config.clone()),
-        templates: Templates::new(now.paths.templates.to_path_buf()),
-        journal: Journal::new(None),
-        events: Events::new(),
-        config: config.clone(),
-        env_locks: Locks::default(),
-        live: LiveUnits::default(),
-    };
-    Ok((adapters, builds))
-}
-
 async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("listen for SIGHUP"))?;
     let listeners = Listeners::open(&config.listen).map_err(system("listen"))?;
-    let config = LiveConfig::new(config);
-    let (adapters, builds) = parts(&config)?;
-    let auth = Auth::new(adapters.store.clone(), adapters.events.clone(), config.clone());
-    let terminals =
-        Terminals::new(adapters.store.clone(), adapters.podman.clone(), adapters.units.clone(), config.clone());
-    let deploys = Deploys::new(adapters.clone(), builds);
-    deploys.keep_places().await;
-    let stopping = CancellationToken::new();
-    let state = State::new(deploys.clone(), auth.clone(), stopping.clone());
-    let bridge = Bridge::new(http::app(state.clone()), http::body_limit);
-    let (service, sockets) = Sockets::mount(bridge, deploys.clone(), terminals.clone(), auth.clone(), stopping.clone());
-    let server = Server::new(service, config.clone(), stopping.clone());
-
-    let serving = tokio::spawn(server.run(listeners));
-    let watching = tokio::spawn({
-        let adapters = adapters.clone();
-        async move { tokio::join!(adapters.watch_units(), adapters.watch_health()) }
-    });
-    let maintaining = tokio::spawn({
-        let deploys = deploys.clone();
-        async move { deploys.maintain().await }
-    });
-    let streaming = tokio::spawn(sockets.clone().run());
-    let counting = tokio::spawn({
-        let stopping = stopping.clone();
-        async move { tokio::join!(auth.count_refusals(stopping.clone()), stopping.run_until_cancelled(auth.guard())) }
-    });
-    let clearing = tokio::spawn({
-        let sockets = sockets.clone();
-        async move { sockets.clear_terminals().await }
-    });
-    let guarding = tokio::spawn(watchdog(adapters.store.clone()));
+    let parts = Parts::build(LiveConfig::new(config), Journal::new(None))?;
+    let agent = Agent::start(parts.clone(), listeners).await;
+    let guarding = tokio::spawn(watchdog(parts.store.clone()));
     let saving = tokio::spawn(code::keep_small());
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the agent is ready");
@@ -159,34 +99,28 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&config, &deploys, &path),
+            _ = hangup.recv() => reload(&parts, &path),
         }
     }
     tracing::info!("the agent stops; services, builds and deployments go on");
     notify(&[sd_notify::NotifyState::Stopping]);
-    let end = tokio::time::Instant::now() + config.get().limits.grace;
-    stopping.cancel();
-    watching.abort();
-    clearing.abort();
     guarding.abort();
     saving.abort();
-    let _ = tokio::join!(deploys.stop(), terminals.stop(), sockets.stop());
-    let _ = tokio::join!(serving, maintaining, streaming, counting);
-    state.end_unattended(end).await;
+    agent.stop().await;
     Ok(())
 }
 
 /// Reads the configuration again. A bad one changes nothing.
-fn reload(config: &LiveConfig, deploys: &Deploys, path: &Path) {
+fn reload(parts: &Parts, path: &Path) {
     match Config::load(path, true) {
         Ok(new) => {
-            if !config.replace(new) {
+            if !parts.config.replace(new) {
                 tracing::warn!(
                     "`listen.web`, `listen.local`, `paths`, `host`, `limits.head_timeout`, `limits.connections`, \
                      `limits.anonymous` and `limits.anonymous_each` take effect at the agent's next start"
                 );
             }
-            deploys.reconfigure();
+            parts.deploys.reconfigure();
             tracing::info!("the configuration is read again");
         }
         Err(error) => tracing::error!("the configuration is kept as it was: {}", chain(&error)),
@@ -214,7 +148,7 @@ async fn watchdog(store: Store) {
 mod tests {
     #[test]
     fn the_unit_ends_what_takes_too_much_memory_and_slows_nothing_down() {
-        let unit = include_str!("../systemd/podkeeper.service");
+        let unit = include_str!("../../systemd/podkeeper.service");
         let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         // Throttled, the agent would miss its own watchdog.
         assert_eq!(value("MemoryHigh"), None);

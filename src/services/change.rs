@@ -1,0 +1,50 @@
+//! What people want of a service: its settings, and that it stops.
+
+use super::{ServiceError, Services, spec};
+use crate::names::{Actor, BranchName, ServiceName};
+use crate::problem::{Code, Problem};
+use crate::store::{Desired, NewBranch, Service, Settings};
+
+impl Services {
+    /// Changes a service's settings, and its branch where there is one. Nothing is waited for: a deployment that is under
+    /// way ends with what it began with, and what concerns a release is the next one's.
+    pub async fn change_settings(
+        &self,
+        name: &ServiceName,
+        branch: Option<BranchName>,
+        change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
+    ) -> Result<Service, ServiceError> {
+        let parts = &self.uses;
+        parts.store.service(name).await?;
+        let branch = match branch {
+            // What it holds already is deployed when somebody pushes or starts, not by the change itself.
+            Some(branch) => Some(NewBranch { head: parts.repositories.head(name, &branch).await?, name: branch }),
+            None => None,
+        };
+        let config = parts.config.get();
+        let change = move |settings| {
+            let settings = change(settings)?;
+            match settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
+                None => Ok(settings),
+                Some(domain) => {
+                    let detail = format!("`{domain}` is an address that the host itself gives");
+                    Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own"))
+                }
+            }
+        };
+        let service = parts.store.change_settings(name, branch, change).await??;
+        self.settle(name).await;
+        Ok(service)
+    }
+
+    /// Stops a service; it stays stopped, over reboots too. What was being deployed is cancelled.
+    pub async fn stop(&self, name: &ServiceName, actor: &Actor) -> Result<Service, ServiceError> {
+        self.uses.queue.end_service(name, Desired::Stopped).await?;
+        tracing::info!(service = %name, actor = %actor, "stopped by request");
+        let _turn = self.uses.queue.turn(name).await;
+        // Read again: somebody may have started it while its turn was waited for.
+        let service = self.uses.store.service(name).await?;
+        self.reconcile(&service).await?;
+        Ok(service)
+    }
+}

@@ -1,0 +1,64 @@
+//! A service's repository on this host.
+
+use super::{ServiceError, Services};
+use crate::git::{GitRequest, GitResponse};
+use crate::names::{CommitId, ServiceName};
+use crate::problem::{Code, Problem};
+use crate::store::{Service, Source};
+
+impl Services {
+    /// Makes the repositories that a service with a row lacks, because the agent died between the two.
+    pub async fn complete_repository(&self, service: &Service) -> Result<(), ServiceError> {
+        if let Source::Template(template) = &service.source
+            && !self.uses.repositories.exists(&service.name).await
+        {
+            let found = self.uses.templates.get(template).await?;
+            self.uses.repositories.create(&service.name, found.files.as_deref(), &service.branch).await?;
+        }
+        if self.uses.store.seen_commit(service.id).await?.is_none() {
+            self.see_starter(service).await?;
+        }
+        Ok(())
+    }
+
+    /// The starter's commit is nobody's push.
+    pub(super) async fn see_starter(&self, service: &Service) -> Result<(), ServiceError> {
+        if let Some(head) = self.uses.repositories.head(&service.name, &service.branch).await? {
+            self.uses.store.set_seen_commit(service.id, head).await?;
+        }
+        Ok(())
+    }
+
+    /// What a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref and the first
+    /// row.
+    pub async fn missed_push(&self, service: &Service) -> Result<Option<CommitId>, ServiceError> {
+        if !service.is_hosted() {
+            return Ok(None);
+        }
+        self.complete_repository(service).await?;
+        let (store, repositories) = (&self.uses.store, &self.uses.repositories);
+        let seen = store.seen_commit(service.id).await?;
+        if let Some(seen) = &seen
+            && repositories.is_at(&service.name, &service.branch, seen).await
+        {
+            return Ok(None);
+        }
+        let head = repositories.head(&service.name, &service.branch).await?;
+        Ok(head.filter(|head| seen.as_ref() != Some(head)))
+    }
+
+    /// Answers a request of git's.
+    pub async fn smart_http(&self, request: GitRequest) -> Result<GitResponse, ServiceError> {
+        Ok(self.uses.repositories.smart_http(request).await?)
+    }
+
+    /// The public key that reads a repository elsewhere, which is made at the first call.
+    pub async fn deploy_key(&self, name: &ServiceName) -> Result<String, ServiceError> {
+        let service = self.service(name).await?;
+        if service.is_hosted() {
+            let detail = format!("the code of `{name}` lies on this host, so no key reads it");
+            return Err(Problem::new(Code::Conflict, detail).into());
+        }
+        Ok(self.uses.repositories.deploy_key(name).await?)
+    }
+}

@@ -1,0 +1,112 @@
+//! Changes of a service's variables: merged into what is set, and a release that has them where one runs.
+
+use super::env::Changes;
+use super::{ServiceError, Services};
+use crate::events::Event;
+use crate::names::{Actor, ReleaseNumber, ServiceName};
+use crate::store::{Cause, Deployment, Desired, EnvChange, NewDeployment, Service, StoreError};
+
+/// How often variables are merged into what is set, where a release brings others meanwhile.
+const TRIES: u32 = 5;
+
+/// What an update of the environment led to.
+#[derive(Debug)]
+pub enum EnvUpdate {
+    /// A release that has it.
+    Deployed(Box<Deployment>),
+    /// It waits for the next release.
+    Kept,
+    /// Nothing of it is another than before.
+    Same,
+}
+
+impl Services {
+    /// Changes a service's variables; where it runs and `restart` says so, a new release has them, unless the current one
+    /// does and no other comes that does not.
+    pub async fn update_env(
+        &self,
+        name: &ServiceName,
+        changes: Changes,
+        replace: bool,
+        restart: bool,
+        actor: Actor,
+    ) -> Result<EnvUpdate, ServiceError> {
+        let _held = self.env_locks.hold(name).await;
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.merge_env(name, &changes, replace, restart, actor.clone()).await {
+                // A release went live meanwhile, and brought the one that it had.
+                Err(ServiceError::Store(StoreError::EnvChanged)) if tries > 0 => {}
+                merged => return merged,
+            }
+        }
+    }
+
+    /// Merges the changes into what is set; it fails where that is another by the time that it would be written.
+    async fn merge_env(
+        &self,
+        name: &ServiceName,
+        changes: &Changes,
+        replace: bool,
+        restart: bool,
+        actor: Actor,
+    ) -> Result<EnvUpdate, ServiceError> {
+        let store = &self.uses.store;
+        let change = self.prepare_env(name, changes, replace).await?;
+        let is_same = change.before == change.after;
+        let service = store.service(name).await?;
+        if let Some(current) = service.current.filter(|_| restart && service.desired == Desired::Running)
+            && (self.lacks_env(&service, current, &change).await? || self.brings_other_env(&service, &change).await?)
+        {
+            let new = NewDeployment {
+                service: name.clone(),
+                cause: Cause::Env,
+                actor,
+                commit: None,
+                from_release: Some(current),
+                env: Some(change),
+            };
+            return Ok(EnvUpdate::Deployed(Box::new(self.uses.queue.request(new).await?)));
+        }
+        // Also what is there already: somebody wants it, and a release that comes brings no other.
+        store.set_env(name, change).await?;
+        if is_same {
+            return Ok(EnvUpdate::Same);
+        }
+        self.uses.events.publish(Event::Service(name.clone()));
+        Ok(EnvUpdate::Kept)
+    }
+
+    async fn lacks_env(
+        &self,
+        service: &Service,
+        release: ReleaseNumber,
+        change: &EnvChange,
+    ) -> Result<bool, ServiceError> {
+        match self.uses.store.release(service.id, release).await {
+            Ok(release) => Ok(release.env != change.after),
+            Err(StoreError::NoRelease(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a release is under way that has, or may have, other variables than these.
+    async fn brings_other_env(&self, service: &Service, change: &EnvChange) -> Result<bool, ServiceError> {
+        for deployment in self.uses.store.unfinished(&service.name).await? {
+            let brings = match deployment.release {
+                Some(number) => match self.uses.store.release(service.id, number).await {
+                    Ok(release) => Some(release.env != change.after),
+                    Err(StoreError::NoRelease(_)) => None,
+                    Err(error) => return Err(error.into()),
+                },
+                None => None,
+            };
+            // It is made of what is set, or was until now, unless it goes back.
+            if brings.unwrap_or(deployment.cause == Cause::Rollback || change.before != change.after) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
