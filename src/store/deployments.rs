@@ -256,6 +256,13 @@ pub(super) fn see(transaction: &Transaction<'_>, service: ServiceId, commit: &Co
     Ok(())
 }
 
+/// The same of what a deployment has found at its turn, unless somebody has pushed since it was asked for: that is newer.
+fn see_found(transaction: &Transaction<'_>, deployment: &Deployment, commit: &CommitId) -> Result<(), StoreError> {
+    let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND id > ?2 AND commit_id IS NOT NULL";
+    let is_passed = transaction.prepare_cached(sql)?.exists([deployment.service_id, deployment.id.0])?;
+    if is_passed { Ok(()) } else { see(transaction, deployment.service_id, commit) }
+}
+
 /// Ends the service's waiting deployments as `state`, and tells which they were.
 fn end_waiting(
     transaction: &Transaction<'_>,
@@ -345,13 +352,16 @@ impl Store {
         commit: Option<CommitId>,
     ) -> Result<Deployment, StoreError> {
         self.write(move |transaction| {
+            let mut found = 0;
             if let Some(commit) = &commit {
-                transaction
-                    .execute("UPDATE deployments SET commit_id = ?2 WHERE id = ?1", params![id.0, commit.as_str()])?;
+                found = transaction.execute(
+                    "UPDATE deployments SET commit_id = ?2 WHERE id = ?1 AND commit_id IS NOT ?2",
+                    params![id.0, commit.as_str()],
+                )?;
             }
             let deployment = set_state(transaction, id, state, None, None)?;
-            if let Some(commit) = &commit {
-                see(transaction, deployment.service_id, commit)?;
+            if let Some(commit) = commit.filter(|_| found > 0) {
+                see_found(transaction, &deployment, &commit)?;
             }
             Ok(deployment)
         })

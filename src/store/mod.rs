@@ -437,6 +437,33 @@ mod tests {
         assert_eq!((page.deployments[0].id, page.next), (third.id, Some(second.id)));
     }
 
+    fn push(commit: char) -> NewDeployment {
+        NewDeployment { cause: Cause::Push, commit: Some(id_of(commit)), ..start("a") }
+    }
+
+    fn id_of(commit: char) -> CommitId {
+        commit.to_string().repeat(40).parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_deployment_forgets_a_push_that_came_while_it_was_under_way() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let seen = async || store.seen_commit(service.id).await.unwrap();
+        // The one was pushed itself, the other takes what it finds.
+        for (under_way, newer) in [(push('1'), '2'), (start("a"), '4')] {
+            let commit = under_way.commit.clone().unwrap_or_else(|| id_of('3'));
+            let (under_way, _) = store.request_deployment(under_way).await.unwrap();
+            store.step(under_way.id, State::Fetching, None).await.unwrap();
+            store.request_deployment(push(newer)).await.unwrap();
+            let building = store.step(under_way.id, State::Building, Some(commit.clone())).await.unwrap();
+            assert_eq!((building.commit, seen().await), (Some(commit), Some(id_of(newer))));
+        }
+        let (last, _) = store.request_deployment(start("a")).await.unwrap();
+        store.step(last.id, State::Building, Some(id_of('5'))).await.unwrap();
+        assert_eq!(seen().await, Some(id_of('5')), "nobody pushes what it has found");
+    }
+
     #[tokio::test]
     async fn a_failed_deployment_keeps_its_problem_and_its_number_is_given_once() {
         let (_folder, store) = store();
