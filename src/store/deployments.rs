@@ -285,8 +285,18 @@ fn end_waiting(
     Ok(waiting)
 }
 
+/// What waits to be built of a service, with its commit where it names one.
+fn waiting_build(transaction: &Transaction<'_>, service: i64) -> Result<Option<Option<CommitId>>, StoreError> {
+    let sql = "SELECT commit_id FROM deployments WHERE service = ?1 AND state = 'queued' AND finished IS NULL \
+               AND from_release IS NULL ORDER BY id DESC LIMIT 1";
+    let waiting =
+        transaction.prepare_cached(sql)?.query_row([service], |row| row.get::<_, Option<String>>(0)).optional()?;
+    waiting.map(|commit| commit.map(|text| parse(&text, "commit")).transpose()).transpose()
+}
+
 /// Queues a deployment. The service is wanted running, its environment is replaced where the new one brings it, and what
-/// waited before is superseded. The answer names those, too.
+/// waited before is superseded: one that was to make the current release anew builds instead what waited to be built. The
+/// answer names what is superseded, too.
 pub(super) fn queue(
     transaction: &Transaction<'_>,
     new: &NewDeployment,
@@ -296,6 +306,14 @@ pub(super) fn queue(
         env::set(transaction, service.id, change)?;
     }
     services::set_desired(transaction, service.id, Desired::Running)?;
+    let (mut commit, mut from_release) = (new.commit.clone(), new.from_release);
+    // Who goes back wants nothing newer.
+    if from_release.is_some()
+        && new.cause != Cause::Rollback
+        && let Some(waiting) = waiting_build(transaction, service.id)?
+    {
+        (commit, from_release) = (waiting, None);
+    }
     let superseded = end_waiting(transaction, service.id, State::Superseded)?;
     history::forget(transaction, service.id, AT_ONCE)?;
     transaction.execute(
@@ -305,8 +323,8 @@ pub(super) fn queue(
             service.id,
             new.cause.as_str(),
             new.actor.to_string(),
-            new.commit.as_ref().map(CommitId::as_str),
-            new.from_release.map(|release| release.0),
+            commit.as_ref().map(CommitId::as_str),
+            from_release.map(|release| release.0),
             micros(Timestamp::now()),
             new.cause == Cause::Rollback
         ],

@@ -324,7 +324,7 @@ fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<String,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{Actor, ReleaseNumber, ServiceName, Volumes};
+    use crate::names::{Actor, CommitId, ReleaseNumber, ServiceName, Volumes};
     use crate::problem::Code;
 
     /// A store with one service.
@@ -462,6 +462,28 @@ mod tests {
         let (last, _) = store.request_deployment(start("a")).await.unwrap();
         store.step(last.id, State::Building, Some(id_of('5'))).await.unwrap();
         assert_eq!(seen().await, Some(id_of('5')), "nobody pushes what it has found");
+    }
+
+    #[tokio::test]
+    async fn what_makes_the_current_release_anew_builds_what_waits_to_be_built() {
+        let (_folder, store) = store();
+        store.create_service(new_service("a")).await.unwrap();
+        let anew = |cause| NewDeployment { cause, from_release: Some(ReleaseNumber(1)), ..start("a") };
+        let made_of = |row: &Deployment| (row.commit.clone(), row.from_release.map(|release| release.0));
+        for (waits, commit) in [(push('1'), Some(id_of('1'))), (start("a"), None)] {
+            let (waiting, _) = store.request_deployment(waits).await.unwrap();
+            let (env, superseded) = store.request_deployment(anew(Cause::Env)).await.unwrap();
+            assert_eq!((made_of(&env), superseded), ((commit.clone(), None), vec![waiting.id]));
+            let (again, _) = store.request_deployment(anew(Cause::Restart)).await.unwrap();
+            assert_eq!(made_of(&again), (commit, None), "from one to the next");
+            // What is under way goes on, and is not built again.
+            store.step(again.id, State::Fetching, None).await.unwrap();
+            let (behind, _) = store.request_deployment(anew(Cause::Env)).await.unwrap();
+            assert_eq!(made_of(&behind), (None, Some(1)));
+        }
+        store.request_deployment(push('2')).await.unwrap();
+        let (back, _) = store.request_deployment(anew(Cause::Rollback)).await.unwrap();
+        assert_eq!(made_of(&back), (None, Some(1)), "who goes back wants nothing newer");
     }
 
     #[tokio::test]
