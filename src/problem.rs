@@ -228,6 +228,12 @@ impl Problem {
         Self { code, detail: detail.into(), hint: None, retry_after: None }
     }
 
+    /// Somebody cancelled it.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new(Code::Cancelled, "it was cancelled")
+    }
+
     /// Nothing more can be written.
     #[must_use]
     pub fn disk_full() -> Self {

@@ -106,7 +106,7 @@ impl DeployError {
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())
                 .with_hint("widen `services.first_port` to `services.last_port` in the configuration"),
             Self::Noted(problem) => problem.clone(),
-            Self::Cancelled | Self::Ended => Problem::new(Code::Cancelled, "it was cancelled"),
+            Self::Cancelled | Self::Ended => Problem::cancelled(),
         }
     }
 

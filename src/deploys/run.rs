@@ -91,16 +91,12 @@ impl Deploys {
         let service = self.uses().store.service(&deployment.service).await?;
         // A switch that was begun is ended, whatever happens.
         if deployment.release.is_none() || service.current != deployment.release {
-            // Whoever stopped it meant this deployment, too; an agent that died has not cancelled it any more.
-            if service.desired == Desired::Stopped {
-                return Err(DeployError::Cancelled);
-            }
             let prepared = cancel.run_until_cancelled(self.prepare(deployment, &service)).await;
             let release = prepared.ok_or(DeployError::Cancelled)??;
             if cancel.is_cancelled() {
                 return Err(DeployError::Cancelled);
             }
-            self.uses().store.make_current(service.id, release.number).await?;
+            self.uses().store.make_current(service.id, release.number, id).await?;
         }
         self.switch(id, &service).await
     }

@@ -64,7 +64,9 @@ impl Deploys {
                 let said = format!("failed: {}{goes_on}", problem.detail);
                 self.uses().queue.end(id, State::Failed, Some(problem), tail, said).await
             }
-            None => self.uses().queue.end(id, State::Cancelled, Some(cancelled()), None, "cancelled".into()).await,
+            None => {
+                self.uses().queue.end(id, State::Cancelled, Some(Problem::cancelled()), None, "cancelled".into()).await
+            }
         };
         match ended {
             Ok(_) | Err(StoreError::Ended(_)) => Ok(()),
@@ -79,7 +81,7 @@ impl Deploys {
             return Ok(deployment.clone());
         }
         if matches!(error, DeployError::Cancelled | DeployError::Ended) {
-            return self.uses().store.note_problem(deployment.id, cancelled(), None).await;
+            return self.uses().store.note_problem(deployment.id, Problem::cancelled(), None).await;
         }
         let tail = self.tail(deployment).await;
         let problem = match error {
@@ -165,10 +167,6 @@ impl Deploys {
         }
         (!text.is_empty()).then(|| text[from..].into())
     }
-}
-
-fn cancelled() -> Problem {
-    Problem::new(Code::Cancelled, "it was cancelled")
 }
 
 /// ENOSPC, as C's library, Go's and Podman's word it.

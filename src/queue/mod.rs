@@ -126,12 +126,17 @@ impl Queue {
     /// # Errors
     /// There is no such service, or nothing can be written.
     pub async fn end_service(&self, name: &ServiceName, desired: Desired) -> Result<Service, StoreError> {
-        let (service, cancelled) = self.inner.store.end_service(name, desired).await?;
-        for id in cancelled {
+        let ended = self.inner.store.end_service(name, desired).await?;
+        for id in ended.waiting {
             self.ended(id, name, State::Cancelled, None, "cancelled");
+            // It may have begun to wait for its build's place, or to make a release of an image again.
+            self.inner.slots.cancel(name, id);
         }
-        self.inner.slots.cancel_current(name);
-        Ok(service)
+        // What is asked for after that is somebody's who wants the service to run.
+        for id in ended.begun {
+            self.inner.slots.cancel_when_begun(name, id);
+        }
+        Ok(ended.service)
     }
 
     /// Cancels a deployment, and tells how it ended: one that was given the traffic in the meantime is live.

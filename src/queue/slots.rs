@@ -67,16 +67,6 @@ impl Slots {
         })
     }
 
-    /// Asks whatever the slot has begun to end.
-    pub(super) fn cancel_current(&self, service: &ServiceName) {
-        self.with(|slots| {
-            let slot = slots.get(service);
-            if let Some(token) = slot.and_then(|slot| slot.cancels.get(slot.current.as_ref()?)) {
-                token.cancel();
-            }
-        });
-    }
-
     /// Lets this deployment, which has left the queue, end as soon as the slot comes to it, be that now or later.
     pub(super) fn cancel_when_begun(&self, service: &ServiceName, id: DeploymentId) {
         self.with(|slots| {

@@ -322,7 +322,7 @@ fn cpu_micros(folder: &Path) -> Option<u64> {
 /// `first` is how far the last deployment is of a service that never had a release.
 fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<State>) -> Condition {
     match (desired, unit.map(|unit| (&unit.active, &unit.sub))) {
-        (Desired::Created, None) => Condition::Created,
+        (Desired::Created, None) => first.map_or(Condition::Created, of_first),
         (_, Some((ActiveState::Activating, SubState::AutoRestart | SubState::AutoRestartQueued))) => {
             Condition::Restarting
         }
@@ -331,13 +331,18 @@ fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<State>)
         (_, Some((ActiveState::Active | ActiveState::Reloading, _))) => Condition::Running,
         (_, Some((ActiveState::Failed, _))) => Condition::Failed,
         (Desired::Created, _) => Condition::Created,
-        (Desired::Running, None) => match first {
-            Some(State::Failed) => Condition::Failed,
-            Some(state) if state.is_final() => Condition::Created,
-            Some(_) => Condition::Starting,
-            None => Condition::Stopped,
-        },
+        (Desired::Running, None) => first.map_or(Condition::Stopped, of_first),
+        (Desired::Stopped, None) if first.is_some_and(|state| !state.is_final()) => Condition::Starting,
         _ => Condition::Stopped,
+    }
+}
+
+/// How a service is whose first deployment is so far.
+fn of_first(state: State) -> Condition {
+    match state {
+        State::Failed => Condition::Failed,
+        state if state.is_final() => Condition::Created,
+        _ => Condition::Starting,
     }
 }
 
@@ -349,6 +354,10 @@ mod tests {
     fn a_service_that_never_had_a_release_is_how_its_first_deployment_went() {
         let of = |desired, first| condition(desired, None, first);
         assert_eq!(of(Desired::Created, None), Condition::Created);
+        assert_eq!(of(Desired::Created, Some(State::Building)), Condition::Starting);
+        assert_eq!(of(Desired::Created, Some(State::Failed)), Condition::Failed);
+        assert_eq!(of(Desired::Created, Some(State::Cancelled)), Condition::Created);
+        assert_eq!(of(Desired::Stopped, Some(State::Building)), Condition::Starting);
         assert_eq!(of(Desired::Running, Some(State::Building)), Condition::Starting);
         assert_eq!(of(Desired::Running, Some(State::Failed)), Condition::Failed);
         assert_eq!(of(Desired::Running, Some(State::Cancelled)), Condition::Created);

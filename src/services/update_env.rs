@@ -56,7 +56,8 @@ impl Services {
         let change = self.prepare_env(name, changes, replace).await?;
         let is_same = change.before == change.after;
         let service = store.service(name).await?;
-        if let Some(current) = service.current.filter(|_| restart && service.desired == Desired::Running)
+        let will_run = service.desired == Desired::Running || !store.unfinished(name).await?.is_empty();
+        if let Some(current) = service.current.filter(|_| restart && will_run)
             && (self.lacks_env(&service, current, &change).await? || self.brings_other_env(&service, &change).await?)
         {
             let new = NewDeployment {

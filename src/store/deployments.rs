@@ -259,7 +259,7 @@ pub(super) fn see(transaction: &Transaction<'_>, service: ServiceId, commit: &Co
 /// The same of what a deployment has found at its turn, unless somebody has pushed since it was asked for: that is newer.
 fn see_found(transaction: &Transaction<'_>, deployment: &Deployment, commit: &CommitId) -> Result<(), StoreError> {
     let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND id > ?2 AND commit_id IS NOT NULL";
-    let is_passed = transaction.prepare_cached(sql)?.exists([deployment.service_id, deployment.id.0])?;
+    let is_passed = transaction.prepare_cached(sql)?.exists(params![deployment.service_id, deployment.id.0])?;
     if is_passed { Ok(()) } else { see(transaction, deployment.service_id, commit) }
 }
 
@@ -286,7 +286,7 @@ fn end_waiting(
 }
 
 /// What waits to be built of a service, with its commit where it names one.
-fn waiting_build(transaction: &Transaction<'_>, service: i64) -> Result<Option<Option<CommitId>>, StoreError> {
+fn waiting_build(transaction: &Transaction<'_>, service: ServiceId) -> Result<Option<Option<CommitId>>, StoreError> {
     let sql = "SELECT commit_id FROM deployments WHERE service = ?1 AND state = 'queued' AND finished IS NULL \
                AND from_release IS NULL ORDER BY id DESC LIMIT 1";
     let waiting =
@@ -294,7 +294,7 @@ fn waiting_build(transaction: &Transaction<'_>, service: i64) -> Result<Option<O
     waiting.map(|commit| commit.map(|text| parse(&text, "commit")).transpose()).transpose()
 }
 
-/// Queues a deployment. The service is wanted running, its environment is replaced where the new one brings it, and what
+/// Queues a deployment. Its service's environment is replaced where the new one brings it, and what
 /// waited before is superseded: one that was to make the current release anew builds instead what waited to be built. The
 /// answer names what is superseded, too.
 pub(super) fn queue(
@@ -305,7 +305,6 @@ pub(super) fn queue(
     if let Some(change) = &new.env {
         env::set(transaction, service.id, change)?;
     }
-    services::set_desired(transaction, service.id, Desired::Running)?;
     let (mut commit, mut from_release) = (new.commit.clone(), new.from_release);
     // Who goes back wants nothing newer.
     if from_release.is_some()
@@ -336,19 +335,26 @@ pub(super) fn queue(
     Ok((deployment, superseded))
 }
 
+/// A service that shall not run any more, and what was cancelled for that.
+#[derive(Debug)]
+pub struct EndedService {
+    /// The service.
+    pub service: services::Service,
+    /// What waited, and has ended.
+    pub waiting: Vec<DeploymentId>,
+    /// What is under way, and can only come to nothing.
+    pub begun: Vec<DeploymentId>,
+}
+
 impl Store {
     /// Queues a deployment, in one transaction.
     pub async fn request_deployment(&self, new: NewDeployment) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
         self.write(move |transaction| queue(transaction, &new)).await
     }
 
-    /// Cancels what waits of a service, and writes down that it shall not run, or shall be removed: also of one that is being
-    /// removed, which whoever asked last has with its volumes or without them.
-    pub async fn end_service(
-        &self,
-        name: &ServiceName,
-        desired: Desired,
-    ) -> Result<(services::Service, Vec<DeploymentId>), StoreError> {
+    /// Writes down that a service shall not run, or shall be removed, and cancels what is being deployed of it: also of one
+    /// that is being removed, which whoever asked last has with its volumes or without them.
+    pub async fn end_service(&self, name: &ServiceName, desired: Desired) -> Result<EndedService, StoreError> {
         let name = name.clone();
         self.write(move |transaction| {
             let service = match services::find(transaction, &name)? {
@@ -356,8 +362,20 @@ impl Store {
                 _ => find_kept(transaction, &name)?,
             };
             services::set_desired(transaction, service.id, desired)?;
-            let cancelled = end_waiting(transaction, service.id, State::Cancelled)?;
-            Ok((services::Service { desired, ..service }, cancelled))
+            let waiting = end_waiting(transaction, service.id, State::Cancelled)?;
+            // One that has given its release the traffic ends as it would have: that release is what is ended then.
+            let sql = "UPDATE deployments SET problem = ?2, detail = ?3 WHERE service = ?1 AND finished IS NULL \
+                       AND problem IS NULL \
+                       AND (release IS NULL OR release IS NOT (SELECT current_release FROM services WHERE id = ?1)) \
+                       RETURNING id";
+            let cancelled = Problem::cancelled();
+            let mut statement = transaction.prepare_cached(sql)?;
+            let begun = statement
+                .query_map(params![service.id, cancelled.code.as_str(), &*cancelled.detail], |row| {
+                    row.get(0).map(DeploymentId)
+                })?;
+            let begun = begun.collect::<Result<Vec<_>, _>>()?;
+            Ok(EndedService { service: services::Service { desired, ..service }, waiting, begun })
         })
         .await
     }
@@ -508,7 +526,7 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT s.id, (SELECT d.state FROM deployments d WHERE d.service = s.id ORDER BY d.id DESC LIMIT 1) AS last \
-                 FROM services s WHERE s.current_release IS NULL AND s.desired = 'running' AND last IS NOT NULL",
+                 FROM services s WHERE s.current_release IS NULL AND last IS NOT NULL",
             )?;
             let mut rows = statement.query([])?;
             let mut states = std::collections::HashMap::new();

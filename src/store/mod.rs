@@ -26,7 +26,7 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use thiserror::Error;
 
 pub use audit::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState};
-pub use deployments::{Cause, Deployment, DeploymentPage, NewDeployment, State};
+pub use deployments::{Cause, Deployment, DeploymentPage, EndedService, NewDeployment, State};
 pub use env::{EnvChange, EnvSecrets};
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
 pub use passkeys::{LINK, NewPasskey, Passkey, Standing};
@@ -519,7 +519,7 @@ mod tests {
             created: Timestamp::now(),
         };
         assert!(store.create_release(service.id, release).await.unwrap());
-        store.make_current(service.id, number).await.unwrap();
+        store.make_current(service.id, number, deployment.id).await.unwrap();
         deployment
     }
 
@@ -660,8 +660,10 @@ mod tests {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
         let current = async || store.service(&service.name).await.unwrap().current;
+        let mut last = None;
         for number in 1..=4 {
             let deployment = release(&store, &service, start("a")).await;
+            last = Some(deployment.id);
             let state = if number == 2 { State::Failed } else { State::Live };
             if number < 4 {
                 store.finish(deployment.id, state, None, None).await.unwrap();
@@ -678,9 +680,38 @@ mod tests {
         store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(3)));
         store.forget_release(service.id, ReleaseNumber(3), false).await.unwrap();
-        store.make_current(service.id, ReleaseNumber(4)).await.unwrap();
+        store.make_current(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
         store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");
+    }
+
+    #[tokio::test]
+    async fn a_service_is_to_run_from_the_moment_on_that_a_release_has_its_traffic() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let desired = async || store.service(&service.name).await.unwrap().desired;
+        // What comes to nothing changes nothing.
+        let (failed, _) = store.request_deployment(start("a")).await.unwrap();
+        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        assert_eq!(desired().await, Desired::Created);
+        let live = release(&store, &service, start("a")).await;
+        store.step(live.id, State::Checking, None).await.unwrap();
+        assert_eq!(desired().await, Desired::Running);
+        // One that has the traffic already ends as it would have.
+        let ended = store.end_service(&service.name, Desired::Stopped).await.unwrap();
+        assert_eq!((ended.waiting, ended.begun), (vec![], vec![]));
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        // Whoever stops it means all that is under way, and nothing that is asked for later.
+        let (begun, _) = store.request_deployment(start("a")).await.unwrap();
+        store.step(begun.id, State::Fetching, None).await.unwrap();
+        let (waiting, _) = store.request_deployment(start("a")).await.unwrap();
+        let ended = store.end_service(&service.name, Desired::Stopped).await.unwrap();
+        assert_eq!((ended.waiting, ended.begun), (vec![waiting.id], vec![begun.id]));
+        let (later, _) = store.request_deployment(start("a")).await.unwrap();
+        assert_eq!(store.deployment(later.id).await.unwrap().problem, None);
+        let refused = store.make_current(service.id, ReleaseNumber(1), begun.id).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Ended(_)), "{refused}");
+        assert_eq!(desired().await, Desired::Stopped);
     }
 
     #[tokio::test]

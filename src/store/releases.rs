@@ -238,12 +238,24 @@ impl Store {
         .await
     }
 
-    /// From this moment on the traffic belongs to `number`: whoever ends a switch that was cut off reads it here.
-    pub async fn make_current(&self, service: ServiceId, number: ReleaseNumber) -> Result<(), StoreError> {
+    /// From this moment on the traffic belongs to `number`, and the service is to run: whoever ends a switch that was cut off
+    /// reads it here. A deployment that was cancelled meanwhile, or has ended, gives nothing the traffic.
+    pub async fn make_current(
+        &self,
+        service: ServiceId,
+        number: ReleaseNumber,
+        deployment: DeploymentId,
+    ) -> Result<(), StoreError> {
         self.write(move |transaction| {
             find(transaction, service, number)?;
-            transaction
-                .execute("UPDATE services SET current_release = ?2 WHERE id = ?1", params![service, number.0])?;
+            let sql = "SELECT 1 FROM deployments WHERE id = ?1 AND finished IS NULL AND problem IS NULL";
+            if !transaction.prepare_cached(sql)?.exists([deployment.0])? {
+                return Err(StoreError::Ended(deployment.0));
+            }
+            transaction.execute(
+                "UPDATE services SET current_release = ?2, desired = 'running' WHERE id = ?1",
+                params![service, number.0],
+            )?;
             Ok(())
         })
         .await
