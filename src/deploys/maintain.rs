@@ -100,7 +100,11 @@ impl Deploys {
     /// Queues what a branch holds that nobody told of.
     async fn queue_missed_push(&self, service: &Service) -> Result<(), ServiceError> {
         if let Some(commit) = self.uses().services.missed_push(service).await? {
-            self.build(&service.name, Cause::Push, Actor::Agent, Some(commit)).await?;
+            match self.build(&service.name, Cause::Push, Actor::Agent, Some(commit)).await {
+                // Somebody has stopped it since.
+                Err(ServiceError::Store(StoreError::Stopped(_))) => {}
+                built => drop(built?),
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::Deploys;
 use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::ServiceError;
-use crate::store::{Cause, Deployment, HookDelivery, NewDelivery, NewDeployment};
+use crate::store::{Cause, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, StoreError};
 
 /// What became of a push.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Pushed {
     Deployed(Box<Deployment>),
     /// It is kept: this is the branch that is deployed.
     Kept(BranchName),
+    /// It is kept: the service is stopped, and no push starts it.
+    Stopped,
     /// The branch that is deployed is gone.
     Gone(BranchName),
 }
@@ -70,6 +72,12 @@ impl Deploys {
                 self.uses().store.release(service.id, before).await?
             }
         };
+        if service.desired == Desired::Stopped
+            && let Some(head) = self.uses().repositories.head(name, &service.branch).await?
+        {
+            // What was pushed while it was stopped would follow what it goes back to.
+            self.uses().store.set_seen_commit(service.id, head).await?;
+        }
         let new = NewDeployment {
             service: name.clone(),
             cause: Cause::Rollback,
@@ -103,7 +111,10 @@ impl Deploys {
         match moved.iter().find(|(moved, _)| *moved == reference) {
             Some((_, Some(commit))) => {
                 let commit = Some(commit.clone());
-                Ok(Pushed::Deployed(Box::new(self.build(name, Cause::Push, actor, commit).await?)))
+                match self.build(name, Cause::Push, actor, commit).await {
+                    Err(ServiceError::Store(StoreError::Stopped(_))) => Ok(Pushed::Stopped),
+                    built => Ok(Pushed::Deployed(Box::new(built?))),
+                }
             }
             Some((_, None)) => Ok(Pushed::Gone(service.branch)),
             None => Ok(Pushed::Kept(service.branch)),

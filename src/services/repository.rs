@@ -4,7 +4,7 @@ use super::{ServiceError, Services};
 use crate::git::{GitRequest, GitResponse};
 use crate::names::{CommitId, ServiceName};
 use crate::problem::{Code, Problem};
-use crate::store::{Service, Source};
+use crate::store::{Desired, Service, Source};
 
 impl Services {
     /// Makes the repositories that a service with a row lacks, because the agent died between the two.
@@ -32,7 +32,8 @@ impl Services {
     /// What a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref and the first
     /// row.
     pub async fn missed_push(&self, service: &Service) -> Result<Option<CommitId>, ServiceError> {
-        if !service.is_hosted() {
+        // What is stopped builds it when somebody starts it.
+        if !service.is_hosted() || service.desired == Desired::Stopped {
             return Ok(None);
         }
         self.complete_repository(service).await?;

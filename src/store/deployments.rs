@@ -294,14 +294,26 @@ fn waiting_build(transaction: &Transaction<'_>, service: ServiceId) -> Result<Op
     waiting.map(|commit| commit.map(|text| parse(&text, "commit")).transpose()).transpose()
 }
 
+/// Whether a release is under way that the service will run with: one that was not cancelled.
+fn is_starting(transaction: &Transaction<'_>, service: ServiceId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND finished IS NULL AND problem IS NULL";
+    Ok(transaction.prepare_cached(sql)?.exists([service])?)
+}
+
 /// Queues a deployment. Its service's environment is replaced where the new one brings it, and what
 /// waited before is superseded: one that was to make the current release anew builds instead what waited to be built. The
-/// answer names what is superseded, too.
+/// answer names what is superseded, too. A push starts nothing that is stopped: it is built when somebody starts that.
 pub(super) fn queue(
     transaction: &Transaction<'_>,
     new: &NewDeployment,
 ) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
     let service = find_kept(transaction, &new.service)?;
+    if service.desired == Desired::Stopped
+        && matches!(new.cause, Cause::Push | Cause::Hook)
+        && !is_starting(transaction, service.id)?
+    {
+        return Err(StoreError::Stopped(new.service.to_string()));
+    }
     if let Some(change) = &new.env {
         env::set(transaction, service.id, change)?;
     }

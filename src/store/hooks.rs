@@ -139,7 +139,10 @@ impl Store {
             }
             forget(transaction, service.id, AT_ONCE)?;
             let (outcome, reason, queued) = match new.outcome {
-                NewOutcome::Deployed(new) => (Outcome::Deployed, None, Some(deployments::queue(transaction, &new)?)),
+                NewOutcome::Deployed(new) => match deployments::queue(transaction, &new) {
+                    Err(error @ StoreError::Stopped(_)) => (Outcome::Ignored, Some(error.to_string()), None),
+                    queued => (Outcome::Deployed, None, Some(queued?)),
+                },
                 NewOutcome::Ping => (Outcome::Ping, None, None),
                 NewOutcome::Ignored(why) => (Outcome::Ignored, Some(why), None),
                 NewOutcome::Refused(why) => (Outcome::Refused, Some(why), None),
@@ -200,7 +203,7 @@ mod tests {
     use super::*;
     use crate::names::Actor;
     use crate::store::tests::one_service;
-    use crate::store::{Cause, Service, State};
+    use crate::store::{Cause, Desired, Service, State};
 
     fn delivery(id: Option<&str>, outcome: NewOutcome) -> NewDelivery {
         NewDelivery {
@@ -241,6 +244,16 @@ mod tests {
         assert_eq!(all.len(), 4);
         let states: Vec<_> = all.iter().filter_map(|one| one.deployment.as_ref()).map(|one| one.state).collect();
         assert_eq!(states, [State::Queued, State::Superseded, State::Superseded]);
+    }
+
+    #[tokio::test]
+    async fn what_is_stopped_stays_so_whatever_is_delivered() {
+        let (_folder, store, Service { name, .. }) = one_service().await;
+        store.end_service(&name, Desired::Stopped).await.unwrap();
+        let ignored = store.deliver(delivery(Some("a"), build())).await.unwrap().delivery;
+        assert_eq!((ignored.outcome, ignored.deployment), (Outcome::Ignored, None));
+        assert!(ignored.reason.unwrap().contains("is stopped"));
+        assert_eq!(store.service(&name).await.unwrap().desired, Desired::Stopped);
     }
 
     #[tokio::test]

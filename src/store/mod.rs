@@ -116,6 +116,9 @@ pub enum StoreError {
     /// The environment that another was made from is not the service's any more.
     #[error("the service's variables were changed meanwhile")]
     EnvChanged,
+    /// The service is stopped, and no push starts it.
+    #[error("`{0}` is stopped, and no push starts it")]
+    Stopped(String),
     /// No such release.
     #[error("the service has no release {0}")]
     NoRelease(u32),
@@ -177,6 +180,10 @@ impl StoreError {
             Self::EnvChanged => {
                 return Problem::new(Code::Conflict, self.to_string())
                     .with_hint("see what they are now, and change them again");
+            }
+            Self::Stopped(name) => {
+                return Problem::new(Code::Conflict, self.to_string())
+                    .with_hint(format!("start it: `podkeeper deploy {name}`, or POST /services/{name}/start"));
             }
             Self::LastPasskey => {
                 return Problem::new(Code::Conflict, self.to_string()).with_hint("register another one first");
@@ -462,6 +469,19 @@ mod tests {
         let (last, _) = store.request_deployment(start("a")).await.unwrap();
         store.step(last.id, State::Building, Some(id_of('5'))).await.unwrap();
         assert_eq!(seen().await, Some(id_of('5')), "nobody pushes what it has found");
+    }
+
+    #[tokio::test]
+    async fn a_push_starts_nothing_that_is_stopped() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        store.request_deployment(push('1')).await.unwrap();
+        store.end_service(&service.name, Desired::Stopped).await.unwrap();
+        assert!(matches!(store.request_deployment(push('2')).await, Err(StoreError::Stopped(name)) if name == "a"));
+        assert_eq!(store.service(&service.name).await.unwrap().desired, Desired::Stopped);
+        assert_eq!(store.seen_commit(service.id).await.unwrap(), Some(id_of('1')), "it is still owed");
+        store.request_deployment(start("a")).await.unwrap();
+        store.request_deployment(push('2')).await.unwrap();
     }
 
     #[tokio::test]

@@ -66,6 +66,9 @@ async fn told_to_the_pusher(
     let by = By::Actor(actor.clone());
     match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
         Pushed::Kept(branch) => Ok(only(format!("Kept. Only a push to `{branch}` is deployed."))),
+        Pushed::Stopped => {
+            Ok(only(format!("Kept. `{name}` is stopped: `podkeeper deploy {name}` starts it with your push.")))
+        }
         Pushed::Gone(branch) => Ok(only(format!("The branch `{branch}` is gone; what runs goes on."))),
         Pushed::Deployed(deployment) => {
             let part = LogPart { by, ..LogPart::default() };
