@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::maintain::SOON;
+use super::DeployError;
+use super::maintain::{Maintenance, SOON};
+use super::room::service_names;
 use super::troubles::{Look, Task};
-use super::{DeployError, Deploys};
 use crate::names::{ContainerId, HostVolume, ImageId};
 use crate::queue::Backoff;
 
@@ -80,11 +81,11 @@ enum Nobodys {
     Volume(HostVolume),
 }
 
-impl Deploys {
+impl Maintenance<'_> {
     /// Removes what is kept too long. What Podman itself has waits until no build is under way.
     pub(super) async fn clear_kept(&self, look: &mut Look<'_>) -> Cleared {
-        let (builds, host) = (&self.uses().builds, &self.uses().host);
-        let caches = async { Ok::<_, DeployError>(builds.clear_caches(&self.service_names().await?).await?) };
+        let (builds, host) = (&self.uses.builds, &self.uses.host);
+        let caches = async { Ok::<_, DeployError>(builds.clear_caches(&service_names(self.uses).await?).await?) };
         let mut cleared = match look.note(Task::Caches, None, caches.await) {
             Some(()) => Cleared::All,
             None => Cleared::Not,
@@ -118,7 +119,7 @@ impl Deploys {
             let is_more = all.len() > AT_ONCE;
             let mut removed = Ok(());
             for one in all.into_iter().take(AT_ONCE).map(kind) {
-                let Some(_rest) = self.uses().builds.rest().await? else { return Ok(Cleared::Not) };
+                let Some(_rest) = self.uses.builds.rest().await? else { return Ok(Cleared::Not) };
                 // One that can't be removed keeps no other.
                 removed = removed.and(self.remove_one(one).await);
             }
@@ -129,9 +130,9 @@ impl Deploys {
 
     async fn remove_one(&self, one: Nobodys) -> Result<(), DeployError> {
         match one {
-            Nobodys::Container(id) => self.uses().host.remove_container(&id).await?,
-            Nobodys::Image(id) => self.uses().host.remove_image(&id).await?,
-            Nobodys::Volume(name) => self.uses().host.remove_volume(&name).await?,
+            Nobodys::Container(id) => self.uses.host.remove_container(&id).await?,
+            Nobodys::Image(id) => self.uses.host.remove_image(&id).await?,
+            Nobodys::Volume(name) => self.uses.host.remove_volume(&name).await?,
         }
         Ok(())
     }

@@ -4,31 +4,47 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::kept::Due;
-use super::troubles::{Look, Task, Trouble};
-use super::{DeployError, Deploys};
+use super::troubles::{Look, Task, Troubles};
+use super::{DeployError, Uses};
 use crate::events::Event;
-use crate::names::{Actor, DeploymentId, ReleaseNumber, ServiceName};
+use crate::names::{Actor, DeploymentId, ReleaseNumber};
 use crate::problem::chain;
 use crate::queue::Backoff;
 use crate::services::{HostView, ServiceError};
-use crate::store::{Cause, Service, StoreError};
+use crate::store::{Cause, NewDeployment, Service, StoreError};
 
 /// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
 pub(super) const SOON: Duration = Duration::from_secs(3);
 /// How many steps one look takes to forget what is over of one service.
 const STEPS: u32 = 10;
 
-impl Deploys {
+/// What looks at everything, again and again.
+#[derive(Debug)]
+pub(super) struct Maintenance<'a> {
+    pub(super) uses: &'a Uses,
+    /// What it could not do until now.
+    troubles: &'a Troubles,
+    /// Rings where there is another configuration.
+    reconfigured: &'a Notify,
+    /// When what is kept is looked at again.
+    due: Due,
+}
+
+impl<'a> Maintenance<'a> {
+    pub(super) fn new(uses: &'a Uses, troubles: &'a Troubles, reconfigured: &'a Notify) -> Self {
+        Self { uses, troubles, reconfigured, due: Due::new() }
+    }
+
     /// Looks at all of it regularly, for ever.
-    pub(super) async fn maintain(&self) {
+    pub(super) async fn go(mut self) {
         let mut backoff = Backoff::new(SOON, Duration::MAX);
-        let mut due = Due::new();
         loop {
-            let all_done = self.look(&mut due).await;
-            self.uses().events.publish(Event::Any);
+            let all_done = self.look().await;
+            self.uses.events.publish(Event::Any);
             let most = if all_done { Duration::MAX } else { backoff.next_pause() };
             if all_done {
                 backoff.reset();
@@ -41,37 +57,31 @@ impl Deploys {
     async fn pause(&self, most: Duration) {
         let began = Instant::now();
         loop {
-            let due = began + self.uses().config.get().services.look.min(most);
+            let due = began + self.uses.config.get().services.look.min(most);
             tokio::select! {
                 () = tokio::time::sleep_until(due) => return,
-                () = self.uses().services.untidy().rung() => return,
+                () = self.uses.services.untidy().rung() => return,
                 // It may be due at another time now.
-                () = self.inner.reconfigured.notified() => {}
+                () = self.reconfigured.notified() => {}
             }
         }
     }
 
-    /// What the look could not do until now, and whether there is more of it than is remembered.
-    #[must_use]
-    pub fn troubles(&self) -> (Vec<Trouble>, bool) {
-        self.inner.troubles.all()
-    }
-
     /// Looks at all of it once; false where something could not be done. What fails of one service, or of one part, keeps
     /// no other from its turn.
-    async fn look(&self, due: &mut Due) -> bool {
-        let mut look = Look::begin(&self.inner.troubles);
-        let writes = look.note(Task::Store, None, self.uses().store.try_again().await).is_some();
-        let Some(services) = look.note(Task::Services, None, self.uses().store.services().await) else {
+    async fn look(&mut self) -> bool {
+        let mut look = Look::begin(self.troubles);
+        let writes = look.note(Task::Store, None, self.uses.store.try_again().await).is_some();
+        let Some(services) = look.note(Task::Services, None, self.uses.store.services().await) else {
             return false;
         };
         look.keep(|name| services.iter().any(|service| service.name == *name));
         let mut unfinished = HashSet::new();
         for service in &services {
-            let waiting = self.uses().store.unfinished(&service.name).await;
+            let waiting = self.uses.store.unfinished(&service.name).await;
             let waiting = look.note(Task::Waiting, Some(&service.name), waiting).unwrap_or_default();
             if !waiting.is_empty() {
-                self.uses().queue.poke(&service.name);
+                self.uses.queue.poke(&service.name);
             }
             unfinished.extend(waiting.into_iter().map(|deployment| deployment.id));
         }
@@ -83,26 +93,28 @@ impl Deploys {
                 look.note(Task::History, Some(&service.name), self.forget_what_is_over(service).await);
             }
         }
-        if self.uses().services.untidy().take() {
+        if self.uses.services.untidy().take() {
             if self.clear(&services, &unfinished, &mut look).await {
-                due.now();
+                self.due.now();
             } else {
-                self.uses().services.untidy().note();
+                self.uses.services.untidy().note();
             }
         }
         self.tidy(&services, &mut look).await;
-        if due.is() {
-            due.next(self.clear_kept(&mut look).await);
+        if self.due.is() {
+            let cleared = self.clear_kept(&mut look).await;
+            self.due.next(cleared);
         }
         look.all_done()
     }
 
     /// Queues what a branch holds that nobody told of.
     async fn queue_missed_push(&self, service: &Service) -> Result<(), ServiceError> {
-        if let Some(commit) = self.uses().services.missed_push(service).await? {
-            match self.build(&service.name, Cause::Push, Actor::Agent, Some(commit)).await {
+        if let Some(commit) = self.uses.services.missed_push(service).await? {
+            let push = NewDeployment::build(&service.name, Cause::Push, Actor::Agent, Some(commit));
+            match self.uses.queue.request(push).await {
                 // Somebody has stopped it since.
-                Err(ServiceError::Store(StoreError::Stopped(_))) => {}
+                Err(StoreError::Stopped(_)) => {}
                 built => drop(built?),
             }
         }
@@ -113,29 +125,11 @@ impl Deploys {
     /// look's.
     async fn forget_what_is_over(&self, service: &Service) -> Result<(), StoreError> {
         for _ in 0..STEPS {
-            if self.uses().store.forget_some(service.id).await? {
+            if self.uses.store.forget_some(service.id).await? {
                 break;
             }
         }
         Ok(())
-    }
-
-    /// Removes caches of builds where the disk is too full for one.
-    pub(super) async fn make_room(&self) {
-        let made = async {
-            if self.uses().builds.lacks_space()? {
-                self.uses().builds.clear_caches(&self.service_names().await?).await?;
-            }
-            Ok::<(), DeployError>(())
-        };
-        if let Err(error) = made.await {
-            tracing::warn!("can't make room on the disk: {}", chain(&error));
-        }
-    }
-
-    /// The names of all services, those that are being removed among them.
-    pub(super) async fn service_names(&self) -> Result<Vec<ServiceName>, DeployError> {
-        Ok(self.uses().store.services().await?.into_iter().map(|service| service.name).collect())
     }
 
     /// Removes what deployments left that came to nothing; false where some of it stays.
@@ -145,51 +139,51 @@ impl Deploys {
             let removed = self.clear_images(service).await;
             cleared &= look.note(Task::Unreleased, Some(&service.name), removed).is_some();
         }
-        cleared & look.note(Task::Ids, None, self.uses().services.free_unused_ids().await).is_some()
+        cleared & look.note(Task::Ids, None, self.uses.services.free_unused_ids().await).is_some()
     }
 
     /// Ends half switches and removals, and removes releases and routes that belong to nothing.
     async fn tidy(&self, services: &[Service], look: &mut Look<'_>) {
         // Those that are kept from now on may be because of what this look doesn't see.
-        let kept = self.uses().store.kept_ports().await;
-        let Some(view) = look.note(Task::View, None, HostView::look(&self.uses().services).await) else { return };
-        for service in services.iter().filter(|service| !self.uses().queue.is_busy(&service.name)) {
+        let kept = self.uses.store.kept_ports().await;
+        let Some(view) = look.note(Task::View, None, HostView::look(&self.uses.services).await) else { return };
+        for service in services.iter().filter(|service| !self.uses.queue.is_busy(&service.name)) {
             look.note(Task::Wanted, Some(&service.name), self.tidy_one(service, &view).await);
         }
-        look.note(Task::Routes, None, self.uses().services.withdraw_nobodys(&view).await);
+        look.note(Task::Routes, None, self.uses.services.withdraw_nobodys(&view).await);
         if view.has_all_routes() {
-            let freed = async { self.uses().store.free_ports(kept?).await };
+            let freed = async { self.uses.store.free_ports(kept?).await };
             look.note(Task::Ports, None, freed.await);
         }
     }
 
     async fn tidy_one(&self, service: &Service, view: &HostView) -> Result<(), DeployError> {
         let is_deleted = service.desired.is_deleted();
-        if !is_deleted && self.uses().services.pending(service, view, false).await?.is_empty() {
+        if !is_deleted && self.uses.services.pending(service, view, false).await?.is_empty() {
             return Ok(());
         }
-        let _turn = self.uses().queue.turn(&service.name).await;
-        if self.uses().queue.is_busy(&service.name) {
+        let _turn = self.uses.queue.turn(&service.name).await;
+        if self.uses.queue.is_busy(&service.name) {
             return Ok(());
         }
         // Read again, now that nobody else changes it.
-        let Ok(service) = self.uses().store.find_service(&service.name).await else { return Ok(()) };
+        let Ok(service) = self.uses.store.find_service(&service.name).await else { return Ok(()) };
         if service.desired.is_deleted() {
-            self.uses().services.remove(&service).await?;
+            self.uses.services.remove(&service).await?;
         } else {
-            self.uses().services.reconcile(&service).await?;
+            self.uses.services.reconcile(&service).await?;
         }
         Ok(())
     }
 
     /// Removes the units and folders of builds that no deployment waits for.
     async fn clear_builds(&self, unfinished: &HashSet<DeploymentId>) -> Result<(), DeployError> {
-        let mut known: HashSet<DeploymentId> = self.uses().builds.folders().await?.into_iter().collect();
-        known.extend(self.uses().units.builds().await.map_err(ServiceError::from)?);
+        let mut known: HashSet<DeploymentId> = self.uses.builds.folders().await?.into_iter().collect();
+        known.extend(self.uses.units.builds().await.map_err(ServiceError::from)?);
         let mut cleared = Ok(());
         for id in known.difference(unfinished) {
             // It may have been asked for since the list was made, or its service's could not be read.
-            let ended = match self.uses().store.deployment(*id).await {
+            let ended = match self.uses.store.deployment(*id).await {
                 Ok(row) => row.state.is_final(),
                 Err(StoreError::NoDeployment(_)) => true,
                 Err(error) => {
@@ -209,19 +203,19 @@ impl Deploys {
     }
 
     async fn clear_build(&self, id: DeploymentId) -> Result<(), DeployError> {
-        self.uses().builds.cancel(id).await?;
-        Ok(self.uses().builds.clear(id).await?)
+        self.uses.builds.cancel(id).await?;
+        Ok(self.uses.builds.clear(id).await?)
     }
 
     /// Removes the images and containers of releases that have neither a row nor a deployment that makes them. One that
     /// can't be removed keeps no other.
     async fn clear_images(&self, service: &Service) -> Result<(), DeployError> {
-        let podman = &self.uses().podman;
+        let podman = &self.uses.podman;
         // The images come first: a release has its number in a row before it has an image.
         let images = podman.images(&service.name).await.map_err(ServiceError::from)?;
-        let waiting = self.uses().store.unfinished(&service.name).await?;
+        let waiting = self.uses.store.unfinished(&service.name).await?;
         let mut numbers: HashSet<ReleaseNumber> = waiting.iter().filter_map(|deployment| deployment.release).collect();
-        numbers.extend(self.uses().store.releases(service.id).await?.iter().map(|release| release.number));
+        numbers.extend(self.uses.store.releases(service.id).await?.iter().map(|release| release.number));
         let mut cleared = Ok(());
         for release in images {
             if numbers.contains(&release.number) {

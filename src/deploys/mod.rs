@@ -5,12 +5,16 @@ mod health;
 mod kept;
 mod log;
 mod maintain;
+mod making;
 mod read;
 mod requests;
+mod room;
 mod run;
+mod starting;
 mod troubles;
 mod undo;
 mod work;
+mod write_down;
 
 use std::sync::Arc;
 
@@ -168,6 +172,12 @@ impl Deploys {
 
     fn uses(&self) -> &Uses {
         &self.inner.uses
+    }
+
+    /// What the regular look could not do until now, and whether there is more of it than is remembered.
+    #[must_use]
+    pub fn troubles(&self) -> (Vec<Trouble>, bool) {
+        self.inner.troubles.all()
     }
 
     /// Takes over what a new configuration says of how many builds run at once, and of how often all is looked after.

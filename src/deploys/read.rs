@@ -1,6 +1,7 @@
 //! What is known of deployments and releases by their rows.
 
 use super::Deploys;
+use super::undo::ran_before;
 use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
 use crate::services::ServiceError;
 use crate::store::{Deployment, DeploymentPage, Release, StoreError};
@@ -39,6 +40,11 @@ impl Deploys {
         limit: u32,
     ) -> Result<DeploymentPage, ServiceError> {
         Ok(self.uses().store.deployments(service, before, limit).await?)
+    }
+
+    /// Whether the service has a release, which a deployment that failed has left as it was.
+    pub async fn ran_before(&self, service: &ServiceName) -> bool {
+        ran_before(&self.uses().store, service).await
     }
 
     /// All deployments that have not ended.

@@ -31,22 +31,14 @@ impl Deploys {
         actor: Actor,
         commit: Option<CommitId>,
     ) -> Result<Deployment, ServiceError> {
-        let new = NewDeployment { service: service.clone(), cause, actor, commit, from_release: None, env: None };
-        Ok(self.uses().queue.request(new).await?)
+        Ok(self.uses().queue.request(NewDeployment::build(service, cause, actor, commit)).await?)
     }
 
     /// Makes a new release of the current one's image, with the environment and settings of now.
     pub async fn restart_quickly(&self, name: &ServiceName, actor: Actor) -> Result<Deployment, ServiceError> {
         let service = self.uses().store.service(name).await?;
         let current = service.current.ok_or_else(|| never_released(name))?;
-        let new = NewDeployment {
-            service: name.clone(),
-            cause: Cause::Restart,
-            actor,
-            commit: None,
-            from_release: Some(current),
-            env: None,
-        };
+        let new = NewDeployment::again(name, Cause::Restart, actor, current);
         Ok(self.uses().queue.request(new).await?)
     }
 
@@ -78,14 +70,7 @@ impl Deploys {
             // What was pushed while it was stopped would follow what it goes back to.
             self.uses().store.set_seen_commit(service.id, head).await?;
         }
-        let new = NewDeployment {
-            service: name.clone(),
-            cause: Cause::Rollback,
-            actor,
-            commit: None,
-            from_release: Some(release.number),
-            env: None,
-        };
+        let new = NewDeployment::again(name, Cause::Rollback, actor, release.number);
         Ok(self.uses().queue.request(new).await?)
     }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tracing::{Instrument, Span};
 
-use super::{DeployError, Deploys};
+use super::room::make_room;
+use super::{DeployError, Uses};
 use crate::builds::BuildError;
 use crate::journal::{By, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
-use crate::store::{Deployment, State, StoreError};
+use crate::store::{Deployment, State, Store, StoreError};
 use crate::text::PlainLines;
 
 /// How many of the last lines a failed deployment keeps.
@@ -25,10 +26,19 @@ const NOT_CARRIED_OUT: i32 = 125;
 /// How long the new release may take to stop.
 const STOP: Duration = Duration::from_secs(60);
 
-impl Deploys {
-    /// Ends a deployment that did not come to its end.
-    pub(super) async fn undo(&self, id: DeploymentId, error: DeployError) -> Result<(), StoreError> {
-        let deployment = match self.uses().store.deployment(id).await {
+/// The undoing of a deployment that did not come to its end.
+#[derive(Debug)]
+pub(super) struct Undo<'a> {
+    pub(super) uses: &'a Uses,
+    pub(super) id: DeploymentId,
+    /// Why it did not.
+    pub(super) why: DeployError,
+}
+
+impl Undo<'_> {
+    /// Undoes it, and ends its row. The error is a store in which that can't be written down.
+    pub(super) async fn go(self) -> Result<(), StoreError> {
+        let deployment = match self.uses.store.deployment(self.id).await {
             Ok(deployment) => deployment,
             // The service is gone with all its rows.
             Err(StoreError::NoDeployment(_)) => return Ok(()),
@@ -40,11 +50,11 @@ impl Deploys {
         } else {
             Span::current()
         };
-        self.undo_all(&deployment, error).instrument(span).await
+        self.undo(&deployment).instrument(span).await
     }
 
-    async fn undo_all(&self, deployment: &Deployment, error: DeployError) -> Result<(), StoreError> {
-        let noted = self.note_why(deployment, &error).await?;
+    async fn undo(&self, deployment: &Deployment) -> Result<(), StoreError> {
+        let noted = self.note_why(deployment).await?;
         match self.give_back(deployment).await {
             Ok(()) => {}
             // Its row stays as it is, and its slot begins here again.
@@ -53,20 +63,19 @@ impl Deploys {
         }
         if let Err(error) = self.clear_away(deployment).await {
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
-            self.uses().services.untidy().set();
+            self.uses.services.untidy().set();
         }
         // What a build that filled the disk has in its cache, nobody else shall wait for.
-        self.make_room().await;
-        let (id, tail) = (deployment.id, noted.tail);
+        make_room(self.uses).await;
+        let (queue, id, tail) = (&self.uses.queue, self.id, noted.tail);
         let ended = match noted.problem.filter(|problem| problem.code != Code::Cancelled) {
             Some(problem) => {
-                let goes_on = if self.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
+                let ran_before = ran_before(&self.uses.store, &deployment.service).await;
+                let goes_on = if ran_before { "; what ran before goes on" } else { "" };
                 let said = format!("failed: {}{goes_on}", problem.detail);
-                self.uses().queue.end(id, State::Failed, Some(problem), tail, said).await
+                queue.end(id, State::Failed, Some(problem), tail, said).await
             }
-            None => {
-                self.uses().queue.end(id, State::Cancelled, Some(Problem::cancelled()), None, "cancelled".into()).await
-            }
+            None => queue.end(id, State::Cancelled, Some(Problem::cancelled()), None, "cancelled".into()).await,
         };
         match ended {
             Ok(_) | Err(StoreError::Ended(_)) => Ok(()),
@@ -76,12 +85,13 @@ impl Deploys {
 
     /// Writes down why, before anything of the deployment goes: whoever goes on from the row after that, be it because the
     /// store took nothing or the agent died, finds only what is missing by then.
-    async fn note_why(&self, deployment: &Deployment, error: &DeployError) -> Result<Deployment, StoreError> {
+    async fn note_why(&self, deployment: &Deployment) -> Result<Deployment, StoreError> {
         if deployment.state.is_final() || deployment.problem.is_some() {
             return Ok(deployment.clone());
         }
+        let error = &self.why;
         if matches!(error, DeployError::Cancelled | DeployError::Ended) {
-            return self.uses().store.note_problem(deployment.id, Problem::cancelled(), None).await;
+            return self.uses.store.note_problem(deployment.id, Problem::cancelled(), None).await;
         }
         let tail = self.tail(deployment).await;
         let problem = match error {
@@ -101,35 +111,29 @@ impl Deploys {
         if causes != *problem.detail && causes != problem.to_string() {
             tracing::warn!("{causes}");
         }
-        self.uses().store.note_problem(deployment.id, problem, tail).await
-    }
-
-    /// Whether the service has a release, which a deployment that failed has left as it was.
-    pub async fn ran_before(&self, service: &ServiceName) -> bool {
-        let service = self.uses().store.find_service(service).await;
-        service.is_ok_and(|service| service.current.is_some())
+        self.uses.store.note_problem(deployment.id, problem, tail).await
     }
 
     /// Where the switch was begun and could not be ended, the release before has the traffic again.
     async fn give_back(&self, deployment: &Deployment) -> Result<(), DeployError> {
-        let service = self.uses().store.find_service(&deployment.service).await?;
+        let service = self.uses.store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current == Some(*number)) else { return Ok(()) };
-        self.uses().store.give_back(service.id, number).await?;
-        let service = self.uses().store.find_service(&deployment.service).await?;
-        Ok(self.uses().services.reconcile(&service).await?)
+        self.uses.store.give_back(service.id, number).await?;
+        let service = self.uses.store.find_service(&deployment.service).await?;
+        Ok(self.uses.services.reconcile(&service).await?)
     }
 
     /// Removes the build and the release of a deployment that has not got the traffic.
-    pub(super) async fn clear_away(&self, deployment: &Deployment) -> Result<(), DeployError> {
-        self.uses().builds.cancel(deployment.id).await?;
-        self.uses().builds.clear(deployment.id).await?;
-        let service = self.uses().store.find_service(&deployment.service).await?;
+    async fn clear_away(&self, deployment: &Deployment) -> Result<(), DeployError> {
+        self.uses.builds.cancel(deployment.id).await?;
+        self.uses.builds.clear(deployment.id).await?;
+        let service = self.uses.store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current != Some(*number)) else { return Ok(()) };
         let name = ReleaseName::new(&service.name, number);
-        let units = &self.uses().units;
+        let units = &self.uses.units;
         // It serves nobody. While it is being started nothing passes systemd's SIGTERM on to its program.
         units.end(&name.unit(), STOP).await.map_err(ServiceError::from)?;
-        self.uses().services.discard_release(&service, number).await?;
+        self.uses.services.discard_release(&service, number).await?;
         units.reload().await.map_err(ServiceError::from)?;
         units.reset_failed(&name.unit()).await.map_err(ServiceError::from)?;
         Ok(())
@@ -147,13 +151,13 @@ impl Deploys {
         // What it printed was on its way to journald before these. A build's is read when its unit has ended. What Podman
         // says of a unit goes another way than all else, and in turns with it: between the two marks it had its turn.
         let said = format!("the last lines of deployment {} lie before this", deployment.id);
-        let (journal, limit) = (&self.uses().journal, self.uses().config.get().limits.journal);
+        let (journal, limit) = (&self.uses.journal, self.uses.config.get().limits.journal);
         let mut end = journal.mark(&said, limit).await;
         if matches!(select, Select::Unit(_)) && end.is_some() {
             end = journal.mark(&said, limit).await;
         }
         let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
-        let page = self.uses().journal.query(query).await.ok()?;
+        let page = self.uses.journal.query(query).await.ok()?;
         let lines: Vec<PlainLines> = page
             .entries
             .iter()
@@ -167,6 +171,11 @@ impl Deploys {
         }
         (!text.is_empty()).then(|| text[from..].into())
     }
+}
+
+/// Whether the service has a release, which a deployment that failed has left as it was.
+pub(super) async fn ran_before(store: &Store, service: &ServiceName) -> bool {
+    store.find_service(service).await.is_ok_and(|service| service.current.is_some())
 }
 
 /// ENOSPC, as C's library, Go's and Podman's word it.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use super::Deploys;
+use super::maintain::Maintenance;
+use super::run::Run;
 use crate::names::ServiceName;
 use crate::problem::chain;
 use crate::queue::Backoff;
@@ -18,7 +22,8 @@ impl Deploys {
     pub async fn run(&self) {
         let stopping = self.uses().queue.tasks().stopping();
         // What is dropped here is what a crash cuts off, and is begun again.
-        let _ = stopping.run_until_cancelled(async { tokio::join!(self.serve_slots(), self.maintain()) }).await;
+        let maintenance = Maintenance::new(self.uses(), &self.inner.troubles, &self.inner.reconfigured);
+        let _ = stopping.run_until_cancelled(async { tokio::join!(self.serve_slots(), maintenance.go()) }).await;
     }
 
     async fn serve_slots(&self) {
@@ -62,7 +67,8 @@ impl Deploys {
         let id = deployment.id;
         let cancel = queue.begin(service, id);
         let turn = queue.turn(service).await;
-        let carried = self.carry_out(deployment, cancel).await;
+        let span = tracing::info_span!("deployment", deployment = %id, service = %service);
+        let carried = Run { uses: self.uses(), id, cancel }.go().instrument(span).await;
         drop(turn);
         carried?;
         match store.deployment(id).await {

@@ -60,14 +60,8 @@ impl Services {
         if let Some(current) = service.current.filter(|_| restart && will_run)
             && (self.lacks_env(&service, current, &change).await? || self.brings_other_env(&service, &change).await?)
         {
-            let new = NewDeployment {
-                service: name.clone(),
-                cause: Cause::Env,
-                actor,
-                commit: None,
-                from_release: Some(current),
-                env: Some(change),
-            };
+            let again = NewDeployment::again(name, Cause::Env, actor, current);
+            let new = NewDeployment { env: Some(change), ..again };
             return Ok(EnvUpdate::Deployed(Box::new(self.uses.queue.request(new).await?)));
         }
         // Also what is there already: somebody wants it, and a release that comes brings no other.

@@ -157,6 +157,20 @@ pub struct NewDeployment {
     pub env: Option<EnvChange>,
 }
 
+impl NewDeployment {
+    /// Builds a commit; without `commit` it is the newest of the service's branch, as it is when the deployment's turn comes.
+    #[must_use]
+    pub fn build(service: &ServiceName, cause: Cause, actor: Actor, commit: Option<CommitId>) -> Self {
+        Self { service: service.clone(), cause, actor, commit, from_release: None, env: None }
+    }
+
+    /// Makes a release of the image of `release` again.
+    #[must_use]
+    pub fn again(service: &ServiceName, cause: Cause, actor: Actor, release: ReleaseNumber) -> Self {
+        Self { service: service.clone(), cause, actor, commit: None, from_release: Some(release), env: None }
+    }
+}
+
 /// Some deployments, newest first, and where the next page begins.
 #[derive(Debug, Clone)]
 pub struct DeploymentPage {

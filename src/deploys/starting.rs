@@ -1,0 +1,141 @@
+//! A new release's unit: started, and waited for until it is healthy.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::DeployError;
+use super::health::{self, Expect};
+use super::making::Making;
+use crate::podman::Health;
+use crate::problem::chain;
+use crate::services::{ServiceError, spec};
+use crate::store::{Release, State, StoreError};
+use crate::units::{JobResult, LoadState, ServiceResult};
+
+/// How long a unit may take to start beyond its own time limit.
+const START_MARGIN: Duration = Duration::from_secs(30);
+/// How long to wait until a new release's own health check is run again, until it passes.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether its container runs, so that a program that is ready at once is found so at once.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a run of it is waited for. Its unit ends it before that.
+const CHECK_LIMIT: Duration = Duration::from_secs(600);
+/// A program that ended so often before it was healthy won't become it.
+const CRASHES: u32 = 3;
+
+impl Making<'_> {
+    /// Starts the release's unit.
+    pub(super) async fn start(&mut self) -> Result<Release, DeployError> {
+        if self.deployment.state != State::Checking {
+            self.step(State::Starting, None).await?;
+        }
+        self.uses.builds.clear(self.deployment.id).await?;
+        let release = match self.uses.store.release(self.service.id, self.name.number).await {
+            Ok(release) => release,
+            Err(StoreError::NoRelease(_)) => self.write_down().await?,
+            Err(error) => return Err(error.into()),
+        };
+        self.uses.services.write_release(self.service, self.name.number).await?;
+        let units = &self.uses.units;
+        units.reload().await.map_err(ServiceError::from)?;
+        let unit = self.name.unit();
+        if units.unit(&unit).await.map_err(ServiceError::from)?.is_some_and(|facts| facts.load == LoadState::NotFound) {
+            return Err(DeployError::Start("systemd's generator refused the release's file".into()));
+        }
+        let limit = spec::health_timeout(&release, &self.uses.config.get()) + START_MARGIN;
+        let result = tokio::select! {
+            result = units.start(&unit, limit) => result.map_err(ServiceError::from)?,
+            never = self.keep_checking(), if release.healthcheck => match never {},
+        };
+        if result != JobResult::Done {
+            return Err(self.why_not_started(&unit, &release).await);
+        }
+        Ok(release)
+    }
+
+    /// Runs the release's health check, by the unit that does so when it is live, until systemd takes it for started: the
+    /// image's own interval is made for the years after that, and thirty seconds long where it says nothing.
+    async fn keep_checking(&self) -> std::convert::Infallible {
+        loop {
+            // Its container may not be there yet, or not any more; the release's unit tells.
+            while !self.is_running().await {
+                sleep(LOOK).await;
+            }
+            if let Err(error) = self.uses.units.start(&self.name.check_service(), CHECK_LIMIT).await {
+                tracing::debug!("{}", chain(&error));
+            }
+            sleep(CHECK_EVERY).await;
+        }
+    }
+
+    async fn is_running(&self) -> bool {
+        let container = self.uses.podman.container(&self.name.container()).await;
+        container.is_ok_and(|container| container.is_some_and(|container| container.running))
+    }
+
+    async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {
+        let facts = self.uses.units.unit(unit).await.ok().flatten().unwrap_or_default();
+        if facts.result == ServiceResult::Timeout || (release.healthcheck && facts.exit_status == 0) {
+            let seconds = spec::health_timeout(release, &self.uses.config.get()).as_secs();
+            return DeployError::Unhealthy(format!("its health check did not pass within {seconds} s"));
+        }
+        DeployError::Start(format!("the program ended with status {} before it was ready", facts.exit_status))
+    }
+
+    /// Waits until the release is healthy.
+    pub(super) async fn check(&mut self, release: &Release) -> Result<(), DeployError> {
+        if self.deployment.state != State::Checking {
+            self.step(State::Checking, None).await?;
+        }
+        let limit = spec::health_timeout(release, &self.uses.config.get());
+        let host =
+            spec::hosts(self.service, &self.uses.config.get()).first().map(ToString::to_string).unwrap_or_default();
+        let expect = match &release.settings.health_path {
+            Some(path) => Some(Expect::Path(path.as_str())),
+            None if release.settings.tcp => Some(Expect::Tcp),
+            // The image's own check has passed, or its unit would not have started.
+            None if release.healthcheck => None,
+            None => Some(Expect::Http),
+        };
+        if let Some(expect) = expect {
+            let unit = self.name.unit();
+            // The unit forgets it when it starts again.
+            let mut status = 0;
+            let why = tokio::select! {
+                answered = health::wait(release.port, &host, expect, limit) => answered.err(),
+                () = self.crashes(&unit, CRASHES, &mut status) => Some(String::new()),
+            };
+            if let Some(why) = why {
+                let facts = self.uses.units.unit(&unit).await.ok().flatten().unwrap_or_default();
+                return Err(if facts.restarts > 0 {
+                    DeployError::Start(format!("the program ends again and again, the last time with status {status}"))
+                } else {
+                    let (port, seconds) = (release.container_port, limit.as_secs());
+                    DeployError::Unhealthy(format!("on port {port} of the container: {why}, for {seconds} s"))
+                });
+            }
+        }
+        if release.healthcheck {
+            let container = self.uses.podman.container(&self.name.container()).await.map_err(ServiceError::from)?;
+            if container.and_then(|container| container.health) == Some(Health::Unhealthy) {
+                return Err(DeployError::Unhealthy("its health check does not pass".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the unit has ended by itself `times` times; `status` is what it last ended with.
+    async fn crashes(&self, unit: &str, times: u32, status: &mut i32) {
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            let Ok(Some(facts)) = self.uses.units.unit(unit).await else { continue };
+            if facts.exit_status != 0 {
+                *status = facts.exit_status;
+            }
+            if facts.restarts >= times {
+                return;
+            }
+        }
+    }
+}

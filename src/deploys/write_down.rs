@@ -1,0 +1,110 @@
+//! A new release's row: what its image asks for, what the service is set to, and a port of its own.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::DeployError;
+use super::making::Making;
+use crate::names::Volumes;
+use crate::podman::ImageFacts;
+use crate::services::{ServiceError, spec};
+use crate::store::{Cause, NewRelease, Release, Settings};
+
+/// The shortest interval between two runs of a live release's check: each is a process of Podman's.
+const LEAST_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest time that a run may take, and the shortest that Podman can be given.
+const LONGEST_CHECK: Duration = Duration::from_secs(300);
+const SHORTEST_CHECK: Duration = Duration::from_secs(1);
+
+impl Making<'_> {
+    /// The release's row: what its image asks for, what the service is set to, and a port of its own.
+    pub(super) async fn write_down(&self) -> Result<Release, DeployError> {
+        let store = &self.uses.store;
+        let image = self.uses.podman.image(&self.name.image()).await.map_err(ServiceError::from)?;
+        let image = image.ok_or(crate::builds::BuildError::NoImage)?;
+        let from = match self.deployment.from_release {
+            Some(from) => Some(store.release(self.service.id, from).await?),
+            None => None,
+        };
+        let goes_back = self.deployment.cause == Cause::Rollback;
+        let (env, mut settings) = match &from {
+            Some(from) if goes_back => (from.env.clone(), from.settings.clone()),
+            _ => (store.env(&self.service.name).await?, self.service.settings.clone()),
+        };
+        // A release's file can be written again to the letter, whatever the configuration says by then.
+        settings.health_timeout.get_or_insert_with(|| {
+            u32::try_from(self.uses.config.get().services.health_timeout.as_secs()).unwrap_or(u32::MAX)
+        });
+        let volumes = match &from {
+            // Its volumes, whatever the service's are called by now.
+            Some(from) if goes_back => from.volumes.clone(),
+            _ => self.volumes(&image, &settings).await?,
+        };
+        let commit = from.map_or(self.deployment.commit.clone(), |from| from.commit);
+        let container_port =
+            settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
+        let health_interval = match image.health_interval {
+            Some(asked) if asked < LEAST_INTERVAL => {
+                let least = LEAST_INTERVAL.as_secs();
+                tracing::info!(
+                    "the image's health check asks to be run each {asked:?}; once live, it is run each {least} s"
+                );
+                LEAST_INTERVAL
+            }
+            asked => asked.unwrap_or(spec::CHECK_INTERVAL),
+        };
+        let check_timeout = match image.health_timeout {
+            Some(asked) if asked > LONGEST_CHECK => {
+                let longest = LONGEST_CHECK.as_secs();
+                tracing::info!("the image's health check asks for {asked:?} a run; it is ended after {longest} s");
+                LONGEST_CHECK
+            }
+            asked => asked.unwrap_or(spec::CHECK_TIMEOUT).max(SHORTEST_CHECK),
+        };
+        let seconds = |time: Duration| image.has_healthcheck.then(|| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        // Somebody else may take the port between the look and the row.
+        for _ in 0..20 {
+            let Some(port) = self.uses.services.free_port().await? else { break };
+            let release = NewRelease {
+                number: self.name.number,
+                deployment: self.deployment.id,
+                commit: commit.clone(),
+                port,
+                container_port,
+                healthcheck: image.has_healthcheck,
+                health_interval: seconds(health_interval),
+                check_timeout: seconds(check_timeout),
+                env: env.clone(),
+                volumes: volumes.clone(),
+                settings: settings.clone(),
+                created: Timestamp::now(),
+            };
+            if store.create_release(self.service.id, release.clone()).await? {
+                return Ok(release);
+            }
+        }
+        let services = self.uses.config.get().services.clone();
+        Err(DeployError::NoPort { first: services.first_port, last: services.last_port })
+    }
+
+    /// A new release's volumes: those that are set, and one for each path that the image declares and nobody named, so that
+    /// its content outlives the container: Quadlet removes anonymous volumes when a unit stops.
+    async fn volumes(&self, image: &ImageFacts, settings: &Settings) -> Result<Volumes, DeployError> {
+        let mut releases = self.uses.store.releases(self.service.id).await?;
+        // The one with the traffic first, then the newest.
+        releases
+            .sort_by_key(|release| (Some(release.number) != self.service.current, std::cmp::Reverse(release.number)));
+        let mut before = Volumes::default();
+        releases.iter().for_each(|release| before.add_free(&release.volumes));
+        let mut volumes = settings.volumes.clone();
+        let declared = image.volumes.clone()?;
+        volumes.complete(&declared, &before)?;
+        for path in declared.iter().filter(|path| settings.volumes.at(path).is_none()) {
+            if let Some(name) = volumes.at(path) {
+                tracing::info!("the image declares the volume {path}; it is kept as `{name}`");
+            }
+        }
+        Ok(volumes)
+    }
+}
