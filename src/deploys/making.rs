@@ -3,7 +3,7 @@
 use super::room::make_room;
 use super::{DeployError, Uses};
 use crate::builds::Instructions;
-use crate::names::{CommitId, ReleaseName, ReleaseNumber};
+use crate::names::{CommitId, DeploymentId, ReleaseName};
 use crate::services::ServiceError;
 use crate::store::{Deployment, Release, Service, Source, State};
 use crate::units::BuildOutcome;
@@ -20,17 +20,14 @@ pub(super) struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    /// The release that `deployment` makes of `service`.
-    pub(super) fn new(uses: &'a Uses, deployment: Deployment, service: &'a Service) -> Self {
-        // It gets its number in its row before anything else.
-        let name = ReleaseName::new(&service.name, deployment.release.unwrap_or(ReleaseNumber(0)));
-        Self { uses, deployment, service, name }
+    /// The release that the deployment makes of `service`. It gets its number in its row before anything else.
+    pub(super) async fn begin(uses: &'a Uses, id: DeploymentId, service: &'a Service) -> Result<Self, DeployError> {
+        let name = ReleaseName::new(&service.name, uses.store.number_release(id).await?);
+        Ok(Self { uses, deployment: uses.store.deployment(id).await?, service, name })
     }
 
     /// Makes it, each step a row before it begins, and each such that it may be begun again after a crash.
     pub(super) async fn make(mut self) -> Result<Release, DeployError> {
-        self.name.number = self.uses.store.number_release(self.deployment.id).await?;
-        self.deployment = self.uses.store.deployment(self.deployment.id).await?;
         if matches!(self.deployment.state, State::Queued | State::Fetching | State::Building) {
             self.make_image().await?;
         }

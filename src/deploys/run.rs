@@ -77,7 +77,8 @@ impl Run<'_> {
         let service = self.uses.store.service(&deployment.service).await?;
         // A switch that was begun is ended, whatever happens.
         if deployment.release.is_none() || service.current != deployment.release {
-            let prepared = self.cancel.run_until_cancelled(Making::new(self.uses, deployment, &service).make()).await;
+            let making = async { Making::begin(self.uses, self.id, &service).await?.make().await };
+            let prepared = self.cancel.run_until_cancelled(making).await;
             let release = prepared.ok_or(DeployError::Cancelled)??;
             if self.cancel.is_cancelled() {
                 return Err(DeployError::Cancelled);

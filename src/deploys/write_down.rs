@@ -17,6 +17,36 @@ const LEAST_INTERVAL: Duration = Duration::from_secs(5);
 const LONGEST_CHECK: Duration = Duration::from_secs(300);
 const SHORTEST_CHECK: Duration = Duration::from_secs(1);
 
+/// When a live release's own check is run, and how long a run may take.
+#[derive(Debug, PartialEq, Eq)]
+struct CheckTimes {
+    interval: Duration,
+    timeout: Duration,
+}
+
+impl CheckTimes {
+    /// What the image asks for, within the bounds of what the host bears.
+    fn of(interval: Option<Duration>, timeout: Option<Duration>) -> Self {
+        let (least, longest) = (LEAST_INTERVAL.as_secs(), LONGEST_CHECK.as_secs());
+        if let Some(asked) = interval.filter(|asked| *asked < LEAST_INTERVAL) {
+            tracing::info!(
+                "the image's health check asks to be run each {asked:?}; once live, it is run each {least} s"
+            );
+        }
+        if let Some(asked) = timeout.filter(|asked| *asked > LONGEST_CHECK) {
+            tracing::info!("the image's health check asks for {asked:?} a run; it is ended after {longest} s");
+        }
+        Self {
+            interval: interval.unwrap_or(spec::CHECK_INTERVAL).max(LEAST_INTERVAL),
+            timeout: timeout.unwrap_or(spec::CHECK_TIMEOUT).clamp(SHORTEST_CHECK, LONGEST_CHECK),
+        }
+    }
+}
+
+fn whole_seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
+}
+
 impl Making<'_> {
     /// The release's row: what its image asks for, what the service is set to, and a port of its own.
     pub(super) async fn write_down(&self) -> Result<Release, DeployError> {
@@ -33,9 +63,7 @@ impl Making<'_> {
             _ => (store.env(&self.service.name).await?, self.service.settings.clone()),
         };
         // A release's file can be written again to the letter, whatever the configuration says by then.
-        settings.health_timeout.get_or_insert_with(|| {
-            u32::try_from(self.uses.config.get().services.health_timeout.as_secs()).unwrap_or(u32::MAX)
-        });
+        settings.health_timeout.get_or_insert_with(|| whole_seconds(self.uses.config.get().services.health_timeout));
         let volumes = match &from {
             // Its volumes, whatever the service's are called by now.
             Some(from) if goes_back => from.volumes.clone(),
@@ -44,25 +72,7 @@ impl Making<'_> {
         let commit = from.map_or(self.deployment.commit.clone(), |from| from.commit);
         let container_port =
             settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
-        let health_interval = match image.health_interval {
-            Some(asked) if asked < LEAST_INTERVAL => {
-                let least = LEAST_INTERVAL.as_secs();
-                tracing::info!(
-                    "the image's health check asks to be run each {asked:?}; once live, it is run each {least} s"
-                );
-                LEAST_INTERVAL
-            }
-            asked => asked.unwrap_or(spec::CHECK_INTERVAL),
-        };
-        let check_timeout = match image.health_timeout {
-            Some(asked) if asked > LONGEST_CHECK => {
-                let longest = LONGEST_CHECK.as_secs();
-                tracing::info!("the image's health check asks for {asked:?} a run; it is ended after {longest} s");
-                LONGEST_CHECK
-            }
-            asked => asked.unwrap_or(spec::CHECK_TIMEOUT).max(SHORTEST_CHECK),
-        };
-        let seconds = |time: Duration| image.has_healthcheck.then(|| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        let check = image.has_healthcheck.then(|| CheckTimes::of(image.health_interval, image.health_timeout));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
             let Some(port) = self.uses.services.free_port().await? else { break };
@@ -73,8 +83,8 @@ impl Making<'_> {
                 port,
                 container_port,
                 healthcheck: image.has_healthcheck,
-                health_interval: seconds(health_interval),
-                check_timeout: seconds(check_timeout),
+                health_interval: check.as_ref().map(|check| whole_seconds(check.interval)),
+                check_timeout: check.as_ref().map(|check| whole_seconds(check.timeout)),
                 env: env.clone(),
                 volumes: volumes.clone(),
                 settings: settings.clone(),
@@ -106,5 +116,23 @@ impl Making<'_> {
             }
         }
         Ok(volumes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_run_as_its_image_asks_within_bounds() {
+        let seconds = Duration::from_secs;
+        let of = |interval: Option<u64>, timeout: Option<u64>| {
+            let times = CheckTimes::of(interval.map(seconds), timeout.map(seconds));
+            (times.interval.as_secs(), times.timeout.as_secs())
+        };
+        assert_eq!(of(None, None), (spec::CHECK_INTERVAL.as_secs(), spec::CHECK_TIMEOUT.as_secs()));
+        assert_eq!(of(Some(60), Some(10)), (60, 10));
+        assert_eq!(of(Some(1), Some(0)), (5, 1));
+        assert_eq!(of(Some(5), Some(3600)), (5, 300));
     }
 }
