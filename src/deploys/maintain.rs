@@ -110,7 +110,12 @@ impl<'a> Maintenance<'a> {
 
     /// Queues what a branch holds that nobody told of.
     async fn queue_missed_push(&self, service: &Service) -> Result<(), ServiceError> {
-        if let Some(commit) = self.uses.services.missed_push(service).await? {
+        let services = &self.uses.services;
+        // Whoever watches it looks at the branch at this moment.
+        let Some(_watching) = services.try_watch_branch(&service.name) else { return Ok(()) };
+        // Read again: its branch may be another since the services were listed.
+        let Some(service) = services.find(&service.name).await? else { return Ok(()) };
+        if let Some(commit) = services.missed_push(&service).await? {
             let push = NewDeployment::build(&service.name, Cause::Push, Actor::Agent, Some(commit));
             match self.uses.queue.request(push).await {
                 // Somebody has stopped it since.

@@ -6,7 +6,7 @@ use super::Deploys;
 use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::ServiceError;
-use crate::store::{Cause, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, StoreError};
+use crate::store::{Cause, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, Service, StoreError};
 
 /// What became of a push.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Pushed {
     Deployed(Box<Deployment>),
     /// It is kept: this is the branch that is deployed.
     Kept(BranchName),
+    /// It is kept: a newer push has moved the branch on.
+    Passed,
     /// It is kept: the service is stopped, and no push starts it.
     Stopped,
     /// The branch that is deployed is gone.
@@ -91,12 +93,19 @@ impl Deploys {
         moved: &[(String, Option<CommitId>)],
         actor: Actor,
     ) -> Result<Pushed, ServiceError> {
+        let _watching = self.uses().services.watch_branch(name).await;
         let service = self.uses().store.service(name).await?;
         let reference = format!("refs/heads/{}", service.branch);
         match moved.iter().find(|(moved, _)| *moved == reference) {
             Some((_, Some(commit))) => {
-                let commit = Some(commit.clone());
-                match self.build(name, Cause::Push, actor, commit).await {
+                // Two that push at once may be told of in another order than theirs.
+                if !self.uses().services.is_at(&service, commit).await? {
+                    return Ok(Pushed::Passed);
+                }
+                if let Some(begun) = self.begun_without_hook(&service, commit).await? {
+                    return Ok(Pushed::Deployed(Box::new(begun)));
+                }
+                match self.build(name, Cause::Push, actor, Some(commit.clone())).await {
                     Err(ServiceError::Store(StoreError::Stopped(_))) => Ok(Pushed::Stopped),
                     built => Ok(Pushed::Deployed(Box::new(built?))),
                 }
@@ -104,6 +113,20 @@ impl Deploys {
             Some((_, None)) => Ok(Pushed::Gone(service.branch)),
             None => Ok(Pushed::Kept(service.branch)),
         }
+    }
+
+    /// What the regular look has queued for this commit, where it came before git's hook.
+    async fn begun_without_hook(
+        &self,
+        service: &Service,
+        commit: &CommitId,
+    ) -> Result<Option<Deployment>, ServiceError> {
+        let newest = self.uses().store.deployments(&service.name, None, 1).await?.deployments.into_iter().next();
+        Ok(newest.filter(|newest| {
+            newest.commit.as_ref() == Some(commit)
+                && newest.cause == Cause::Push
+                && newest.actor == Actor::Agent.to_string()
+        }))
     }
 
     /// Writes down what a forge delivered, with the deployment that it asks for. One that is remembered gets what it got

@@ -16,6 +16,7 @@ impl Services {
     ) -> Result<Service, ServiceError> {
         let parts = &self.uses;
         parts.store.service(name).await?;
+        let watching = self.watch_branch(name).await;
         let branch = match branch {
             // What it holds already is deployed when somebody pushes or starts, not by the change itself.
             Some(branch) => Some(NewBranch { head: parts.repositories.head(name, &branch).await?, name: branch }),
@@ -33,6 +34,7 @@ impl Services {
             }
         };
         let service = parts.store.change_settings(name, branch, change).await??;
+        drop(watching);
         self.settle(name).await;
         Ok(service)
     }

@@ -147,7 +147,9 @@ impl Services {
             self.uses.store.forget_service(service.id).await?;
             return Err(error.into());
         }
-        self.see_starter(&service).await?;
+        if self.begins_with_files(&service).await {
+            self.see_starter(&service).await?;
+        }
         tracing::info!(service = %name, "service created");
         self.uses.events.publish(Event::Service(name.clone()));
         Ok(service)

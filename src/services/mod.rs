@@ -76,6 +76,8 @@ pub struct Services {
     uses: Uses,
     /// Held while a service's variables change.
     env_locks: Locks,
+    /// Held while it is looked where a service's branch is.
+    branch_locks: Locks,
     live: status::LiveUnits,
     unsettled: settle::Unsettled,
     untidy: Untidy,
@@ -85,8 +87,8 @@ impl Services {
     /// The services that these parts make.
     #[must_use]
     pub fn new(uses: Uses) -> Self {
-        let (env_locks, live) = (Locks::default(), status::LiveUnits::default());
-        Self { uses, env_locks, live, unsettled: settle::Unsettled::default(), untidy: Untidy::default() }
+        let (env_locks, branch_locks, live) = (Locks::default(), Locks::default(), status::LiveUnits::default());
+        Self { uses, env_locks, branch_locks, live, unsettled: settle::Unsettled::default(), untidy: Untidy::default() }
     }
 
     /// Whether something of them may lie about that only a look at all of the host finds.

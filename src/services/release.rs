@@ -28,6 +28,8 @@ impl Services {
             // They end with the release's unit, and only then; whatever became of that, none is to run once its file is gone.
             for unit in [release.check_timer(), release.check_service()] {
                 self.uses.units.stop(&unit, STOP_LIMIT).await?;
+                // A check that was cut off has failed, for systemd.
+                self.uses.units.reset_failed(&unit).await?;
             }
         }
         self.uses.quadlets.remove(&release).await?;

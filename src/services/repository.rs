@@ -1,5 +1,7 @@
 //! A service's repository on this host.
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{ServiceError, Services};
 use crate::git::{GitRequest, GitResponse};
 use crate::names::{CommitId, ServiceName};
@@ -15,10 +17,20 @@ impl Services {
             let found = self.uses.templates.get(template).await?;
             self.uses.repositories.create(&service.name, found.files.as_deref(), &service.branch).await?;
         }
-        if self.uses.store.seen_commit(service.id).await?.is_none() {
+        if self.uses.store.seen_commit(service.id).await?.is_none() && self.begins_with_files(service).await {
             self.see_starter(service).await?;
         }
         Ok(())
+    }
+
+    /// Whether its repository was made with a commit in it. Without one the first is somebody's push.
+    pub(super) async fn begins_with_files(&self, service: &Service) -> bool {
+        match &service.source {
+            Source::Template(template) => {
+                self.uses.templates.get(template).await.map_or(true, |found| found.files.is_some())
+            }
+            Source::External { .. } => false,
+        }
     }
 
     /// The starter's commit is nobody's push.
@@ -27,6 +39,26 @@ impl Services {
             self.uses.store.set_seen_commit(service.id, head).await?;
         }
         Ok(())
+    }
+
+    /// Waits until nobody else looks where the service's branch is and queues what it holds, so that each push is queued once
+    /// and the newest last.
+    pub async fn watch_branch(&self, name: &ServiceName) -> OwnedMutexGuard<()> {
+        self.branch_locks.hold(name).await
+    }
+
+    /// The same, unless somebody else does.
+    #[must_use]
+    pub fn try_watch_branch(&self, name: &ServiceName) -> Option<OwnedMutexGuard<()>> {
+        self.branch_locks.try_hold(name)
+    }
+
+    /// Whether the service's branch is at `commit`.
+    pub async fn is_at(&self, service: &Service, commit: &CommitId) -> Result<bool, ServiceError> {
+        let (name, branch, repositories) = (&service.name, &service.branch, &self.uses.repositories);
+        // It may be packed.
+        Ok(repositories.is_at(name, branch, commit).await
+            || repositories.head(name, branch).await?.as_ref() == Some(commit))
     }
 
     /// What a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref and the first

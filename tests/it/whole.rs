@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use podkeeper::names::{Actor, ReleaseNumber, Scope};
+use podkeeper::deploys::Pushed;
+use podkeeper::names::{Actor, CommitId, ReleaseNumber, Scope};
 use podkeeper::problem::{Code, Problem};
 use podkeeper::services::EnvUpdate;
 use podkeeper::services::env::Changes;
-use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, State};
+use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, Service, State};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::support::{PATIENCE, TestAgent, request};
@@ -42,6 +43,72 @@ async fn a_stop_is_done_though_the_agent_died_before_it_cancelled_anything() {
     look_after(&agent);
     let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
     assert_eq!(ended.state, State::Cancelled);
+}
+
+/// A service of this template with a repository, whose branch somebody has pushed to.
+async fn pushed_to(agent: &TestAgent, template: &str) -> (Service, CommitId) {
+    let name = agent.service("blog").await;
+    agent.database().execute("UPDATE services SET template = ?1", [template]).unwrap();
+    let service = agent.store.service(&name).await.unwrap();
+    agent.services.complete_repository(&service).await.unwrap();
+    let folder = agent.config.get().paths.repositories().join("blog.git");
+    let git = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "user.name=a", "-c", "user.email=a@b", "-C"]).arg(&folder).args(arguments);
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let tree = git(&["hash-object", "-w", "-t", "tree", "--stdin"]);
+    let commit = git(&["commit-tree", "-m", "pushed", &tree]);
+    git(&["update-ref", "refs/heads/main", &commit]);
+    (service, commit.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_push_is_queued_once_and_no_older_one_behind_it() {
+    let agent = TestAgent::start().await;
+    let (service, commit) = pushed_to(&agent, "static").await;
+    let starter = agent.store.seen_commit(service.id).await.unwrap().unwrap();
+    // The regular look comes before git's hook.
+    look_after(&agent);
+    let deployments = async || agent.store.deployments(&service.name, None, 10).await.unwrap().deployments;
+    while deployments().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let tell = async |commit: &CommitId| {
+        let moved = [("refs/heads/main".to_owned(), Some(commit.clone()))];
+        agent.deploys.pushed(&service.name, &moved, Actor::Agent).await.unwrap()
+    };
+    let Pushed::Deployed(told) = tell(&commit).await else { panic!("it is deployed") };
+    assert_eq!(told.id, deployments().await[0].id);
+    assert!(matches!(tell(&starter).await, Pushed::Passed));
+    assert_eq!(deployments().await.len(), 1);
+    assert_eq!(agent.store.seen_commit(service.id).await.unwrap(), Some(commit));
+}
+
+#[tokio::test]
+async fn a_push_that_a_stop_comes_before_starts_nothing() {
+    let agent = TestAgent::start().await;
+    let (service, commit) = pushed_to(&agent, "static").await;
+    agent.store.end_service(&service.name, Desired::Stopped).await.unwrap();
+    let moved = [("refs/heads/main".to_owned(), Some(commit.clone()))];
+    let told = agent.deploys.pushed(&service.name, &moved, Actor::Agent).await.unwrap();
+    assert!(matches!(told, Pushed::Stopped), "{told:?}");
+    assert_ne!(agent.store.seen_commit(service.id).await.unwrap(), Some(commit), "it is owed still");
+    assert_eq!(agent.store.service(&service.name).await.unwrap().desired, Desired::Stopped);
+}
+
+#[tokio::test]
+async fn the_first_push_to_an_empty_repository_is_nobodys_starter() {
+    let agent = TestAgent::start().await;
+    let (service, commit) = pushed_to(&agent, "empty").await;
+    look_after(&agent);
+    while agent.store.seen_commit(service.id).await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let deployments = agent.store.deployments(&service.name, None, 10).await.unwrap().deployments;
+    assert_eq!(deployments.into_iter().map(|row| row.commit).collect::<Vec<_>>(), [Some(commit)]);
 }
 
 #[tokio::test]

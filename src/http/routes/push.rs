@@ -69,6 +69,7 @@ async fn told_to_the_pusher(
         Pushed::Stopped => {
             Ok(only(format!("Kept. `{name}` is stopped: `podkeeper deploy {name}` starts it with your push.")))
         }
+        Pushed::Passed => Ok(only("Kept. A newer push has moved the branch on.".into())),
         Pushed::Gone(branch) => Ok(only(format!("The branch `{branch}` is gone; what runs goes on."))),
         Pushed::Deployed(deployment) => {
             let part = LogPart { by, ..LogPart::default() };
