@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::kept::Due;
+use super::due::{Due, SOON};
 use super::troubles::{Look, Task, Troubles};
 use super::{DeployError, Uses};
 use crate::events::Event;
@@ -17,8 +17,6 @@ use crate::queue::Backoff;
 use crate::services::{HostView, ServiceError};
 use crate::store::{Cause, NewDeployment, Service, StoreError};
 
-/// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
-pub(super) const SOON: Duration = Duration::from_secs(3);
 /// How many steps one look takes to forget what is over of one service.
 const STEPS: u32 = 10;
 

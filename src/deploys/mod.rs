@@ -1,6 +1,7 @@
 //! Deployments: each is carried out step by step, each step a row before the next begins, and the regular look ends what was
 //! cut off.
 
+mod due;
 mod health;
 mod kept;
 mod log;
