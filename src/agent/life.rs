@@ -26,8 +26,8 @@ impl Agent {
         if let Err(error) = parts.queue.keep_places().await {
             tracing::error!("can't see which builds went on: {}", chain(&error));
         }
-        let state = State::new(parts.for_http());
-        let bridge = Bridge::new(http::app(state.clone()), http::body_limit);
+        let state = http::state(parts.for_http());
+        let bridge = Bridge::new(http::app(state.clone()), State::body_limit);
         let (service, sockets) = Sockets::mount(bridge, parts.for_streams());
         let server = Server::new(service, parts.config.clone(), parts.stopping.clone());
         let (deploys, auth, services) = (parts.deploys.clone(), parts.auth.clone(), parts.services.clone());

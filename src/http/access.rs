@@ -1,39 +1,13 @@
 //! Who may call what: the table says how each route is locked, and this is the only place that opens a lock.
 
-use super::State;
 use super::record::Record;
+use super::request::{concerned, connection, presented, pushes};
+use super::route::{Lock, Route};
+use super::state::State;
 use super::stream::Ends;
-use super::table::Route;
-use crate::auth::{Identity, Peer, Presented, Way};
-use crate::connection::Connection;
-use crate::names::{NameError, Scope, ServiceName};
-use crate::problem::{Code, Problem, chain};
-
-/// How a route is locked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lock {
-    /// Anybody may call it.
-    Open,
-    /// Whoever shows the key of what the path names, which only the handler knows. A wrong key finds nothing there.
-    Key,
-    /// Whoever is signed in, whatever it may do: what concerns its own session only.
-    Own,
-    /// Whoever may read, the service that the path names or the whole host.
-    Read,
-    /// Whoever may read anything: a list, which holds the services alone that the one who asks may see.
-    List,
-    /// The same as `Read` for deploying.
-    Deploy,
-    /// The same for everything, secrets too.
-    Admin,
-    /// Whoever may do everything, and whoever has an enrolment link's secret: to register a passkey.
-    Enroll,
-    /// A process on the host over the unix socket: root and the service user's group.
-    Local,
-    /// The git password, or a token, in Basic authentication, which is what git can send. A fetch is reading, a push is
-    /// deploying.
-    Git,
-}
+use crate::auth::{Identity, Peer, Way};
+use crate::names::Scope;
+use crate::problem::{Code, Problem};
 
 /// Who asks, where the lock opens. The record learns who it is even where it doesn't.
 pub async fn authorise(
@@ -116,53 +90,4 @@ pub async fn ends(request: &tide::Request<State>, route: &Route, identity: Optio
 fn only_local() -> Problem {
     Problem::new(Code::Forbidden, "only a process on the host may do this")
         .with_hint("run `podkeeper` on the host, as root or in the group podkeeper and without --host")
-}
-
-/// What the server read from the request's head.
-pub fn presented(request: &tide::Request<State>) -> Result<&Presented, Problem> {
-    request
-        .ext::<http::Extensions>()
-        .and_then(|extensions| extensions.get())
-        .ok_or_else(|| Problem::new(Code::Internal, "the request came by an unknown way"))
-}
-
-/// The connection that carries it.
-fn connection(request: &tide::Request<State>) -> Option<&Connection> {
-    request.ext::<http::Extensions>()?.get()
-}
-
-/// A part of the path, decoded.
-pub fn param(request: &tide::Request<State>, name: &str) -> Result<String, Problem> {
-    let raw = request.param(name).map_err(|_| Problem::new(Code::NotFound, "there is nothing here"))?;
-    let text = percent_encoding::percent_decode_str(raw).decode_utf8();
-    text.map(std::borrow::Cow::into_owned).map_err(|_| Problem::new(Code::BadRequest, "the path is not UTF-8"))
-}
-
-/// Whether git asks for what a push is made of.
-pub fn pushes(request: &tide::Request<State>) -> Result<bool, Problem> {
-    const PUSH: &str = "git-receive-pack";
-    let query = request.url().query().unwrap_or_default().as_bytes();
-    Ok(param(request, "path")? == PUSH || form_urlencoded::parse(query).any(|(_, value)| value == PUSH))
-}
-
-/// The service that a request concerns; none where it is the host.
-async fn concerned(request: &tide::Request<State>, path: &str) -> Result<Option<ServiceName>, Problem> {
-    let refused = |error: NameError| error.problem();
-    if path.starts_with("/services/:name") {
-        return param(request, "name")?.parse().map(Some).map_err(refused);
-    }
-    if path.starts_with("/git/:repository") {
-        let repository = param(request, "repository")?;
-        return repository.trim_end_matches(".git").parse().map(Some).map_err(refused);
-    }
-    if path.starts_with("/deployments/:id") {
-        let id = param(request, "id")?.parse();
-        let id = id.map_err(|error: NameError| Problem::new(Code::BadRequest, error.to_string()))?;
-        // One that isn't there and another service's are the same to whoever may see neither.
-        return request.state().deploys().service_of(id).await.map_err(|error| {
-            tracing::error!("can't look a deployment up: {}", chain(&error));
-            error.problem()
-        });
-    }
-    Ok(None)
 }

@@ -5,7 +5,8 @@ use futures_util::AsyncReadExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::State;
+use super::body::failed;
+use super::state::State;
 use crate::problem::{Code, Problem};
 
 fn bad(detail: impl Into<crate::text::Plain>) -> Problem {
@@ -99,10 +100,10 @@ async fn body(request: &mut tide::Request<State>) -> Result<Map<String, Value>, 
 
 async fn bytes(request: &mut tide::Request<State>) -> Result<Vec<u8>, Problem> {
     // The bridge ends what is larger.
-    let most = super::body_limit(request.state(), request.url().path());
+    let most = request.state().body_limit(request.url().path());
     let mut bytes = Vec::new();
     let read = request.take_body().into_reader().read_to_end(&mut bytes).await;
-    read.map_err(|error| super::body::failed(&error, most))?;
+    read.map_err(|error| failed(&error, most))?;
     Ok(bytes)
 }
 

@@ -2,20 +2,13 @@
 
 use tide::Response;
 
-use super::table::Route;
-use super::{Lock, State, access, respond};
+use super::request::{presented, pushes};
+use super::respond;
+use super::route::{Lock, Note, Route};
+use super::state::State;
 use crate::auth::{Auth, Deed, Presented};
 use crate::names::Actor;
 use crate::problem::{Code, Problem};
-
-/// What a handler adds to the record of its call: it lies in the answer's extensions.
-#[derive(Debug, Default, Clone)]
-pub struct Note {
-    /// Who it was, where the route's lock doesn't tell. It makes a record of any call.
-    pub actor: Option<Actor>,
-    /// What more there is to say.
-    pub detail: Option<String>,
-}
 
 /// A call that is under way.
 pub struct Record {
@@ -31,11 +24,11 @@ pub struct Record {
 impl Record {
     /// A call of `route`. Nothing is known yet of who asks.
     pub fn begin(request: &tide::Request<State>, route: &Route) -> Result<Self, Problem> {
-        let presented: &Presented = access::presented(request)?;
+        let presented: &Presented = presented(request)?;
         let auth = request.state().auth().clone();
         let action = format!("{} {}", request.method(), route.path);
         let deed = auth.deed(None, presented, &action, request.url().path());
-        let fetches = route.lock == Lock::Git && !access::pushes(request)?;
+        let fetches = route.lock == Lock::Git && !pushes(request)?;
         Ok(Self { auth, deed: Some(deed), changes: !presented.safe && !fetches, keyed: route.lock == Lock::Key })
     }
 

@@ -19,11 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Listeners;
 use super::body::Pace;
 use super::gate::{self, Gate};
 use super::line::Line;
 use super::linger::RequestBody;
+use super::sockets::Listeners;
 use crate::auth::{Peer, Presented};
 use crate::config::LiveConfig;
 use crate::connection::Connection;

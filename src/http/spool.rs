@@ -10,7 +10,7 @@ use futures_util::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::State;
+use super::body::{failed, late};
 use crate::problem::{Code, Problem};
 
 /// The largest body.
@@ -57,12 +57,10 @@ fn host_failed(error: io::Error) -> Problem {
 }
 
 impl Spool {
-    /// Takes the request's body, of at most `most` bytes. None: it is larger.
-    pub async fn take(&self, request: &mut tide::Request<State>, most: usize) -> Result<Option<Spooled>, Problem> {
-        let folder = request.state().config().paths.state.clone();
-        let body = request.take_body();
-        let taken = tokio::time::timeout(PATIENCE, self.hold(body.into_reader(), &folder, most)).await;
-        taken.map_err(|_| super::body::late())?
+    /// Takes a request's body, of at most `most` bytes. None: it is larger. `folder` has what is large.
+    pub async fn take(&self, body: http_types::Body, folder: &Path, most: usize) -> Result<Option<Spooled>, Problem> {
+        let taken = tokio::time::timeout(PATIENCE, self.hold(body.into_reader(), folder, most)).await;
+        taken.map_err(|_| late())?
     }
 
     async fn hold(
@@ -80,7 +78,7 @@ impl Spool {
             let n = match body.read(&mut piece).await {
                 Ok(0) => break,
                 Ok(n) => n,
-                Err(error) => return Err(super::body::failed(&error, LARGEST)),
+                Err(error) => return Err(failed(&error, LARGEST)),
             };
             length += n;
             if length > most {

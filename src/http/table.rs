@@ -1,41 +1,22 @@
 //! The one table of routes: method, path, lock, handler. A test walks it and sees each lock closed.
 
-use http_types::Method;
+use std::pin::Pin;
 
-use super::access::Lock;
+use http_types::Method;
+use tide::Response;
+
+use super::call::Call;
+use super::route::{Lock, Route};
 use super::routes::{
     audit, credentials, dashboard, deployments, env, git, health, hooks, host, logs, metrics, openapi, password, push,
     registries, services, sessions, tokens,
 };
-use super::{Answer, Call};
+use crate::problem::Problem;
 
-/// A route.
-pub struct Route {
-    /// The method. A GET answers HEAD too, where [`Route::takes_head`] says so.
-    pub method: Method,
-    /// tide's pattern: `:name` is one part of the path, `*path` the rest of it.
-    pub path: &'static str,
-    /// How it is locked.
-    pub lock: Lock,
-    /// What answers it.
-    pub(super) handler: fn(Call) -> Answer,
-}
-
-impl Route {
-    /// Whether the path takes HEAD. A hook's doesn't: a link preview must not build.
-    #[must_use]
-    pub fn takes_head(&self) -> bool {
-        self.method == Method::Get && !self.path.starts_with("/hooks/")
-    }
-
-    /// Whether a call may do more than look. What it does is then done whole, also where the client leaves in the middle.
-    #[must_use]
-    pub fn acts(&self) -> bool {
-        // Git's own program moves a ref whole or not at all, and the regular look finds one that was moved.
-        self.lock != Lock::Git
-            && (self.method != Method::Get || self.lock == Lock::Key || self.path.ends_with("/deploy-key"))
-    }
-}
+/// What a handler answers.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+/// What answers a route.
+pub(super) type Handler = fn(Call) -> Answer;
 
 macro_rules! routes {
     ($($method:ident $path:literal $lock:ident $handler:path,)+) => {
@@ -44,8 +25,9 @@ macro_rules! routes {
             method: Method::$method,
             path: $path,
             lock: Lock::$lock,
-            handler: |call| Box::pin($handler(call)),
         },)+];
+        /// What answers each of them, in the same order.
+        static HANDLERS: &[Handler] = &[$(|call| Box::pin($handler(call)),)+];
     };
 }
 
@@ -125,54 +107,19 @@ routes! {
     Post "/git/:repository/*path" Git git::answer,
 }
 
-/// The methods that a path takes.
-#[must_use]
-pub fn methods(path: &str) -> Vec<&'static str> {
-    let mut methods = Vec::new();
-    for route in ROUTES.iter().filter(|route| fits(route.path, path)) {
-        let all: &[&str] = match route.method {
-            Method::Get if route.takes_head() => &["GET", "HEAD"],
-            Method::Get => &["GET"],
-            Method::Post => &["POST"],
-            Method::Put => &["PUT"],
-            Method::Patch => &["PATCH"],
-            Method::Delete => &["DELETE"],
-            _ => &[],
-        };
-        methods.extend(all.iter().filter(|method| !methods.contains(*method)).copied().collect::<Vec<_>>());
-    }
-    if !methods.is_empty() {
-        methods.push("OPTIONS");
-    }
-    methods
-}
-
-/// Whether a path takes a body from anybody.
-#[must_use]
-pub fn is_open(path: &str) -> bool {
-    ROUTES.iter().any(|route| route.lock == Lock::Open && route.method != Method::Get && fits(route.path, path))
-}
-
-fn fits(pattern: &str, path: &str) -> bool {
-    let mut parts = path.split('/');
-    for wanted in pattern.split('/') {
-        if wanted.starts_with('*') {
-            return parts.next().is_some_and(|part| !part.is_empty());
-        }
-        match parts.next() {
-            Some(part) if wanted == part || (wanted.starts_with(':') && !part.is_empty()) => {}
-            _ => return false,
-        }
-    }
-    parts.next().is_none()
+/// Every route with what answers it.
+pub(super) fn answered() -> impl Iterator<Item = (&'static Route, Handler)> {
+    ROUTES.iter().zip(HANDLERS.iter().copied())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::route::Table;
 
     #[test]
     fn the_methods_of_a_path() {
+        let methods = |path| Table(ROUTES).methods(path);
         assert_eq!(methods("/services/blog/start"), ["POST", "OPTIONS"]);
         assert_eq!(methods("/services"), ["GET", "HEAD", "OPTIONS"]);
         assert_eq!(methods("/hooks/blog"), ["GET", "POST", "OPTIONS"]);

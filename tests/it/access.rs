@@ -1,8 +1,8 @@
 //! The table: every route for everybody who may come.
 
 use http_types::Method;
-use podkeeper::http::Lock;
-use podkeeper::http::table::{ROUTES, Route};
+use podkeeper::http::table::ROUTES;
+use podkeeper::http::{Lock, Route};
 use podkeeper::names::{Actor, Scope};
 use podkeeper::store::{Cause, NewDeployment};
 use secrecy::ExposeSecret;

@@ -105,7 +105,7 @@ impl TestAgent {
         change(&mut config);
         let config = LiveConfig::new(config);
         let parts = Parts::build(config.clone(), Journal::new(Some(folder.path().to_owned()))).unwrap();
-        let bridge = Bridge::new(http::app(State::new(parts.for_http())), http::body_limit);
+        let bridge = Bridge::new(http::app(http::state(parts.for_http())), State::body_limit);
         let (service, sockets) = Sockets::mount(bridge, parts.for_streams());
         tokio::spawn(sockets.clone().run());
         tokio::spawn({

@@ -4,9 +4,10 @@ use http_types::StatusCode;
 use serde_json::json;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::{Call, respond};
-use super::{told, within};
+use super::super::respond;
+use super::outcome::{told, within};
 use crate::api::audit::{Audit, AuditRow};
 use crate::api::deployments::PageOf;
 use crate::auth::AuditState;

@@ -5,12 +5,13 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::record::Note;
+use super::super::respond;
 use super::super::respond::Head;
-use super::super::{Call, respond};
+use super::super::route::Note;
+use super::outcome::told;
 use super::sessions::{close, open};
-use super::told;
 use crate::api::auth::{Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Who};
 use crate::api::tokens::Token;
 use crate::auth::Credential;

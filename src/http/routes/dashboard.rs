@@ -3,7 +3,7 @@
 use http_types::StatusCode;
 use tide::Response;
 
-use super::super::Call;
+use super::super::call::Call;
 use super::super::respond::Head;
 use crate::dashboard::{self, Asset};
 use crate::problem::{Code, Problem};

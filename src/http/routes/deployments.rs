@@ -3,9 +3,10 @@
 use http_types::StatusCode;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::{Call, respond, stream};
-use super::{told, within};
+use super::super::{respond, stream};
+use super::outcome::{told, within};
 use crate::api::deployments::{Deployment, Deployments, PageOf, Release, Releases};
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};

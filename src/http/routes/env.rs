@@ -6,9 +6,10 @@ use http_types::StatusCode;
 use secrecy::ExposeSecret;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::{Call, respond};
-use super::{accepted, told};
+use super::super::respond;
+use super::outcome::{accepted, told};
 use crate::api::services::{Env, EnvUpdated, UpdateEnv};
 use crate::names::EnvKey;
 use crate::problem::{Code, Problem};

@@ -4,9 +4,10 @@ use http_types::{Method, StatusCode};
 use tide::Response;
 use tokio_util::compat::FuturesAsyncReadCompatExt;
 
+use super::super::call::Call;
 use super::super::respond::Head;
-use super::super::{Call, stream};
-use super::told;
+use super::super::stream;
+use super::outcome::told;
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
 use crate::services::GitRequest;

@@ -4,8 +4,9 @@ use http_types::StatusCode;
 use serde_json::json;
 use tide::Response;
 
+use super::super::call::Call;
+use super::super::respond;
 use super::super::respond::Head;
-use super::super::{Call, respond};
 use crate::problem::Problem;
 
 pub async fn alive(_: Call) -> Result<Response, Problem> {

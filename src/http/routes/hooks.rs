@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::record::Note;
-use super::super::{Call, respond, spool};
-use super::{accepted, told};
+use super::super::route::Note;
+use super::super::{respond, spool};
+use super::outcome::{accepted, told};
 use crate::api::hooks as api;
 use crate::deploys::{Cause, NewDelivery, NewDeployment, NewOutcome, Outcome};
 use crate::hooks::{self, Decision, Delivery, Headers, Sender};
@@ -42,7 +43,9 @@ async fn read(call: &mut Call, sender: Sender, headers: Headers, key: HookKey) -
     let known = hooks::is_signed(sender, &headers) || hooks::authorises(&key, sender, head, now);
     let most = if known { spool::LARGEST } else { hooks::KEYED_BODY };
     let state = call.state().clone();
-    let Some(body) = state.spool().take(&mut call.request, most).await? else { return Ok(None) };
+    let folder = state.config().paths.state.clone();
+    let body = call.request.take_body();
+    let Some(body) = state.spool().take(body, &folder, most).await? else { return Ok(None) };
     let headers = Arc::new(headers);
     let check = {
         let (headers, query, key) = (headers.clone(), query.clone(), key.clone());

@@ -3,7 +3,8 @@
 use http_types::StatusCode;
 use tide::Response;
 
-use super::super::{Call, respond};
+use super::super::call::Call;
+use super::super::respond;
 use crate::api::host::{Disks, Host};
 use crate::problem::Problem;
 

@@ -4,10 +4,11 @@ use http_types::StatusCode;
 use jiff::Timestamp;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond::Head;
-use super::super::{Call, respond, stream};
-use super::{told, within};
+use super::super::{respond, stream};
+use super::outcome::{told, within};
 use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
 use crate::problem::{Code, Problem};
 use crate::services::log::{self, By, Query};

@@ -11,9 +11,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use tide::Response;
 
-use super::super::Call;
+use super::super::call::Call;
 use super::super::respond::Head;
-use super::told;
+use super::outcome::told;
 use crate::deploys::{Deployment, State as DeploymentState};
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};

@@ -3,10 +3,11 @@
 use http_types::StatusCode;
 use tide::Response;
 
-use super::super::{Call, openapi, respond};
+use super::super::call::Call;
+use super::super::{openapi, respond};
 use crate::problem::Problem;
 
 pub async fn show(call: Call) -> Result<Response, Problem> {
     call.count_open_call()?;
-    respond::json(StatusCode::Ok, &openapi::document())
+    respond::json(StatusCode::Ok, &openapi::document(call.state().table()))
 }

@@ -3,7 +3,7 @@
 use http_types::StatusCode;
 use tide::Response;
 
-use super::super::Call;
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use crate::api::tokens::NewPassword;
 use crate::problem::Problem;

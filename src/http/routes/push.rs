@@ -6,10 +6,11 @@ use http_types::StatusCode;
 use serde::Deserialize;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::record::Note;
-use super::super::{Call, stream as streams};
-use super::told;
+use super::super::route::Note;
+use super::super::stream as streams;
+use super::outcome::told;
 use crate::deploys::{Deploys, Pushed, State as DeploymentState};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;

@@ -4,10 +4,11 @@ use http_types::StatusCode;
 use serde_json::json;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::record::Note;
-use super::super::{Call, respond};
-use super::told;
+use super::super::respond;
+use super::super::route::Note;
+use super::outcome::told;
 use crate::api::registries::{NewRegistryLogin, RegistryLogin};
 use crate::names::RegistryHost;
 use crate::problem::{Code, Problem};

@@ -6,10 +6,11 @@ use http_types::StatusCode;
 use serde_json::Value;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
+use super::super::respond;
 use super::super::respond::Head;
-use super::super::{Call, respond};
-use super::{accepted, told, within};
+use super::outcome::{accepted, told, within};
 use crate::api::deployments::{PageOf, Restart, Rollback};
 use crate::api::services as api;
 use crate::deploys::{Cause, Deployment};

@@ -6,10 +6,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::record::Note;
+use super::super::respond;
 use super::super::respond::Head;
-use super::super::{Call, respond};
+use super::super::route::Note;
 use crate::api::auth::{EndSessions, Session, SignIn};
 use crate::auth::{Credential, SignedIn, Site};
 use crate::names::SignInId;

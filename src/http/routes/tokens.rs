@@ -5,10 +5,11 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tide::Response;
 
+use super::super::call::Call;
 use super::super::extract::{self, Rules};
-use super::super::record::Note;
-use super::super::{Call, respond};
-use super::told;
+use super::super::respond;
+use super::super::route::Note;
+use super::outcome::told;
 use crate::api::tokens::{CreatedToken, NewToken, Token};
 use crate::auth::Grant;
 use crate::names::{NameError, ServiceName, TokenName};
