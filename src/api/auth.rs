@@ -3,11 +3,10 @@
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fields;
+use super::fields::{self, SecretText};
 use crate::names::{Scope, ServiceName, SignInId};
 use crate::store;
 
@@ -17,16 +16,6 @@ use crate::store;
 pub struct SignIn {
     /// An API token.
     pub token: SecretText,
-}
-
-/// A text that is shown to nobody.
-#[derive(Debug)]
-pub struct SecretText(pub SecretString);
-
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(text.into()))
-    }
 }
 
 /// A signed-in browser.

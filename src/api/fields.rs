@@ -1,8 +1,19 @@
 //! Values that arrive as JSON, as a query or as a form: in the last two everything is text.
 
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Value;
+
+/// A text that is shown to nobody.
+#[derive(Debug)]
+pub struct SecretText(pub SecretString);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
 
 /// Yes or no: a JSON boolean, or as text `true`, `1`, `yes`, `false`, `0`, `no`, and nothing for no. Where the field isn't
 /// there, `serde(default)` makes it false.
@@ -94,9 +105,10 @@ macro_rules! described_as {
     };
 }
 
+pub(super) use described_as;
+
 described_as! {
-    super::auth::SecretText => String,
-    super::services::EnvChanges => std::collections::BTreeMap<String, Option<String>>,
+    SecretText => String,
     crate::names::ServiceName => String,
     crate::names::BranchName => String,
     crate::names::CommitId => String,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::auth::SecretText;
+use super::fields::SecretText;
 use crate::names::DeploymentId;
 use crate::store;
 

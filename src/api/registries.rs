@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::auth::SecretText;
+use super::fields::SecretText;
 use crate::podman;
 
 /// Who logs in.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::deployments::Deployment;
+use super::fields::{SecretText, described_as};
 use crate::names::{BranchName, CommitId, HealthPath, HostName, ReleaseNumber, ServiceName, Volumes};
 use crate::problem::Code;
 use crate::services::status::{Condition, Figures as HostFigures, Status as HostStatus};
@@ -127,7 +128,7 @@ pub struct NewService {
     /// The template to begin with.
     pub template: Option<String>,
     /// The address of a repository elsewhere.
-    pub external: Option<super::auth::SecretText>,
+    pub external: Option<SecretText>,
     /// The branch to deploy; `main` without it.
     pub branch: Option<String>,
 }
@@ -403,7 +404,9 @@ pub struct UpdateEnv {
 
 /// The variables of a change. A form sends them as one field that holds the JSON object.
 #[derive(Debug)]
-pub struct EnvChanges(pub BTreeMap<String, Option<super::auth::SecretText>>);
+pub struct EnvChanges(pub BTreeMap<String, Option<SecretText>>);
+
+described_as! { EnvChanges => BTreeMap<String, Option<String>>, }
 
 impl<'de> Deserialize<'de> for EnvChanges {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
