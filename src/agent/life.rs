@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::Parts;
 use crate::http::{self, Bridge, Listeners, Server, State};
 use crate::problem::chain;
-use crate::socketio::Sockets;
+use crate::socketio::{self, Sockets};
 
 /// An agent that runs until [`Agent::stop`].
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Agent {
         }
         let state = http::state(parts.for_http());
         let bridge = Bridge::new(http::app(state.clone()), State::body_limit);
-        let (service, sockets) = Sockets::mount(bridge, parts.for_streams());
+        let (service, sockets) = socketio::mount(bridge, parts.for_streams());
         let server = Server::new(service, parts.config.clone(), parts.stopping.clone());
         let (deploys, auth, services) = (parts.deploys.clone(), parts.auth.clone(), parts.services.clone());
         let stopping = parts.stopping.clone();

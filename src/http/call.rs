@@ -1,5 +1,8 @@
 //! A request whose lock was opened, as its handler has it.
 
+use std::pin::Pin;
+
+use tide::Response;
 use tokio_util::sync::CancellationToken;
 
 use super::access;
@@ -10,6 +13,11 @@ use super::stream::Ends;
 use crate::auth::{Identity, Presented};
 use crate::names::{Actor, NameError, Scope, ServiceName};
 use crate::problem::{Code, Problem};
+
+/// What a handler answers.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
+/// What answers a route.
+pub(super) type Handler = fn(Call) -> Answer;
 
 /// A request whose lock was opened.
 pub struct Call {

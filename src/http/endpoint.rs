@@ -3,12 +3,11 @@
 use tokio_util::sync::CancellationToken;
 
 use super::access;
-use super::call::Call;
+use super::call::{Call, Handler};
 use super::record::Record;
 use super::respond::{self, Head};
 use super::route::{Lock, Route};
 use super::state::State;
-use super::table::Handler;
 use super::unmatched::not_allowed;
 use crate::problem::Code;
 

@@ -1,22 +1,13 @@
 //! The one table of routes: method, path, lock, handler. A test walks it and sees each lock closed.
 
-use std::pin::Pin;
-
 use http_types::Method;
-use tide::Response;
 
-use super::call::Call;
+use super::call::Handler;
 use super::route::{Lock, Route};
 use super::routes::{
     audit, credentials, dashboard, deployments, env, git, health, hooks, host, logs, metrics, openapi, password, push,
     registries, services, sessions, tokens,
 };
-use crate::problem::Problem;
-
-/// What a handler answers.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
-/// What answers a route.
-pub(super) type Handler = fn(Call) -> Answer;
 
 macro_rules! routes {
     ($($method:ident $path:literal $lock:ident $handler:path,)+) => {

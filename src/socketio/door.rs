@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use http_body_util::Limited;
 use hyper::service::Service;
 
-use super::PAYLOAD;
 use super::lines::{Lines, WEBSOCKET};
+use super::protocol::PAYLOAD;
 use crate::auth::{Auth, Presented};
 use crate::connection::Connection;
 use crate::places::{Full, Places, Seat};
@@ -133,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store.db")).unwrap();
         let auth = Auth::new(store, Events::new(), LiveConfig::new(Config::default()));
-        let door = Door::new(auth, Lines::new(SocketIo::new_svc().1));
+        let door = Door::new(auth, Lines::new(SocketIo::new_svc().1, []));
         let request = |address: &str| {
             let request = Request::builder().uri(address).header("sec-websocket-key", "key");
             let mut request = request.header("cookie", "x".repeat(30_000)).body(String::new()).unwrap();

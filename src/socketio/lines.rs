@@ -11,7 +11,6 @@ use hyper::service::Service;
 use socketioxide::SocketIo;
 use socketioxide::extract::SocketRef;
 
-use super::table::NAMESPACES;
 use crate::connection::Connection;
 
 /// What the query of a WebSocket's request holds.
@@ -21,18 +20,20 @@ pub(super) const WEBSOCKET: &str = "transport=websocket";
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
     io: SocketIo,
+    /// The paths of all namespaces.
+    namespaces: Arc<[&'static str]>,
     upgraded: Arc<Mutex<HashMap<String, Connection>>>,
 }
 
 impl Lines {
-    pub(super) fn new(io: SocketIo) -> Self {
-        Self { io, upgraded: Arc::default() }
+    pub(super) fn new(io: SocketIo, namespaces: impl IntoIterator<Item = &'static str>) -> Self {
+        Self { io, namespaces: namespaces.into_iter().collect(), upgraded: Arc::default() }
     }
 
     /// Whether a session has joined a namespace, which takes a credential.
     pub(super) fn has_joined(&self, sid: &str) -> bool {
         let Ok(sid) = sid.parse() else { return false };
-        NAMESPACES.iter().any(|namespace| self.io.of(namespace.path).is_some_and(|all| all.get_socket(sid).is_some()))
+        self.namespaces.iter().any(|namespace| self.io.of(*namespace).is_some_and(|all| all.get_socket(sid).is_some()))
     }
 
     /// Remembers the connection of an upgrade for as long as it lasts. It carries nothing else after that, so there is
@@ -129,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn only_who_was_upgraded_is_remembered_and_only_for_as_long() {
         let (_, io) = SocketIo::new_svc();
-        let lines = Lines::new(io);
+        let lines = Lines::new(io, []);
         let service = Streaming {
             service: service_fn(|request: Request<String>| async move {
                 let known = request.uri().query().is_some_and(|query| query.contains("sid=known"));

@@ -7,9 +7,10 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::Sockets;
+use super::call::{Answer, Call, Payload};
 use super::channel::{Channel, MESSAGE};
-use super::client::{Answer, Call, Client, Payload, Right, Subject};
+use super::client::{Client, Right, Subject};
+use super::state::State;
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
 use crate::deploys::Deploys;
@@ -26,11 +27,11 @@ const LINES: usize = 200;
 const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
 
 impl Payload for OpenLog {
-    async fn subject(&self, sockets: &Sockets) -> Result<Subject, Problem> {
+    async fn subject(&self, state: &State) -> Result<Subject, Problem> {
         match (&self.service, self.deployment) {
             (Some(service), None) => Ok(Subject::Service(service.clone())),
             (None, Some(id)) => {
-                let row = sockets.deploys().deployment(id).await.map_err(|error| error.problem())?;
+                let row = state.deploys().deployment(id).await.map_err(|error| error.problem())?;
                 Ok(Subject::Service(row.service))
             }
             _ => Err(Problem::new(Code::BadRequest, WHOSE)),
@@ -39,13 +40,13 @@ impl Payload for OpenLog {
 }
 
 impl Payload for Ack {
-    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
         Ok(Subject::Own)
     }
 }
 
 impl Payload for Close {
-    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
         Ok(Subject::Own)
     }
 }
@@ -70,7 +71,7 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     }
     let (source, lines) = match (wanted.service, wanted.deployment) {
         (Some(service), None) => {
-            let log = call.client.sockets().services().service_log(&service, wanted.release.map(ReleaseNumber)).await;
+            let log = call.client.state().services().service_log(&service, wanted.release.map(ReleaseNumber)).await;
             (Source::Service(Box::new(log.map_err(|error| error.problem())?)), lines.or(Some(LINES)))
         }
         (None, Some(id)) => (Source::Deployment(id), lines),
@@ -78,8 +79,8 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     };
     let by = By::Actor(call.client.identity().actor);
     let part = LogPart { by, cursor: wanted.cursor, including: false, lines, grep: wanted.grep, priority };
-    let sockets = call.client.sockets();
-    let feed = Feed { services: sockets.services().clone(), deploys: sockets.deploys().clone(), source, part };
+    let state = call.client.state();
+    let feed = Feed { services: state.services().clone(), deploys: state.deploys().clone(), source, part };
     // That there is such a service is said in the answer, not in the stream.
     let first = feed.lines().await?;
     let channel = call.client.streams().open(call.socket)?;
@@ -172,7 +173,7 @@ async fn run(client: Client, right: Right, channel: Channel, mut feed: Feed, fir
     let ended = tokio::select! {
         biased;
         () = client.gone().cancelled() => return,
-        () = client.sockets().stopping().cancelled() => {
+        () = client.state().stopping().cancelled() => {
             Err(Problem::new(Code::Restarting, "the agent is stopping; open the stream again behind the last line"))
         }
         () = channel.closing() => Ok(()),

@@ -1,133 +1,48 @@
 //! `/term`: terminal sessions. A client watches as many as it likes; each has its window, and what a client is too slow
 //! for is not queued but shown as the screen it has come to.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
-use super::Sockets;
+use super::attached::Window;
+use super::call::{Answer, Call, Payload};
 use super::channel::{emit, told};
-use super::client::{Answer, Call, Client, Payload, Subject};
+use super::client::{Client, Subject};
+use super::state::State;
 use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
 };
 use crate::auth::Deed;
 use crate::names::{Actor, ServiceName, SessionId};
 use crate::problem::{Code, Problem, chain};
-use crate::terminal::{End, Pace, Session, Size, TerminalError, View, Viewer, Wanted};
+use crate::terminal::{End, Session, Size, TerminalError, View, Viewer, Wanted};
 
 /// What one event shows, at most.
 const MESSAGE: usize = 64 * 1024;
-/// How much is shown ahead of what the client has acknowledged.
-const WINDOW: usize = 256 * 1024;
 /// What a program writes within this is shown by one event, where it is no more than a part of one.
 const GATHER: Duration = Duration::from_millis(2);
 /// What one event may type.
 const INPUT: usize = 64 * 1024;
 
-/// The sessions that a client watches.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Attached {
-    windows: Arc<Mutex<HashMap<SessionId, Arc<Window>>>>,
-}
-
-/// How much was sent of a session, and how much of that is acknowledged.
-#[derive(Debug, Default)]
-struct Window {
-    totals: Mutex<Totals>,
-    room: Notify,
-    leaving: CancellationToken,
-}
-
-#[derive(Debug, Default)]
-struct Totals {
-    sent: u64,
-    acknowledged: u64,
-}
-
-impl Window {
-    fn totals(&self) -> MutexGuard<'_, Totals> {
-        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until `bytes` more may be sent.
-    async fn take(&self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        loop {
-            let room = self.room.notified();
-            {
-                let mut totals = self.totals();
-                let waiting = totals.sent - totals.acknowledged;
-                if waiting == 0 || waiting.saturating_add(bytes) <= WINDOW as u64 {
-                    totals.sent = totals.sent.saturating_add(bytes);
-                    return;
-                }
-            }
-            room.await;
-        }
-    }
-
-    /// The client has shown `total` bytes so far. A later total holds the ones before it, so that none may be missed.
-    fn acknowledge(&self, total: u64) -> Result<(), Problem> {
-        let mut totals = self.totals();
-        if total > totals.sent {
-            return Err(Problem::new(Code::BadRequest, "more is acknowledged than was sent"));
-        }
-        totals.acknowledged = totals.acknowledged.max(total);
-        drop(totals);
-        self.room.notify_one();
-        Ok(())
-    }
-}
-
-impl Attached {
-    fn windows(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Window>>> {
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins to watch a session. Whoever watches it already begins anew, from its screen.
-    fn begin(&self, id: &SessionId) -> Arc<Window> {
-        let window = Arc::<Window>::default();
-        if let Some(before) = self.windows().insert(id.clone(), window.clone()) {
-            before.leaving.cancel();
-        }
-        window
-    }
-
-    fn end(&self, id: &SessionId, window: &Arc<Window>) {
-        let mut windows = self.windows();
-        if windows.get(id).is_some_and(|now| Arc::ptr_eq(now, window)) {
-            windows.remove(id);
-        }
-    }
-
-    fn window(&self, id: &SessionId) -> Result<Arc<Window>, Problem> {
-        let none =
-            || Problem::new(Code::NotFound, "this connection does not watch that session").with_hint("attach first");
-        self.windows().get(id).cloned().ok_or_else(none)
-    }
-}
-
-fn of(session: &SessionId, sockets: &Sockets) -> Result<Subject, Problem> {
-    let session = sockets.terminals().session(session).map_err(problem)?;
+fn of(session: &SessionId, state: &State) -> Result<Subject, Problem> {
+    let session = state.terminals().session(session).map_err(problem)?;
     Ok(session.service.clone().map_or(Subject::Host, Subject::Service))
 }
 
 impl Payload for OpenTerminal {
-    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
         Ok(self.service.clone().map_or(Subject::Host, Subject::Service))
     }
 }
 
 impl Payload for Nothing {
-    async fn subject(&self, _: &Sockets) -> Result<Subject, Problem> {
+    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
         Ok(Subject::Own)
     }
 }
@@ -135,8 +50,8 @@ impl Payload for Nothing {
 macro_rules! about_its_session {
     ($($payload:ident)+) => {
         $(impl Payload for $payload {
-            async fn subject(&self, sockets: &Sockets) -> Result<Subject, Problem> {
-                of(&self.session, sockets)
+            async fn subject(&self, state: &State) -> Result<Subject, Problem> {
+                of(&self.session, state)
             }
         })+
     };
@@ -181,16 +96,16 @@ pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Pro
     let target = target(wanted.service.as_ref());
     let opened = open_session(&call.client, wanted).await;
     let deed = call.client.deed("/term open".into(), target);
-    let sockets = call.client.sockets().clone();
+    let state = call.client.state().clone();
     match &opened {
         Ok(session) => {
             // Beside this event: whoever goes away in the middle of it has opened the session all the same.
             let (wrote, written) = oneshot::channel();
-            call.client.sockets().streams().spawn(record(sockets, deed, session.clone(), wrote));
+            call.client.state().streams().spawn(record(state, deed, session.clone(), wrote));
             let _ = written.await;
         }
         Err(problem) => {
-            sockets.auth().refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
+            state.auth().refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
         }
     }
     watching(call, &opened?)
@@ -199,7 +114,7 @@ pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Pro
 async fn open_session(client: &Client, wanted: OpenTerminal) -> Result<Arc<Session>, Problem> {
     let size = Size::parse(wanted.cols, wanted.rows).map_err(problem)?;
     let wanted = Wanted { service: wanted.service, name: wanted.name, size, actor: client.identity().actor };
-    client.sockets().terminals().open(wanted).await.map_err(problem)
+    client.state().terminals().open(wanted).await.map_err(problem)
 }
 
 /// What a session is in, for the audit log.
@@ -208,10 +123,10 @@ fn target(service: Option<&ServiceName>) -> String {
 }
 
 /// Writes down that a session was opened, and how it ended. That somebody closed it is written down with who it was.
-async fn record(sockets: Sockets, opened: Deed, session: Arc<Session>, wrote: oneshot::Sender<()>) {
+async fn record(state: State, opened: Deed, session: Arc<Session>, wrote: oneshot::Sender<()>) {
     let told = format!("session {}", session.id);
     let closed = Deed { action: "/term close".into(), ..opened.clone() };
-    sockets.auth().done(Deed { detail: Some(told.clone()), ..opened }).await;
+    state.auth().done(Deed { detail: Some(told.clone()), ..opened }).await;
     // The client may be gone.
     let _ = wrote.send(());
     let closed = match session.ended().await {
@@ -225,56 +140,11 @@ async fn record(sockets: Sockets, opened: Deed, session: Arc<Session>, wrote: on
         End { code: Some(code), .. } => Deed { detail: Some(format!("{told} ended with status {code}")), ..closed },
         End { code: None, problem: None } => return,
     };
-    sockets.auth().done(closed).await;
-}
-
-impl Sockets {
-    /// Clears away what the terminals of the agent before left, and writes it down. Nobody waits for it: what can't be
-    /// cleared away is tried again, each session by itself.
-    pub async fn clear_terminals(&self) {
-        let mut pace = Pace::default();
-        let mut told = HashSet::new();
-        while let Err(error) = self.clear_left(&mut told).await {
-            tracing::debug!("terminal sessions of the agent before are not cleared away: {}", chain(&error));
-            pace.wait().await;
-        }
-    }
-
-    /// Tries each once; the last failure. `told` holds the sessions of which one was in the log, and none where it is not
-    /// known which there are.
-    async fn clear_left(&self, told: &mut HashSet<Option<SessionId>>) -> Result<(), TerminalError> {
-        let mut cleared = Ok(());
-        let mut failed = |session: Option<SessionId>, error: TerminalError| {
-            if told.insert(session.clone()) {
-                let session = session.as_ref().map(SessionId::as_str);
-                tracing::warn!(session, "a session of the agent before is not cleared away yet: {}", chain(&error));
-            }
-            error
-        };
-        for session in self.terminals().left().await.map_err(|error| failed(None, error))? {
-            match self.terminals().clear(&session).await {
-                Ok(()) => self.auth().done(left(&session)).await,
-                Err(error) => cleared = Err(failed(Some(session), error)),
-            }
-        }
-        cleared
-    }
-}
-
-/// The end of a session that the agent before left.
-fn left(session: &SessionId) -> Deed {
-    Deed {
-        actor: Some(Actor::Agent),
-        address: None,
-        action: "/term close".into(),
-        target: format!("session {session}"),
-        result: "done".into(),
-        detail: Some("the agent before had not ended it".into()),
-    }
+    state.auth().done(closed).await;
 }
 
 pub(super) async fn list(call: Call, _: Nothing) -> Result<Answer, Problem> {
-    let all = call.client.sockets().terminals().list();
+    let all = call.client.state().terminals().list();
     let identity = call.client.identity();
     let may = |session: &&Arc<Session>| identity.allows(crate::names::Scope::Admin, session.service.as_ref()).is_ok();
     let sessions: Vec<TerminalSession> = all.iter().filter(may).map(|session| shown(session)).collect();
@@ -282,7 +152,7 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Answer, Problem> {
 }
 
 pub(super) async fn attach(call: Call, of: OfSession) -> Result<Answer, Problem> {
-    let session = call.client.sockets().terminals().session(&of.session).map_err(problem)?;
+    let session = call.client.state().terminals().session(&of.session).map_err(problem)?;
     if session.is_over() {
         return Err(problem(TerminalError::Ended));
     }
@@ -290,7 +160,7 @@ pub(super) async fn attach(call: Call, of: OfSession) -> Result<Answer, Problem>
 }
 
 pub(super) async fn input(call: Call, input: TerminalInput) -> Result<Answer, Problem> {
-    let session = call.client.sockets().terminals().session(&input.session).map_err(problem)?;
+    let session = call.client.state().terminals().session(&input.session).map_err(problem)?;
     let bytes = match input.text {
         None => input.data,
         Some(text) if input.data.is_empty() => Bytes::from(text),
@@ -304,7 +174,7 @@ pub(super) async fn input(call: Call, input: TerminalInput) -> Result<Answer, Pr
 }
 
 pub(super) async fn resize(call: Call, wanted: ResizeTerminal) -> Result<Answer, Problem> {
-    let session = call.client.sockets().terminals().session(&wanted.session).map_err(problem)?;
+    let session = call.client.state().terminals().session(&wanted.session).map_err(problem)?;
     session.resize(Size::parse(wanted.cols, wanted.rows).map_err(problem)?).map_err(problem)?;
     Ok(Answer::from(json!({})))
 }
@@ -320,10 +190,10 @@ pub(super) async fn detach(call: Call, of: OfSession) -> Result<Answer, Problem>
 }
 
 pub(super) async fn close(call: Call, of: OfSession) -> Result<Answer, Problem> {
-    let session = call.client.sockets().terminals().session(&of.session).map_err(problem)?;
+    let session = call.client.state().terminals().session(&of.session).map_err(problem)?;
     if session.close() {
         let deed = call.client.deed("/term close".into(), target(session.service.as_ref()));
-        call.client.sockets().auth().done(Deed { detail: Some(format!("session {}", session.id)), ..deed }).await;
+        call.client.state().auth().done(Deed { detail: Some(format!("session {}", session.id)), ..deed }).await;
     }
     Ok(Answer::from(json!({})))
 }
@@ -379,24 +249,4 @@ fn ended(id: &SessionId, end: End) -> serde_json::Value {
     data["session"] = json!(id);
     data["code"] = json!(end.code);
     data
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_window_has_room_for_what_is_acknowledged() {
-        let window = Window::default();
-        let takes = |bytes| tokio::time::timeout(Duration::from_millis(20), window.take(bytes));
-        assert!(takes(WINDOW).await.is_ok());
-        assert!(takes(1).await.is_err());
-        assert!(window.acknowledge(WINDOW as u64 + 1).is_err());
-        window.acknowledge(2).unwrap();
-        window.acknowledge(1).unwrap();
-        assert!(takes(2).await.is_ok());
-        assert!(takes(1).await.is_err());
-        window.acknowledge(WINDOW as u64 + 2).unwrap();
-        assert!(takes(WINDOW * 2).await.is_ok(), "what is larger than the window goes alone");
-    }
 }

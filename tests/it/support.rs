@@ -19,7 +19,7 @@ use podkeeper::journal::Journal;
 use podkeeper::names::{AbsPath, HookKey, Scope, ServiceName};
 use podkeeper::problem::Problem;
 use podkeeper::services::Services;
-use podkeeper::socketio::Sockets;
+use podkeeper::socketio::{self, Sockets};
 use podkeeper::store::{Grant, NewService, Settings, Source, Store};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -106,7 +106,7 @@ impl TestAgent {
         let config = LiveConfig::new(config);
         let parts = Parts::build(config.clone(), Journal::new(Some(folder.path().to_owned()))).unwrap();
         let bridge = Bridge::new(http::app(http::state(parts.for_http())), State::body_limit);
-        let (service, sockets) = Sockets::mount(bridge, parts.for_streams());
+        let (service, sockets) = socketio::mount(bridge, parts.for_streams());
         tokio::spawn(sockets.clone().run());
         tokio::spawn({
             let (auth, stopping) = (parts.auth.clone(), parts.stopping.clone());
