@@ -12,7 +12,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::{Delivery, Headers, KEYED_BODY, Sender, is_form};
+use super::delivery::{Delivery, Headers, KEYED_BODY, Sender, is_form};
 use crate::names::HookKey;
 
 /// How far a signed timestamp may be from our clock, in seconds (Standard Webhooks: five minutes).

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Change, Delivery, HookError, News, Sender, Told, payload};
+use super::delivery::{Change, Delivery, HookError, News, Sender, Told, payload};
 use crate::names::Excerpt;
 
 #[derive(Deserialize)]

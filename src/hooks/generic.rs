@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::{Change, Delivery, HookError, News, Reference, Sender, Told, essence, id, is_form, parse};
+use super::delivery::{Change, Delivery, HookError, News, Reference, Sender, Told, essence, id, is_form, parse};
 use crate::names::Excerpt;
 
 #[derive(Default, Deserialize)]

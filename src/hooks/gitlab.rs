@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Change, Delivery, HookError, News, Sender, Told, event, id, payload};
+use super::delivery::{Change, Delivery, HookError, News, Sender, Told, event, id, payload};
 
 #[derive(Deserialize)]
 struct Kind {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use sha2::Sha256;
 
 use super::*;
-use crate::names::HookKey;
+use crate::names::{DeliveryId, HookKey, NameError};
 
 struct Case {
     file: String,

@@ -2,7 +2,6 @@
 
 use thiserror::Error;
 
-use super::EnvKey;
 use crate::problem::{Code, Problem};
 
 /// Why a name was refused.
@@ -30,7 +29,7 @@ pub enum NameError {
     EnvKey(String),
     /// A variable's key that makes its secret's name too long.
     #[error("the variable name `{0}` is too long for a service with such a name: shorten it")]
-    LongKey(EnvKey),
+    LongKey(String),
     /// A host name.
     #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address")]
     Host(String),

@@ -30,7 +30,7 @@ pub use actor::Actor;
 pub use commits::{BranchName, CommitId};
 pub use containers::ContainerId;
 pub use credentials::{LinkId, PasskeyId, SignInId, TokenId};
-pub use env::{EnvKey, EnvValue};
+pub use env::EnvKey;
 pub use error::NameError;
 pub use hook_keys::HookKey;
 pub use hosts::{HostName, RegistryHost};
@@ -39,7 +39,7 @@ pub use images::{ImageId, ImageRef};
 pub use mounts::{MOST_VOLUMES, MountError, MountPath, VolumeName, Volumes};
 pub use networks::Network;
 pub use on_host::{
-    HostVolume, MEASURE_UNIT, SERVICE_LABEL, SecretName, TIDY_UNIT, checked_container, is_working_container,
+    EnvValue, HostVolume, MEASURE_UNIT, SERVICE_LABEL, SecretName, TIDY_UNIT, checked_container, is_working_container,
     user_manager,
 };
 pub use paths::AbsPath;

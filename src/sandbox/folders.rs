@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Plan, SandboxError, output, system};
+use super::error::{SandboxError, output, system};
+use super::plan::Plan;
 use crate::uptime::{Age, Moment};
 
 /// It says how long ago the service's last build was ([`Age`]).

@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::error::{SandboxError, output, system};
 use super::folders::{make, remove};
+use super::plan::Plan;
 use super::room::room;
-use super::{Plan, SandboxError, output, system};
 use crate::names::ImageId;
 
 /// The largest manifest.

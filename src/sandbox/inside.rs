@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::place::{place, show};
+use super::error::{SandboxError, code, system};
+use super::paths::place;
+use super::place::show;
+use super::plan::{Instructions, Plan};
 use super::settings::LOGINS;
 use super::talk::Talk;
-use super::{Instructions, Plan, SandboxError, code, system};
 use crate::names::{IdRange, ImageId, SERVICE_LABEL};
 
 /// Carries out the inner half of the plan in this file. The answer is the status of what failed, or 0.

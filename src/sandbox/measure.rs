@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::error::{SandboxError, system};
 use super::tidy::size_in_use;
-use super::{SandboxError, system};
 
 /// What was measured, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

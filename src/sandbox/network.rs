@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Plan, SandboxError, output, system};
+use super::error::{SandboxError, output, system};
+use super::plan::Plan;
 use crate::names::Network as Allowed;
 
 /// The resolver that pasta answers for, by this host's own. The rules know it.

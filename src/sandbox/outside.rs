@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::addresses::HostAddresses;
+use super::error::{SandboxError, code, say, system};
 use super::folders::Folders;
+use super::hand_over;
 use super::network::{self, Network};
+use super::plan::Plan;
 use super::room::room;
 use super::talk::Talk;
-use super::{HostAddresses, Plan, SandboxError, code, hand_over, say, system};
 use crate::names::ImageId;
 use crate::problem::chain;
 

@@ -3,15 +3,16 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
+use super::error::{SandboxError, system};
 use super::folders::{Cache, make};
-use super::{Plan, SandboxError, settings, system};
+use super::paths::{PLACE, place};
+use super::plan::Plan;
+use super::settings;
 
-/// Where all of it lies that the build has, by the standard an empty folder of every Linux (FHS 3.0, 3.12).
-const PLACE: &str = "/mnt";
 /// What of the host is shown: its programs, the kernel's folders, and this place. Whatever else there is is hidden.
 const TOP: [&str; 12] = ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "mnt", "proc", "sbin", "sys", "usr"];
 /// What of `/dev` is the host's own memory.
@@ -30,11 +31,6 @@ const SHOWN: [&str; 11] = [
     "pki",
     "ssl",
 ];
-
-/// A path in the build's place.
-pub(super) fn place(name: &str) -> PathBuf {
-    Path::new(PLACE).join(name)
-}
 
 /// Shows the build what it may have of the host, and hides the rest.
 pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {

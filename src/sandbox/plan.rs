@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::SandboxError;
+use super::error::SandboxError;
 use crate::config::Pull;
 use crate::names::{AbsPath, CommitId, IdRange, ImageId, Network, ReleaseName, ReleaseNumber, ServiceName};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{SandboxError, system};
+use super::error::{SandboxError, system};
 
 /// With room for fewer files than this there is room for nothing: a base image has some thousands.
 const FILES: u64 = 20_000;

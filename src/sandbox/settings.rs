@@ -4,9 +4,10 @@ use std::io::{ErrorKind, Read};
 
 use serde_json::{Map, Value, json};
 
+use super::error::{SandboxError, system};
 use super::network::RESOLVER;
-use super::place::place;
-use super::{Instructions, Plan, SandboxError, system};
+use super::paths::place;
+use super::plan::{Instructions, Plan};
 
 /// The build's logins at registries (containers-auth.json(5)).
 pub(super) const LOGINS: &str = "settings/logins.json";

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use super::{SandboxError, system};
+use super::error::{SandboxError, system};
 
 /// The longest line.
 const LINE: u64 = 128;

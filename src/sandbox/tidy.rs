@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::error::{SandboxError, output, system};
 use super::folders::{grow_older, remove, take_away};
 use super::room::room;
-use super::{SandboxError, output, system};
 use crate::names::ServiceName;
 use crate::uptime::Moment;
 

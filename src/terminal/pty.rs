@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{Size, TerminalError};
+use super::error::{Size, TerminalError};
 
 /// How many bytes wait for a program that doesn't read, or hasn't begun.
 const INPUTS: usize = 1024 * 1024;

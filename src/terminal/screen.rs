@@ -3,7 +3,7 @@
 
 use std::num::NonZeroU16;
 
-use super::Size;
+use super::error::Size;
 
 /// How many lines above the screen are kept.
 const HISTORY: usize = 200;

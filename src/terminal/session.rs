@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::error::{Size, TerminalError};
 use super::pty::{Input, Inputs, Output, Program, Pty, input};
 use super::screen::Screen;
-use super::{Size, TerminalError};
 use crate::names::{ServiceName, SessionId, SessionName};
 use crate::problem::Problem;
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,9 +10,12 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Terminals;
+use super::error::TerminalError;
+use super::pace::{AGAIN, Pace};
+use super::place::Place;
 use super::pty::Program;
 use super::session::Session;
-use super::{AGAIN, Pace, TerminalError, Terminals};
 use crate::names::{ImageRef, Network, ReleaseName, ServiceName, SessionId};
 use crate::podman::ShellContainer;
 use crate::problem::chain;
@@ -31,24 +33,6 @@ const END: Duration = Duration::from_secs(15);
 const LOOKS: u32 = 3;
 /// How often it is looked whether this host has other addresses than when a shell's network was closed.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Where a session's program runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In a container of its own.
-    Isolated,
-    /// In the container of a service's release, with this shell.
-    Service(ReleaseName, &'static str),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Isolated => f.write_str("isolated"),
-            Self::Service(release, _) => f.write_str(&release.container()),
-        }
-    }
-}
 
 fn file(what: &'static str) -> impl FnOnce(std::io::Error) -> TerminalError {
     move |source| TerminalError::File { what, source }

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::ContainerSpec;
-use crate::names::{AbsPath, ReleaseName};
+use super::spec::{CheckSpec, ContainerSpec};
+use crate::names::ReleaseName;
 
 /// How much memory Podman and its monitor may take for a check. What the check itself takes is in the release's own unit.
 const MEMORY: &str = "128M";
@@ -17,19 +17,6 @@ const TASKS: u32 = 64;
 const LEAST_CPU: u32 = 20;
 /// How much longer than the check itself its unit may live: Podman's start, and then the check's end.
 const MARGIN: Duration = Duration::from_secs(60);
-
-/// How a release's health check is run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckSpec {
-    /// How long to wait between two runs of it.
-    pub interval: Duration,
-    /// How long one run of it may take.
-    pub timeout: Duration,
-    /// This program, which ends what goes beyond its bounds.
-    pub program: AbsPath,
-    /// The Podman that runs it.
-    pub podman: AbsPath,
-}
 
 /// The texts of the two units.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ mod files;
 mod once;
 mod paths;
 pub mod quadlet;
+mod spec;
 mod states;
 mod watch;
 
@@ -19,10 +20,11 @@ use thiserror::Error;
 pub use argv::{Argv, own_program};
 pub use build::{BuildOutcome, BuildUnit};
 pub use bus::{JobResult, UnitFacts, UnitListing, UserManager};
-pub use check::{CheckFiles, CheckSpec};
+pub use check::CheckFiles;
 pub use files::{QuadletFile, Quadlets};
 pub use once::Limits;
-pub use quadlet::{ContainerSpec, RELEASE_ADDRESS};
+pub use quadlet::RELEASE_ADDRESS;
+pub use spec::{CheckSpec, ContainerSpec};
 pub use states::{ActiveState, LoadState, ServiceResult, SubState};
 pub use watch::{UnitChange, UnitChanges, UnitWatch};
 

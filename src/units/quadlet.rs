@@ -2,39 +2,13 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
-use super::CheckSpec;
-use crate::names::{EnvKey, EnvValue, IdRange, ReleaseName, SERVICE_LABEL, Volumes};
+use super::spec::ContainerSpec;
+use crate::names::{EnvValue, IdRange, SERVICE_LABEL};
 
 /// Where the releases' ports are. A browser on the host sends the dashboard's cookie to every port of `localhost`, and
 /// no service may get it: at 127.0.0.1 nothing of a service listens but the proxy, which takes the cookie away.
 pub const RELEASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
-/// What a release's file is rendered from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContainerSpec {
-    /// The release; it names unit and container.
-    pub release: ReleaseName,
-    /// The port on [`RELEASE_ADDRESS`].
-    pub port: u16,
-    /// The port in the container, which it also finds in `PORT`.
-    pub container_port: u16,
-    /// Its ids in the user namespace.
-    pub ids: IdRange,
-    /// Its variables.
-    pub env: Vec<(EnvKey, EnvValue)>,
-    /// Its volumes and where they are mounted.
-    pub volumes: Volumes,
-    /// The image's health check, which then decides when the unit is started.
-    pub check: Option<CheckSpec>,
-    /// How long it may take until it is healthy.
-    pub health_timeout: Duration,
-    /// Memory limit in MiB.
-    pub memory_mib: Option<u64>,
-    /// CPU limit in percent of one core.
-    pub cpu_percent: Option<u32>,
-}
 
 /// The text of the file. What makes it start at boot lies in a drop-in beside it, so that this text never changes. All that
 /// goes into it are numbers and names of types that hold nothing which systemd, its generator or Podman would read as more
@@ -126,8 +100,11 @@ fn service(spec: &ContainerSpec, text: &mut String) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::names::{AbsPath, ReleaseNumber};
+    use crate::names::{AbsPath, ReleaseName, ReleaseNumber};
+    use crate::units::CheckSpec;
 
     pub fn spec() -> ContainerSpec {
         ContainerSpec {

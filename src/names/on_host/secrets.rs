@@ -29,7 +29,7 @@ impl SecretName {
         if text.len() <= LONGEST {
             Ok(Self { text, service: service.clone() })
         } else {
-            Err(NameError::LongKey(key.clone()))
+            Err(NameError::LongKey(key.to_string()))
         }
     }
 
@@ -84,6 +84,53 @@ impl TryFrom<String> for SecretName {
 impl From<SecretName> for String {
     fn from(name: SecretName) -> Self {
         name.text
+    }
+}
+
+/// Where the value of a variable lies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum EnvValue {
+    /// Nowhere: it is empty, and Podman's store takes no empty secret. It is written as an empty text.
+    Empty,
+    /// In this secret.
+    Secret(SecretName),
+}
+
+impl EnvValue {
+    /// The secret, where there is one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretName> {
+        match self {
+            Self::Empty => None,
+            Self::Secret(name) => Some(name),
+        }
+    }
+
+    /// The secret's name, or an empty text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.secret().map_or("", SecretName::as_str)
+    }
+}
+
+impl FromStr for EnvValue {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.is_empty() { Ok(Self::Empty) } else { text.parse().map(Self::Secret) }
+    }
+}
+
+impl TryFrom<String> for EnvValue {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<EnvValue> for String {
+    fn from(value: EnvValue) -> Self {
+        value.as_str().to_owned()
     }
 }
 

@@ -1,0 +1,46 @@
+//! What news mean for a service.
+
+use super::delivery::{News, Reference, Told};
+use crate::names::BranchName;
+
+/// What is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The service's branch is built.
+    Build,
+    /// The sender is told that the hook is good.
+    Ping,
+    /// Nothing, because of this.
+    Ignore(String),
+}
+
+/// What news mean for a service that deploys `branch`.
+#[must_use]
+pub fn decide(told: &Told, branch: &BranchName) -> Decision {
+    let changes = match &told.news {
+        News::Wanted => return Decision::Build,
+        News::Ping => return Decision::Ping,
+        News::Other => return Decision::Ignore(format!("`{}` is not a push", told.event.as_str())),
+        News::Pushed(changes) => changes,
+    };
+    let own =
+        changes.iter().find(|change| matches!(&change.reference, Reference::Branch(name) if name == branch.as_str()));
+    match (own, changes.first()) {
+        (Some(change), _) if change.gone => Decision::Ignore(format!("the branch `{branch}` was deleted")),
+        (Some(_), _) => Decision::Build,
+        (None, Some(change)) => {
+            let moved = match &change.reference {
+                Reference::Branch(name) => format!("the branch `{}`", shown(name)),
+                Reference::Tag(name) => format!("the tag `{}`", shown(name)),
+                Reference::Other(name) => format!("`{}`", shown(name)),
+            };
+            Decision::Ignore(format!("{moved} was pushed, and `{branch}` is deployed"))
+        }
+        (None, None) => Decision::Ignore("nothing was pushed".into()),
+    }
+}
+
+/// At most this much of a foreign text is repeated, so that no answer and no row grows with it.
+fn shown(text: &str) -> String {
+    text.chars().take(60).flat_map(char::escape_default).collect()
+}
