@@ -11,6 +11,7 @@ mod fetch;
 mod health_check;
 mod hooks;
 mod host;
+mod imports;
 mod layers;
 mod parsers;
 mod passkeys;
