@@ -1,17 +1,21 @@
 //! An event whose lock was opened, and what its handler makes of it.
 
+use std::pin::Pin;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use socketioxide::extract::SocketRef;
 
-use super::client::{Client, Right, Subject, Work};
-use super::state::State;
+use super::channel::Channel;
+use super::client::{Client, Right, Work};
+use super::life::{End, Source, live};
+use super::subject::About;
 use crate::problem::Problem;
 
 /// What a client sends with an event.
 pub(super) trait Payload: DeserializeOwned + Send + Sync + 'static {
     /// What it is about.
-    fn subject(&self, state: &State) -> impl Future<Output = Result<Subject, Problem>> + Send;
+    fn about(&self) -> Result<About, Problem>;
 }
 
 /// An event whose lock was opened.
@@ -21,25 +25,42 @@ pub(super) struct Call {
     pub(super) client: Client,
     /// Where answers go.
     pub(super) socket: SocketRef,
-    /// What the event took, and of what.
-    pub(super) right: Right,
 }
 
 /// What a handler answers.
 pub(super) struct Answer {
     pub(super) told: Value,
-    pub(super) stream: Option<Work>,
+    pub(super) stream: Option<Box<dyn FnOnce(Client, Right) -> Work + Send>>,
+    pub(super) note: Note,
+}
+
+/// What a handler adds to the record of its event.
+#[derive(Default)]
+pub(super) struct Note {
+    /// What more there is to say.
+    pub(super) detail: Option<String>,
+    /// Nothing was changed, so that there is nothing to record.
+    pub(super) unchanged: bool,
+    /// How what was opened ends; neither with a problem nor with a code where somebody closed it, which is recorded then.
+    pub(super) end: Option<Pin<Box<dyn Future<Output = End> + Send>>>,
 }
 
 impl From<Value> for Answer {
     fn from(told: Value) -> Self {
-        Self { told, stream: None }
+        Self { told, stream: None, note: Note::default() }
     }
 }
 
 impl Answer {
-    /// The answer, and what begins once it is sent: a client must know of its channel before anything comes on it.
-    pub(super) fn stream(told: Value, stream: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self { told, stream: Some(Box::pin(stream)) }
+    /// The answer, and the stream that begins once it is sent: a client must know of its channel before anything comes on
+    /// it.
+    pub(super) fn stream(told: Value, channel: Channel, source: impl Source) -> Self {
+        let begin = move |client, right| -> Work { Box::pin(live(client, Some(right), channel, source)) };
+        Self { stream: Some(Box::new(begin)), ..Self::from(told) }
+    }
+
+    /// The same, with what is recorded of it.
+    pub(super) fn noted(self, note: Note) -> Self {
+        Self { note, ..self }
     }
 }

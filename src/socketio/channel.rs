@@ -1,4 +1,4 @@
-//! The one life of every stream: open, data with a sequence, an acknowledged window, close with a problem's code.
+//! A stream's channel: data within a window that the client acknowledges, and an end with a problem's code.
 //!
 //! What a client has not acknowledged is not read further at its source, so a slow client costs a window of memory and
 //! loses nothing.
@@ -8,32 +8,64 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use socketioxide::extract::SocketRef;
 use socketioxide::{SendError, SocketError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::names::SessionId;
 use crate::problem::{Code, Problem};
 
 /// How many bytes of a stream may be on their way to a client.
-pub const WINDOW: usize = 64 * 1024;
+const WINDOW: usize = 64 * 1024;
+/// The same of what a program shows.
+const SHOWN: usize = 256 * 1024;
 /// How many bytes go into one message, but for a single thing that is larger.
-pub const MESSAGE: usize = 16 * 1024;
+pub(super) const MESSAGE: usize = 16 * 1024;
 /// How many messages may be on their way, however small.
 const MESSAGES: usize = 8;
 /// How many messages that are larger than a window may be on their way on one connection.
 const LARGE: usize = 4;
 /// How many streams a connection may have open.
-pub const STREAMS: usize = 64;
+const STREAMS: usize = 64;
 /// How many messages wait in a connection's buffer: the windows of all its streams, and as many again for the rest.
 pub(super) const BUFFER: usize = STREAMS * MESSAGES * 2;
 /// After the connection or its buffer was full.
 pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
+/// What a window is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// Numbered messages, of which a few may be on their way.
+    Messages,
+    /// The bytes of what a program shows.
+    Bytes,
+}
+
+impl Counted {
+    /// How many bytes may be on their way to the client.
+    fn window(self) -> usize {
+        match self {
+            Self::Messages => WINDOW,
+            Self::Bytes => SHOWN,
+        }
+    }
+}
+
+/// What a client says that it has, and all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The message of this number.
+    Message(u64),
+    /// So many bytes of all that were sent. A later total holds the ones before it, so that none may be missed.
+    Bytes(u64),
+}
+
 /// What was sent and not acknowledged.
 #[derive(Debug)]
-pub struct Window {
+struct Window {
+    counted: Counted,
     sent: Mutex<Sent>,
     room: Notify,
     large: Arc<Semaphore>,
@@ -43,14 +75,18 @@ pub struct Window {
 struct Sent {
     /// The last message's number; the first is 1.
     last: u64,
+    /// How many bytes there were in all, and how many of them the client has.
+    bytes: u64,
+    acknowledged: u64,
+    /// Where messages are counted, those on their way.
     waiting: VecDeque<OnItsWay>,
-    bytes: usize,
 }
 
 #[derive(Debug)]
 struct OnItsWay {
     number: u64,
-    bytes: usize,
+    /// The total that it ends at.
+    end: u64,
     _large: Option<OwnedSemaphorePermit>,
 }
 
@@ -62,9 +98,8 @@ enum Lacks {
 
 impl Window {
     /// One whose messages that are larger than it take a place of `large`.
-    #[must_use]
-    pub fn new(large: Arc<Semaphore>) -> Self {
-        Self { sent: Mutex::default(), room: Notify::new(), large }
+    fn new(counted: Counted, large: Arc<Semaphore>) -> Self {
+        Self { counted, sent: Mutex::default(), room: Notify::new(), large }
     }
 
     fn sent(&self) -> MutexGuard<'_, Sent> {
@@ -73,7 +108,7 @@ impl Window {
 
     /// Waits until `bytes` more may be sent, and gives the message's number. What is larger than the whole window goes
     /// alone, and takes one of the connection's places for that.
-    pub async fn take(&self, bytes: usize) -> u64 {
+    async fn take(&self, bytes: usize) -> u64 {
         let mut large = None;
         loop {
             let room = self.room.notified();
@@ -86,28 +121,40 @@ impl Window {
     }
 
     fn try_take(&self, bytes: usize, large: &mut Option<OwnedSemaphorePermit>) -> Result<u64, Lacks> {
+        let window = self.counted.window();
+        let size = u64::try_from(bytes).unwrap_or(u64::MAX);
         let mut sent = self.sent();
-        if !sent.waiting.is_empty() && (sent.bytes + bytes > WINDOW || sent.waiting.len() >= MESSAGES) {
+        let on_its_way = sent.bytes - sent.acknowledged;
+        let is_alone = on_its_way == 0 && sent.waiting.is_empty();
+        let has_room = on_its_way.saturating_add(size) <= window as u64 && sent.waiting.len() < MESSAGES;
+        if !is_alone && !has_room {
             return Err(Lacks::Room);
         }
-        if bytes > WINDOW && large.is_none() {
+        if bytes > window && large.is_none() {
             return Err(Lacks::Place);
         }
         sent.last += 1;
-        sent.bytes += bytes;
-        let number = sent.last;
-        sent.waiting.push_back(OnItsWay { number, bytes, _large: large.take() });
+        sent.bytes = sent.bytes.saturating_add(size);
+        let (number, end) = (sent.last, sent.bytes);
+        if self.counted == Counted::Messages {
+            sent.waiting.push_back(OnItsWay { number, end, _large: large.take() });
+        }
         Ok(number)
     }
 
-    /// The client has message `number` and all before it. One that was never sent is no acknowledgement.
-    pub fn acknowledge(&self, number: u64) -> Result<(), Problem> {
+    /// The client has so much. What was never sent is no acknowledgement.
+    fn acknowledge(&self, received: Received) -> Result<(), Problem> {
+        let refused = |detail: &str| Err(Problem::new(Code::BadRequest, detail));
         let mut sent = self.sent();
-        if number > sent.last {
-            return Err(Problem::new(Code::BadRequest, "that message was not sent yet"));
-        }
-        while let Some(first) = sent.waiting.pop_front_if(|first| first.number <= number) {
-            sent.bytes -= first.bytes;
+        match received {
+            Received::Message(number) if number > sent.last => return refused("that message was not sent yet"),
+            Received::Bytes(total) if total > sent.bytes => return refused("more is acknowledged than was sent"),
+            Received::Message(number) => {
+                while let Some(first) = sent.waiting.pop_front_if(|first| first.number <= number) {
+                    sent.acknowledged = first.end;
+                }
+            }
+            Received::Bytes(total) => sent.acknowledged = sent.acknowledged.max(total),
         }
         drop(sent);
         self.room.notify_one();
@@ -117,7 +164,7 @@ impl Window {
 
 /// One connection's streams.
 #[derive(Debug, Clone)]
-pub struct Streams {
+pub(super) struct Streams {
     open: Arc<Mutex<Open>>,
     large: Arc<Semaphore>,
 }
@@ -128,10 +175,43 @@ impl Default for Streams {
     }
 }
 
+/// What a client calls a stream by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// Nothing: it is the only one of its connection.
+    Only,
+    /// A channel's number.
+    Channel(u32),
+    /// The terminal session that it shows.
+    Session(SessionId),
+}
+
+impl Key {
+    /// As it is told.
+    fn told(&self) -> Value {
+        match self {
+            Self::Only => json!({}),
+            Self::Channel(id) => json!({ "channel": id }),
+            Self::Session(id) => json!({ "session": id }),
+        }
+    }
+
+    fn unknown(&self) -> Problem {
+        match self {
+            Self::Session(_) => {
+                Problem::new(Code::NotFound, "this connection does not watch that session").with_hint("attach first")
+            }
+            Self::Only | Self::Channel(_) => {
+                Problem::new(Code::NotFound, "there is no such channel on this connection")
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Open {
     last: u32,
-    streams: HashMap<u32, Arc<Stream>>,
+    streams: HashMap<Key, Arc<Stream>>,
 }
 
 #[derive(Debug)]
@@ -145,8 +225,8 @@ impl Streams {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a stream to the client behind `socket`.
-    pub fn open(&self, socket: SocketRef) -> Result<Channel, Problem> {
+    /// Opens a stream of numbered messages to the client behind `socket`.
+    pub(super) fn open(&self, socket: SocketRef) -> Result<(u32, Channel), Problem> {
         let mut open = self.table();
         if open.streams.len() >= STREAMS {
             return Err(Problem::new(Code::Exhausted, format!("a connection takes {STREAMS} streams at once"))
@@ -154,34 +234,51 @@ impl Streams {
         }
         open.last += 1;
         let id = open.last;
-        let window = Window::new(self.large.clone());
+        Ok((id, self.enter(&mut open, Key::Channel(id), Counted::Messages, socket)))
+    }
+
+    /// Opens the only stream of a connection, of which nothing is acknowledged.
+    pub(super) fn only(&self, socket: SocketRef) -> Channel {
+        self.enter(&mut self.table(), Key::Only, Counted::Messages, socket)
+    }
+
+    /// Opens the stream of a terminal session. Whoever watches it already begins anew. There are no more of them than
+    /// sessions.
+    pub(super) fn show(&self, session: SessionId, socket: SocketRef) -> Channel {
+        self.enter(&mut self.table(), Key::Session(session), Counted::Bytes, socket)
+    }
+
+    fn enter(&self, open: &mut Open, key: Key, counted: Counted, socket: SocketRef) -> Channel {
+        let window = Window::new(counted, self.large.clone());
         let stream = Arc::new(Stream { window, closing: CancellationToken::new() });
-        open.streams.insert(id, stream.clone());
-        Ok(Channel { id, stream, streams: self.clone(), socket })
+        if let Some(before) = open.streams.insert(key.clone(), stream.clone()) {
+            before.closing.cancel();
+        }
+        Channel { key, stream, streams: self.clone(), socket }
     }
 
-    fn stream(&self, id: u32) -> Result<Arc<Stream>, Problem> {
-        let none = || Problem::new(Code::NotFound, "there is no such channel on this connection");
+    fn stream(&self, key: &Key) -> Result<Arc<Stream>, Problem> {
         // One that the client has closed keeps its place until it has ended, and is none of the client's any more.
-        self.table().streams.get(&id).filter(|stream| !stream.closing.is_cancelled()).cloned().ok_or_else(none)
+        let open = self.table().streams.get(key).filter(|stream| !stream.closing.is_cancelled()).cloned();
+        open.ok_or_else(|| key.unknown())
     }
 
-    /// The client has a channel's messages up to `number`.
-    pub fn acknowledge(&self, id: u32, number: u64) -> Result<(), Problem> {
-        self.stream(id)?.window.acknowledge(number)
+    /// The client has so much of a stream.
+    pub(super) fn acknowledge(&self, key: &Key, received: Received) -> Result<(), Problem> {
+        self.stream(key)?.window.acknowledge(received)
     }
 
-    /// The client wants no more of a channel. From here on it has no such channel.
-    pub fn close(&self, id: u32) -> Result<(), Problem> {
-        self.stream(id)?.closing.cancel();
+    /// The client wants no more of a stream. From here on it has no such.
+    pub(super) fn close(&self, key: &Key) -> Result<(), Problem> {
+        self.stream(key)?.closing.cancel();
         Ok(())
     }
 }
 
 /// A stream's own end, held by the task that feeds it. It leaves the connection's table when it is dropped.
 #[derive(Debug)]
-pub struct Channel {
-    id: u32,
+pub(super) struct Channel {
+    key: Key,
     stream: Arc<Stream>,
     streams: Streams,
     socket: SocketRef,
@@ -189,54 +286,56 @@ pub struct Channel {
 
 /// The client is gone.
 #[derive(Debug)]
-pub struct Gone;
+pub(super) struct Gone;
 
 impl Channel {
-    /// Its number on its connection.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
     /// Waits until the window has room for `bytes`; the number that the next message goes under.
-    pub async fn room(&self, bytes: usize) -> u64 {
+    pub(super) async fn room(&self, bytes: usize) -> u64 {
         self.stream.window.take(bytes).await
     }
 
     /// Sends a message that has taken its room.
-    pub async fn send(&self, event: &str, data: &impl Serialize) -> Result<(), Gone> {
+    pub(super) async fn send(&self, event: &str, data: &impl Serialize) -> Result<(), Gone> {
         emit(&self.socket, event, data).await?;
         // The connection writes it first: its buffer stays as large as the most that it has held at once.
         tokio::task::yield_now().await;
         Ok(())
     }
 
+    /// Where it sends to.
+    pub(super) fn socket(&self) -> &SocketRef {
+        &self.socket
+    }
+
     /// Done once the client has asked for the end.
-    pub async fn closing(&self) {
+    pub(super) async fn closing(&self) {
         self.stream.closing.cancelled().await;
     }
 
-    /// Says that the stream has ended, and why where it is not simply over.
-    pub async fn close(self, problem: Option<&Problem>) {
-        let mut data = json!({ "channel": self.id });
-        if let (Some(problem), Some(data)) = (problem, data.as_object_mut())
-            && let serde_json::Value::Object(told) = told(problem)
-        {
-            data.extend(told);
+    /// Says with `event` that the stream has ended, why where it is not simply over, and what `more` there is to say.
+    pub(super) async fn close(self, event: &str, problem: Option<&Problem>, more: Value) {
+        let mut data = self.key.told();
+        let told = problem.map_or(Value::Null, told);
+        for part in [told, more] {
+            if let (Value::Object(part), Some(data)) = (part, data.as_object_mut()) {
+                data.extend(part);
+            }
         }
-        let _ = self.send("closed", &data).await;
+        let _ = self.send(event, &data).await;
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.streams.table().streams.remove(&self.id);
+        let mut open = self.streams.table();
+        if open.streams.get(&self.key).is_some_and(|now| Arc::ptr_eq(now, &self.stream)) {
+            open.streams.remove(&self.key);
+        }
     }
 }
 
 /// The one place where a problem becomes what a Socket.IO client reads.
-#[must_use]
-pub fn told(problem: &Problem) -> serde_json::Value {
+pub(super) fn told(problem: &Problem) -> Value {
     let mut told = json!({ "problem": problem.code.as_str(), "detail": problem.detail });
     if let Some(hint) = &problem.hint {
         told["hint"] = json!(hint);
@@ -245,7 +344,7 @@ pub fn told(problem: &Problem) -> serde_json::Value {
 }
 
 /// Hands a message to the connection; where its buffer is full, waits for room.
-pub async fn emit(socket: &SocketRef, event: &str, data: &impl Serialize) -> Result<(), Gone> {
+pub(super) async fn emit(socket: &SocketRef, event: &str, data: &impl Serialize) -> Result<(), Gone> {
     loop {
         match socket.emit(event, data) {
             Ok(()) => return Ok(()),
@@ -264,7 +363,7 @@ mod tests {
     use super::*;
 
     fn window() -> Window {
-        Window::new(Arc::new(Semaphore::new(1)))
+        Window::new(Counted::Messages, Arc::new(Semaphore::new(1)))
     }
 
     async fn takes(window: &Window, bytes: usize) -> Option<u64> {
@@ -277,12 +376,12 @@ mod tests {
         assert_eq!(takes(&window, WINDOW / 2).await, Some(1));
         assert_eq!(takes(&window, WINDOW / 2).await, Some(2));
         assert_eq!(takes(&window, 1).await, None);
-        window.acknowledge(1).unwrap();
+        window.acknowledge(Received::Message(1)).unwrap();
         for number in 3..=9 {
             assert_eq!(takes(&window, 1).await, Some(number));
         }
         assert_eq!(takes(&window, 1).await, None, "eight messages are on their way");
-        window.acknowledge(9).unwrap();
+        window.acknowledge(Received::Message(9)).unwrap();
         assert_eq!(takes(&window, WINDOW * 3).await, Some(10), "what is too large goes alone");
         assert_eq!(takes(&window, 1).await, None);
     }
@@ -290,14 +389,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_waits_for_its_place_on_the_connection() {
         let large = Arc::new(Semaphore::new(1));
-        let [one, other, third] = std::array::from_fn(|_| Window::new(large.clone()));
+        let [one, other, third] = std::array::from_fn(|_| Window::new(Counted::Messages, large.clone()));
         assert_eq!(takes(&other, 1).await, Some(1));
         assert_eq!(takes(&other, WINDOW + 1).await, None, "it would not be alone");
         assert_eq!(takes(&one, WINDOW + 1).await, Some(1));
         assert_eq!(takes(&third, WINDOW + 1).await, None);
         assert_eq!(takes(&third, WINDOW).await, Some(1), "what fits needs no place");
-        one.acknowledge(1).unwrap();
-        other.acknowledge(1).unwrap();
+        one.acknowledge(Received::Message(1)).unwrap();
+        other.acknowledge(Received::Message(1)).unwrap();
         assert_eq!(takes(&other, WINDOW + 1).await, Some(2));
         drop(other);
         assert_eq!(takes(&one, WINDOW + 1).await, Some(2), "a stream that ends leaves its place");
@@ -306,11 +405,11 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_sent_can_not_be_acknowledged() {
         let window = window();
-        assert_eq!(window.acknowledge(1).unwrap_err().code, Code::BadRequest);
+        assert_eq!(window.acknowledge(Received::Message(1)).unwrap_err().code, Code::BadRequest);
         assert_eq!(takes(&window, WINDOW).await, Some(1));
-        assert!(window.acknowledge(2).is_err() && takes(&window, 1).await.is_none());
-        window.acknowledge(1).unwrap();
-        window.acknowledge(1).unwrap();
+        assert!(window.acknowledge(Received::Message(2)).is_err() && takes(&window, 1).await.is_none());
+        window.acknowledge(Received::Message(1)).unwrap();
+        window.acknowledge(Received::Message(1)).unwrap();
         assert_eq!(takes(&window, WINDOW).await, Some(2));
     }
 
@@ -323,7 +422,28 @@ mod tests {
             async move { window.take(1).await }
         });
         tokio::task::yield_now().await;
-        window.acknowledge(1).unwrap();
+        window.acknowledge(Received::Message(1)).unwrap();
         assert_eq!(waiting.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_window_of_bytes_has_room_for_what_is_acknowledged_of_them() {
+        let window = Window::new(Counted::Bytes, Arc::new(Semaphore::new(1)));
+        let acknowledge = |total| window.acknowledge(Received::Bytes(total));
+        assert!(takes(&window, SHOWN).await.is_some());
+        assert!(takes(&window, 1).await.is_none());
+        assert!(acknowledge(SHOWN as u64 + 1).is_err());
+        acknowledge(2).unwrap();
+        acknowledge(1).unwrap();
+        for _ in 0..2 {
+            assert!(takes(&window, 1).await.is_some());
+        }
+        assert!(takes(&window, 1).await.is_none());
+        acknowledge(SHOWN as u64 + 2).unwrap();
+        for _ in 0..100 {
+            assert!(takes(&window, 1).await.is_some(), "small messages are not counted");
+        }
+        acknowledge(SHOWN as u64 + 102).unwrap();
+        assert!(takes(&window, SHOWN * 2).await.is_some(), "what is larger than the window goes alone");
     }
 }

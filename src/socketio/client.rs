@@ -8,10 +8,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::attached::Attached;
 use super::channel::Streams;
 use super::protocol::JOIN;
 use super::state::State;
+use super::subject::Subject;
 use crate::auth::{Deed, Identity, Stay};
 use crate::names::{Scope, ServiceName};
 use crate::problem::Problem;
@@ -33,7 +33,6 @@ struct Inner {
     stay: Stay,
     address: Option<IpAddr>,
     streams: Streams,
-    attached: Attached,
     turns: mpsc::Sender<Job>,
     beside: Arc<Semaphore>,
     wants_stats: watch::Sender<bool>,
@@ -53,17 +52,6 @@ impl std::fmt::Debug for Job {
     }
 }
 
-/// What an event is about; what it takes is asked of that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// The client's own connection and its streams.
-    Own,
-    /// The whole host.
-    Host,
-    /// A service.
-    Service(ServiceName),
-}
-
 /// What a client must be allowed to do for as long as a stream goes on.
 #[derive(Debug, Clone)]
 pub(super) struct Right {
@@ -74,6 +62,11 @@ pub(super) struct Right {
 impl Right {
     pub(super) fn new(scope: Scope, subject: Subject) -> Self {
         Self { scope, subject }
+    }
+
+    /// Of what.
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
     }
 }
 
@@ -86,7 +79,6 @@ impl Client {
             stay,
             address,
             streams: Streams::default(),
-            attached: Attached::default(),
             turns,
             beside: Arc::new(Semaphore::new(BESIDE)),
             wants_stats: watch::Sender::new(false),
@@ -125,7 +117,7 @@ impl Client {
                 own = self.identity().grant.service;
                 own.as_ref()
             }
-            Subject::Host => None,
+            Subject::Shell => None,
             Subject::Service(service) => Some(service),
         };
         self.inner.stay.refused(right.scope, service).await
@@ -139,11 +131,6 @@ impl Client {
     /// Its streams.
     pub(super) fn streams(&self) -> &Streams {
         &self.inner.streams
-    }
-
-    /// The terminal sessions that it watches.
-    pub(super) fn attached(&self) -> &Attached {
-        &self.inner.attached
     }
 
     /// Whether it asked for figures.
@@ -194,7 +181,7 @@ impl Client {
 pub(super) fn authorise(identity: &Identity, scope: Scope, subject: &Subject) -> Result<(), Problem> {
     match subject {
         Subject::Own => identity.allows(scope, identity.grant.service.as_ref()),
-        Subject::Host => identity.allows(scope, None),
+        Subject::Shell => identity.allows(scope, None),
         Subject::Service(service) => identity.allows(scope, Some(service)),
     }
 }

@@ -1,4 +1,5 @@
-//! The dispatcher: takes a client's events, each authorised anew, and answers them in turn.
+//! The dispatcher: takes a client's events, each authorised anew, answers them in turn, and
+//! has them recorded.
 
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -8,7 +9,7 @@ use super::call::{Answer, Call, Payload};
 use super::channel::told;
 use super::client::{Client, Job, Right, Work, authorise};
 use super::event::{Event, Order, Table};
-use crate::auth::Deed;
+use super::record;
 use crate::problem::{Code, Problem};
 
 /// Lets `socket` take all events of its namespace, and answers the others.
@@ -36,16 +37,22 @@ where
             let (client, handler) = (client.clone(), handler.clone());
             move |ack| -> Work {
                 Box::pin(async move {
-                    let answer = async {
+                    let authorised = async {
                         let data = data.map_err(|error| {
                             Problem::new(Code::BadRequest, format!("`{}` doesn't take that: {error}", event.name))
                         })?;
-                        let subject = data.subject(client.state()).await?;
+                        let subject = data.about()?.subject(client.state()).await?;
                         authorise(&client.identity(), event.scope, &subject)?;
-                        let right = Right::new(event.scope, subject);
-                        handler(Call { client: client.clone(), socket, right }, data).await
+                        Ok::<_, Problem>((data, Right::new(event.scope, subject)))
                     };
-                    let answer = answer.await;
+                    let answer = match authorised.await {
+                        Ok((data, right)) => {
+                            let mut answer = handler(Call { client: client.clone(), socket }, data).await;
+                            record::answered(&client, event, right.subject(), &mut answer).await;
+                            answer.map(|answer| (answer, right))
+                        }
+                        Err(problem) => Err(problem),
+                    };
                     if let Err(problem) = &answer
                         && problem.code == Code::Internal
                     {
@@ -54,16 +61,15 @@ where
                     if let Err(problem) = &answer
                         && problem.code.is_refusal()
                     {
-                        let deed = client.deed(format!("{} {}", event.namespace, event.name), event.namespace.into());
-                        let deed = Deed { result: problem.code.as_str().into(), ..deed };
-                        client.state().auth().refused(deed).await;
+                        record::refused(&client, event, problem).await;
                     }
                     let (told, stream) = match answer {
-                        Ok(answer) => (Ok(answer.told), answer.stream),
+                        Ok((Answer { told, stream, .. }, right)) => (Ok(told), stream.map(|stream| (stream, right))),
                         Err(problem) => (Err(problem), None),
                     };
                     reply(ack, told);
-                    if let Some(stream) = stream {
+                    if let Some((begin, right)) = stream {
+                        let stream = begin(client.clone(), right);
                         client.state().streams().spawn(stream);
                     }
                 })

@@ -26,6 +26,17 @@ pub enum Order {
     Beside,
 }
 
+/// What the audit log is told of an event, beside each refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// Nothing: it changes nothing, or is a part of what is recorded.
+    Nothing,
+    /// What it did, or why it could not.
+    Deed,
+    /// The same, and later how what it opened ended, as the namespace's `close`.
+    Life,
+}
+
 /// An event that clients may send.
 pub struct Event {
     /// Its namespace.
@@ -36,6 +47,8 @@ pub struct Event {
     pub scope: Scope,
     /// How its handler runs.
     pub order: Order,
+    /// What is recorded of it.
+    pub record: Record,
     pub(super) listen: fn(&'static Self, &SocketRef, &Client),
 }
 

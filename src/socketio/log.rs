@@ -8,9 +8,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::call::{Answer, Call, Payload};
-use super::channel::{Channel, MESSAGE};
-use super::client::{Client, Right, Subject};
-use super::state::State;
+use super::channel::{Channel, Gone, Key, MESSAGE, Received};
+use super::life::{End, Manner, Source};
+use super::subject::About;
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::LogEntry;
 use crate::deploys::Deploys;
@@ -27,32 +27,29 @@ const LINES: usize = 200;
 const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
 
 impl Payload for OpenLog {
-    async fn subject(&self, state: &State) -> Result<Subject, Problem> {
+    fn about(&self) -> Result<About, Problem> {
         match (&self.service, self.deployment) {
-            (Some(service), None) => Ok(Subject::Service(service.clone())),
-            (None, Some(id)) => {
-                let row = state.deploys().deployment(id).await.map_err(|error| error.problem())?;
-                Ok(Subject::Service(row.service))
-            }
+            (Some(service), None) => Ok(About::Place(Some(service.clone()))),
+            (None, Some(id)) => Ok(About::Deployment(id)),
             _ => Err(Problem::new(Code::BadRequest, WHOSE)),
         }
     }
 }
 
 impl Payload for Ack {
-    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
-        Ok(Subject::Own)
+    fn about(&self) -> Result<About, Problem> {
+        Ok(About::Own)
     }
 }
 
 impl Payload for Close {
-    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
-        Ok(Subject::Own)
+    fn about(&self) -> Result<About, Problem> {
+        Ok(About::Own)
     }
 }
 
 /// Whose lines.
-enum Source {
+enum Whose {
     Service(Box<ServiceLog>),
     Deployment(DeploymentId),
 }
@@ -72,29 +69,29 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
     let (source, lines) = match (wanted.service, wanted.deployment) {
         (Some(service), None) => {
             let log = call.client.state().services().service_log(&service, wanted.release.map(ReleaseNumber)).await;
-            (Source::Service(Box::new(log.map_err(|error| error.problem())?)), lines.or(Some(LINES)))
+            (Whose::Service(Box::new(log.map_err(|error| error.problem())?)), lines.or(Some(LINES)))
         }
-        (None, Some(id)) => (Source::Deployment(id), lines),
+        (None, Some(id)) => (Whose::Deployment(id), lines),
         _ => return Err(Problem::new(Code::BadRequest, WHOSE)),
     };
     let by = By::Actor(call.client.identity().actor);
     let part = LogPart { by, cursor: wanted.cursor, including: false, lines, grep: wanted.grep, priority };
     let state = call.client.state();
-    let feed = Feed { services: state.services().clone(), deploys: state.deploys().clone(), source, part };
+    let (services, deploys) = (state.services().clone(), state.deploys().clone());
+    let feed = Feed { services, deploys, source, part };
     // That there is such a service is said in the answer, not in the stream.
     let first = feed.lines().await?;
-    let channel = call.client.streams().open(call.socket)?;
-    let told = json!({ "channel": channel.id() });
-    Ok(Answer::stream(told, run(call.client, call.right, channel, feed, first)))
+    let (id, channel) = call.client.streams().open(call.socket)?;
+    Ok(Answer::stream(json!({ "channel": id }), channel, Following { id, feed, first: Some(first) }))
 }
 
 pub(super) async fn ack(call: Call, ack: Ack) -> Result<Answer, Problem> {
-    call.client.streams().acknowledge(ack.channel, ack.seq)?;
+    call.client.streams().acknowledge(&Key::Channel(ack.channel), Received::Message(ack.seq))?;
     Ok(Answer::from(json!({})))
 }
 
 pub(super) async fn close(call: Call, close: Close) -> Result<Answer, Problem> {
-    call.client.streams().close(close.channel)?;
+    call.client.streams().close(&Key::Channel(close.channel))?;
     Ok(Answer::from(json!({})))
 }
 
@@ -103,20 +100,29 @@ type Lines = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
 struct Feed {
     services: Services,
     deploys: Deploys,
-    source: Source,
+    source: Whose,
     part: LogPart,
+}
+
+/// A log as one client follows it.
+struct Following {
+    /// Its channel.
+    id: u32,
+    feed: Feed,
+    /// The lines that it begins with.
+    first: Option<Lines>,
 }
 
 impl Feed {
     /// The lines behind the last one that was sent, from a reader of their own.
     async fn lines(&self) -> Result<Lines, Problem> {
         let lines: Result<Lines, ServiceError> = match &self.source {
-            Source::Service(log) => self
+            Whose::Service(log) => self
                 .services
                 .follow_part(ServiceLog::clone(log), self.part.clone())
                 .await
                 .map(|lines| Box::pin(lines) as Lines),
-            Source::Deployment(id) => {
+            Whose::Deployment(id) => {
                 self.deploys.log(*id, self.part.clone()).await.map(|lines| Box::pin(lines) as Lines)
             }
         };
@@ -127,8 +133,8 @@ impl Feed {
     }
 
     /// Sends all lines until there are no more.
-    async fn pump(&mut self, channel: &Channel, first: Lines) -> Result<(), Problem> {
-        let mut reader = Some(Batches::new(first));
+    async fn pump(&mut self, id: u32, channel: &Channel, first: Option<Lines>) -> Result<(), Problem> {
+        let mut reader = first.map(Batches::new);
         // The room of a message that is to be read again.
         let mut kept: Option<(u64, usize)> = None;
         loop {
@@ -161,7 +167,7 @@ impl Feed {
                 self.part.cursor = Some(last.cursor.clone());
                 self.part.including = false;
             }
-            let data = LogData { channel: channel.id(), seq, entries };
+            let data = LogData { channel: id, seq, entries };
             if channel.send("data", &data).await.is_err() {
                 return Ok(());
             }
@@ -169,18 +175,18 @@ impl Feed {
     }
 }
 
-async fn run(client: Client, right: Right, channel: Channel, mut feed: Feed, first: Lines) {
-    let ended = tokio::select! {
-        biased;
-        () = client.gone().cancelled() => return,
-        () = client.state().stopping().cancelled() => {
-            Err(Problem::new(Code::Restarting, "the agent is stopping; open the stream again behind the last line"))
-        }
-        () = channel.closing() => Ok(()),
-        problem = client.refused(&right) => Err(problem),
-        ended = feed.pump(&channel, first) => ended,
+impl Source for Following {
+    const MANNER: Manner = Manner {
+        closed: "closed",
+        stopping: Some("the agent is stopping; open the stream again behind the last line"),
+        tells_leaver: true,
+        has_code: false,
     };
-    let _ = client.gone().run_until_cancelled(channel.close(ended.err().as_ref())).await;
+
+    async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {
+        let sent = self.feed.pump(self.id, channel, self.first.take()).await;
+        Ok(sent.map_or_else(End::from, |()| End::default()))
+    }
 }
 
 /// Lines that are there together, together.

@@ -4,7 +4,6 @@
 //! Each event stands once, in [`table`], with what it takes; nothing is authorised anywhere else. What is below the
 //! table is handed it.
 
-mod attached;
 mod call;
 mod channel;
 mod client;
@@ -13,12 +12,15 @@ mod door;
 mod event;
 mod feed;
 mod left;
+mod life;
 mod lines;
 mod log;
 mod protocol;
+mod record;
 mod sockets;
 mod state;
 mod status;
+mod subject;
 pub mod table;
 mod term;
 mod uses;
@@ -26,7 +28,7 @@ mod uses;
 use socketioxide::service::SocketIoService;
 
 pub use door::Guarded;
-pub use event::{Event, Namespace, Order};
+pub use event::{Event, Namespace, Order, Record};
 pub use lines::Streaming;
 pub use protocol::{PATH, protocol};
 pub use sockets::Sockets;

@@ -10,7 +10,7 @@ use socketioxide::handler::ConnectHandler;
 use socketioxide::service::SocketIoService;
 use tokio::time::{sleep, timeout};
 
-use super::client::{Client, Subject, authorise};
+use super::client::{Client, authorise};
 use super::dispatch::listen_to_all;
 use super::door::{Door, Guarded};
 use super::event::{Namespace, Table};
@@ -18,6 +18,7 @@ use super::left;
 use super::lines::{Lines, Streaming};
 use super::protocol::protocol;
 use super::state::State;
+use super::subject::Subject;
 use super::uses::Uses;
 use crate::auth::{Deed, Identity, Presented, Way};
 use crate::places::Seat;

@@ -6,16 +6,17 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::call::{Answer, Call, Payload};
-use super::channel::{AGAIN, Gone, emit, told};
-use super::client::{Client, Subject};
+use super::channel::{AGAIN, Channel, Gone};
+use super::client::{Client, Work};
 use super::feed::{View, Wanted};
-use super::state::State;
+use super::life::{End, Manner, Source, live};
+use super::subject::About;
 use crate::api::live::{AllFigures, Stats};
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 
 impl Payload for Stats {
-    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
-        Ok(Subject::Own)
+    fn about(&self) -> Result<About, Problem> {
+        Ok(About::Own)
     }
 }
 
@@ -24,22 +25,30 @@ pub(super) async fn stats(call: Call, stats: Stats) -> Result<Answer, Problem> {
     Ok(Answer::from(json!({})))
 }
 
-/// Shows `client` how everything is until it is gone or the agent stops.
-pub(super) async fn show(client: Client, socket: SocketRef) {
-    let showing = async {
-        tokio::select! {
-            biased;
-            () = client.state().stopping().cancelled() => {
-                let stopping = Problem::new(Code::Restarting, "the agent is stopping");
-                emit(&socket, "closed", &told(&stopping)).await
-            }
-            ended = changes(&client, &socket) => ended,
-        }
-    };
-    let _ = client.gone().run_until_cancelled(showing).await;
+/// What begins with the connection.
+pub(super) fn begin(client: Client, socket: SocketRef) -> Work {
+    let channel = client.streams().only(socket);
+    let everything = Everything { client: client.clone() };
+    Box::pin(live(client, None, channel, everything))
 }
 
-async fn changes(client: &Client, socket: &SocketRef) -> Result<(), Gone> {
+/// How everything is that a client may see.
+struct Everything {
+    client: Client,
+}
+
+impl Source for Everything {
+    const MANNER: Manner =
+        Manner { closed: "closed", stopping: Some("the agent is stopping"), tells_leaver: false, has_code: false };
+
+    async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {
+        changes(&self.client, channel).await?;
+        // It has no end of its own.
+        Err(Gone)
+    }
+}
+
+async fn changes(client: &Client, channel: &Channel) -> Result<(), Gone> {
     let feed = client.state().feed();
     let mut view = feed.view.subscribe();
     let mut figures = feed.figures.subscribe();
@@ -66,9 +75,9 @@ async fn changes(client: &Client, socket: &SocketRef) -> Result<(), Gone> {
                     let services = figures.iter().filter(|(name, _)| client.sees(name)).collect();
                     json!(AllFigures { services })
                 };
-                emit(socket, "stats", &message).await?;
+                channel.send("stats", &message).await?;
             }
-            sent = news(&mut view, &mut seen, client, socket) => sent?,
+            sent = news(&mut view, &mut seen, client, channel) => sent?,
         }
     }
 }
@@ -78,11 +87,11 @@ async fn news(
     view: &mut watch::Receiver<View>,
     seen: &mut Option<u64>,
     client: &Client,
-    socket: &SocketRef,
+    channel: &Channel,
 ) -> Result<(), Gone> {
     loop {
         // What waits in the connection's buffer would be old when it is read, and a new state doesn't replace it there.
-        while client.state().is_full(socket) {
+        while client.state().is_full(channel.socket()) {
             sleep(AGAIN).await;
         }
         let message = {
@@ -95,7 +104,7 @@ async fn news(
             }
         };
         if let Some((number, (event, data))) = message {
-            emit(socket, event, &data).await?;
+            channel.send(event, &data).await?;
             *seen = Some(number);
             return Ok(());
         }

@@ -5,23 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::json;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::attached::Window;
-use super::call::{Answer, Call, Payload};
-use super::channel::{emit, told};
-use super::client::{Client, Subject};
-use super::state::State;
+use super::call::{Answer, Call, Note, Payload};
+use super::channel::{Channel, Gone, Key, Received};
+use super::life::{End, Manner, Source};
+use super::subject::About;
 use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
 };
-use crate::auth::Deed;
-use crate::names::{Actor, ServiceName, SessionId};
+use crate::names::SessionId;
 use crate::problem::{Code, Problem, chain};
-use crate::terminal::{End, Session, Size, TerminalError, View, Viewer, Wanted};
+use crate::terminal::{self, Session, Size, TerminalError, View, Viewer, Wanted};
 
 /// What one event shows, at most.
 const MESSAGE: usize = 64 * 1024;
@@ -30,28 +26,23 @@ const GATHER: Duration = Duration::from_millis(2);
 /// What one event may type.
 const INPUT: usize = 64 * 1024;
 
-fn of(session: &SessionId, state: &State) -> Result<Subject, Problem> {
-    let session = state.terminals().session(session).map_err(problem)?;
-    Ok(session.service.clone().map_or(Subject::Host, Subject::Service))
-}
-
 impl Payload for OpenTerminal {
-    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
-        Ok(self.service.clone().map_or(Subject::Host, Subject::Service))
+    fn about(&self) -> Result<About, Problem> {
+        Ok(About::Place(self.service.clone()))
     }
 }
 
 impl Payload for Nothing {
-    async fn subject(&self, _: &State) -> Result<Subject, Problem> {
-        Ok(Subject::Own)
+    fn about(&self) -> Result<About, Problem> {
+        Ok(About::Own)
     }
 }
 
 macro_rules! about_its_session {
     ($($payload:ident)+) => {
         $(impl Payload for $payload {
-            async fn subject(&self, state: &State) -> Result<Subject, Problem> {
-                of(&self.session, state)
+            fn about(&self) -> Result<About, Problem> {
+                Ok(About::Session(self.session.clone()))
             }
         })+
     };
@@ -81,66 +72,30 @@ fn shown(session: &Session) -> TerminalSession {
     }
 }
 
-fn answer(session: &impl Serialize) -> Result<serde_json::Value, Problem> {
-    serde_json::to_value(session).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+/// The answer that tells of a session, and then what it shows.
+fn watching(call: Call, session: &Arc<Session>) -> Answer {
+    let source = Showing { id: session.id.clone(), viewer: session.watch() };
+    let channel = call.client.streams().show(session.id.clone(), call.socket);
+    Answer::stream(json!(shown(session)), channel, source)
 }
 
-/// The answer that tells of a session, and then what it shows.
-fn watching(call: Call, session: &Arc<Session>) -> Result<Answer, Problem> {
-    let viewer = session.watch();
-    let window = call.client.attached().begin(&session.id);
-    Ok(Answer::stream(answer(&shown(session))?, show(call, session.id.clone(), viewer, window)))
+/// As the audit log is told of it.
+fn named(session: &Session) -> Option<String> {
+    Some(format!("session {}", session.id))
 }
 
 pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Problem> {
-    let target = target(wanted.service.as_ref());
-    let opened = open_session(&call.client, wanted).await;
-    let deed = call.client.deed("/term open".into(), target);
-    let state = call.client.state().clone();
-    match &opened {
-        Ok(session) => {
-            // Beside this event: whoever goes away in the middle of it has opened the session all the same.
-            let (wrote, written) = oneshot::channel();
-            call.client.state().streams().spawn(record(state, deed, session.clone(), wrote));
-            let _ = written.await;
-        }
-        Err(problem) => {
-            state.auth().refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
-        }
-    }
-    watching(call, &opened?)
-}
-
-async fn open_session(client: &Client, wanted: OpenTerminal) -> Result<Arc<Session>, Problem> {
     let size = Size::parse(wanted.cols, wanted.rows).map_err(problem)?;
-    let wanted = Wanted { service: wanted.service, name: wanted.name, size, actor: client.identity().actor };
-    client.state().terminals().open(wanted).await.map_err(problem)
-}
-
-/// What a session is in, for the audit log.
-fn target(service: Option<&ServiceName>) -> String {
-    service.map_or_else(|| "the isolated shell".into(), ServiceName::to_string)
-}
-
-/// Writes down that a session was opened, and how it ended. That somebody closed it is written down with who it was.
-async fn record(state: State, opened: Deed, session: Arc<Session>, wrote: oneshot::Sender<()>) {
-    let told = format!("session {}", session.id);
-    let closed = Deed { action: "/term close".into(), ..opened.clone() };
-    state.auth().done(Deed { detail: Some(told.clone()), ..opened }).await;
-    // The client may be gone.
-    let _ = wrote.send(());
-    let closed = match session.ended().await {
-        End { problem: Some(problem), .. } => Deed {
-            actor: Some(Actor::Agent),
-            address: None,
-            result: problem.code.as_str().into(),
-            detail: Some(format!("{told}: {}", problem.detail)),
-            ..closed
-        },
-        End { code: Some(code), .. } => Deed { detail: Some(format!("{told} ended with status {code}")), ..closed },
-        End { code: None, problem: None } => return,
+    let actor = call.client.identity().actor;
+    let wanted = Wanted { service: wanted.service, name: wanted.name, size, actor };
+    let session = call.client.state().terminals().open(wanted).await.map_err(problem)?;
+    let opened = session.clone();
+    let end = async move {
+        let terminal::End { code, problem } = opened.ended().await;
+        End { problem, code }
     };
-    state.auth().done(closed).await;
+    let note = Note { detail: named(&session), end: Some(Box::pin(end)), ..Note::default() };
+    Ok(watching(call, &session).noted(note))
 }
 
 pub(super) async fn list(call: Call, _: Nothing) -> Result<Answer, Problem> {
@@ -156,7 +111,7 @@ pub(super) async fn attach(call: Call, of: OfSession) -> Result<Answer, Problem>
     if session.is_over() {
         return Err(problem(TerminalError::Ended));
     }
-    watching(call, &session)
+    Ok(watching(call, &session))
 }
 
 pub(super) async fn input(call: Call, input: TerminalInput) -> Result<Answer, Problem> {
@@ -180,73 +135,48 @@ pub(super) async fn resize(call: Call, wanted: ResizeTerminal) -> Result<Answer,
 }
 
 pub(super) async fn ack(call: Call, ack: TerminalAck) -> Result<Answer, Problem> {
-    call.client.attached().window(&ack.session)?.acknowledge(ack.bytes)?;
+    call.client.streams().acknowledge(&Key::Session(ack.session), Received::Bytes(ack.bytes))?;
     Ok(Answer::from(json!({})))
 }
 
 pub(super) async fn detach(call: Call, of: OfSession) -> Result<Answer, Problem> {
-    call.client.attached().window(&of.session)?.leaving.cancel();
+    call.client.streams().close(&Key::Session(of.session))?;
     Ok(Answer::from(json!({})))
 }
 
 pub(super) async fn close(call: Call, of: OfSession) -> Result<Answer, Problem> {
     let session = call.client.state().terminals().session(&of.session).map_err(problem)?;
-    if session.close() {
-        let deed = call.client.deed("/term close".into(), target(session.service.as_ref()));
-        call.client.state().auth().done(Deed { detail: Some(format!("session {}", session.id)), ..deed }).await;
-    }
-    Ok(Answer::from(json!({})))
+    // Who asks for the end of what ends already changes nothing.
+    let unchanged = !session.close();
+    Ok(Answer::from(json!({})).noted(Note { detail: named(&session), unchanged, ..Note::default() }))
 }
 
-/// Shows a session until it ends, or the client leaves it or is gone.
-async fn show(call: Call, id: SessionId, mut viewer: Viewer, window: Arc<Window>) {
-    let Call { client, socket, right } = call;
-    let left = async {
-        tokio::select! {
-            () = client.gone().cancelled() => {}
-            () = window.leaving.cancelled() => {}
-            problem = client.refused(&right) => {
-                let end = End { problem: Some(problem), code: None };
-                let _ = client.gone().run_until_cancelled(emit(&socket, "exit", &ended(&id, end))).await;
-            }
-        }
-    };
-    let showing = async {
+/// A session as one client is shown it.
+struct Showing {
+    id: SessionId,
+    viewer: Viewer,
+}
+
+impl Source for Showing {
+    const MANNER: Manner = Manner { closed: "exit", stopping: None, tells_leaver: false, has_code: true };
+
+    async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {
         loop {
-            let sent = match viewer.next(MESSAGE).await {
+            match self.viewer.next(MESSAGE).await {
                 View::Output(data) => {
                     let is_part = data.len() < MESSAGE / 2;
-                    window.take(data.len()).await;
-                    let sent = emit(&socket, "output", &TerminalOutput { session: id.clone(), data }).await;
+                    channel.room(data.len()).await;
+                    channel.send("output", &TerminalOutput { session: self.id.clone(), data }).await?;
                     if is_part {
                         sleep(GATHER).await;
                     }
-                    sent
                 }
-                View::Size(size) => {
-                    let size = json!({ "session": id, "cols": size.cols, "rows": size.rows });
-                    emit(&socket, "resized", &size).await
+                View::Size(Size { cols, rows }) => {
+                    let size = json!({ "session": self.id, "cols": cols, "rows": rows });
+                    channel.send("resized", &size).await?;
                 }
-                View::End(end) => {
-                    let _ = emit(&socket, "exit", &ended(&id, end)).await;
-                    return;
-                }
-            };
-            if sent.is_err() {
-                return;
+                View::End(terminal::End { code, problem }) => return Ok(End { problem, code }),
             }
         }
-    };
-    tokio::select! {
-        () = left => {}
-        () = showing => {}
     }
-    client.attached().end(&id, &window);
-}
-
-fn ended(id: &SessionId, end: End) -> serde_json::Value {
-    let mut data = end.problem.as_ref().map_or_else(|| json!({}), told);
-    data["session"] = json!(id);
-    data["code"] = json!(end.code);
-    data
 }

@@ -602,6 +602,15 @@ async fn a_terminal_takes_everything_that_a_token_can_be_allowed() {
     let wanted = json!({ "cols": 80, "rows": 24, "service": "blog" });
     assert_eq!(client.ask("/term", "open", wanted).await["problem"], "conflict", "it does not run");
     assert_eq!(client.ask("/term", "list", json!({})).await["sessions"], json!([]));
+    // What is recorded of it no handler says: that somebody was refused, and of what is recorded whole that it failed, too.
+    assert_eq!(client.ask("/term", "close", json!({ "session": "abcdefgh" })).await["problem"], "not-found");
+    let rows = agent.auth.audit(None, 50).await.unwrap();
+    let of_events = rows
+        .iter()
+        .map(|row| &row.entry)
+        .filter(|row| row.action.starts_with("/term ") && row.action != "/term connect");
+    let told: Vec<_> = of_events.map(|row| (row.action.as_str(), row.target.as_str(), row.result.as_str())).collect();
+    assert_eq!(told, [("/term open", "blog", "conflict"), ("/term open", "/term", "forbidden")]);
 }
 
 /// What an event is sent with; where it concerns a service, that is `shop`.

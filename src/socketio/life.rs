@@ -1,0 +1,84 @@
+//! The one life of every stream: it begins with the answer, is fed within its window, and ends where its source does, the
+//! client wants no more or may have no more of it, or the agent stops.
+
+use std::future::pending;
+
+use serde_json::json;
+
+use super::channel::{Channel, Gone};
+use super::client::{Client, Right};
+use crate::problem::{Code, Problem};
+
+/// How a kind of stream ends.
+#[derive(Debug)]
+pub(super) struct Manner {
+    /// The event that says so.
+    pub(super) closed: &'static str,
+    /// What is said when the agent stops; none where its source says it.
+    pub(super) stopping: Option<&'static str>,
+    /// Whether who wants no more of it is told that it has ended.
+    pub(super) tells_leaver: bool,
+    /// Whether an exit code is told, be there one or not.
+    pub(super) has_code: bool,
+}
+
+/// How a stream ended.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// Why, where it is not simply over.
+    pub(super) problem: Option<Problem>,
+    /// The exit code of the program that it showed.
+    pub(super) code: Option<i32>,
+}
+
+impl From<Problem> for End {
+    fn from(problem: Problem) -> Self {
+        Self { problem: Some(problem), code: None }
+    }
+}
+
+/// What a stream is of.
+pub(super) trait Source: Send + 'static {
+    /// How it ends.
+    const MANNER: Manner;
+
+    /// Sends all there is; how it ended.
+    fn feed(&mut self, channel: &Channel) -> impl Future<Output = Result<End, Gone>> + Send;
+}
+
+/// A stream's whole life. Whoever has no `right` to lose is cut off with the connection.
+pub(super) async fn live<S: Source>(client: Client, right: Option<Right>, channel: Channel, mut source: S) {
+    let stopping = async {
+        match S::MANNER.stopping {
+            Some(detail) => {
+                client.state().stopping().cancelled().await;
+                Problem::new(Code::Restarting, detail)
+            }
+            None => pending().await,
+        }
+    };
+    let refused = async {
+        match &right {
+            Some(right) => client.refused(right).await,
+            None => pending().await,
+        }
+    };
+    let end: End = tokio::select! {
+        biased;
+        () = client.gone().cancelled() => return,
+        problem = stopping => problem.into(),
+        () = channel.closing() => {
+            if !S::MANNER.tells_leaver {
+                return;
+            }
+            End::default()
+        }
+        problem = refused => problem.into(),
+        ended = source.feed(&channel) => match ended {
+            Ok(end) => end,
+            Err(Gone) => return,
+        },
+    };
+    let more = if S::MANNER.has_code { json!({ "code": end.code }) } else { json!({}) };
+    let _ = client.gone().run_until_cancelled(channel.close(S::MANNER.closed, end.problem.as_ref(), more)).await;
+}
