@@ -81,7 +81,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         &["deploys", "deploys/troubles"],
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),
-    (&["deploys/kept", "deploys/maintain"], "what is kept is looked at by the regular look, which it asks for"),
     (
         &["host", "host/facts", "host/space"],
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
