@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "config", "places", "connection", "text", "uptime"],
+    &["names", "problem", "events", "config", "places", "connection", "text", "uptime", "words"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["builds", "services", "auth", "terminal"],
     &["host"],
@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
 const BESIDE: &[(&str, &str)] = &[
     ("names", "problem"),
     ("problem", "text"),
+    ("problem", "words"),
     ("events", "names"),
     ("config", "names"),
     ("connection", "places"),
