@@ -217,7 +217,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::services::Settings;
+    use crate::api::settings::Settings;
 
     #[test]
     fn every_setting_of_the_interface_has_a_line() {

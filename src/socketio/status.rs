@@ -4,6 +4,7 @@
 //! what it saw with a number a change; each client has its own place in those numbers. However slow it is, what waits
 //! for it is the newest state of each service and nothing else.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::channel::{self, Gone, emit, told};
 use super::client::{Answer, Call, Client, Payload, Subject};
 use crate::api::deployments::Deployment;
 use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot, Stats};
-use crate::api::services::{Figures, State};
+use crate::api::status::{Figures, State};
 use crate::events::Event;
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::{Code, Problem, chain};
@@ -156,11 +157,12 @@ impl View {
 
     /// The first change behind `seen` of what may be seen, and its number.
     fn next(&self, seen: u64, sees: impl Fn(&ServiceName) -> bool) -> Option<(u64, Change<'_>)> {
-        let services = self
-            .services
+        let services =
+            self.services.iter().map(|(name, (number, state))| (*number, name, Change::Service(shown(name, state))));
+        let removed = self
+            .removed
             .iter()
-            .map(|(name, (number, state))| (*number, name, Change::Service(ServiceState { name, state })));
-        let removed = self.removed.iter().map(|(name, number)| (*number, name, Change::Removed(Removed { name })));
+            .map(|(name, number)| (*number, name, Change::Removed(Removed { name: Cow::Borrowed(name) })));
         let deployments = self
             .deployments
             .values()
@@ -177,10 +179,14 @@ impl View {
         let services = self.services.iter().filter(|(name, _)| client.sees(name));
         let deployments = self.deployments.values().filter(|seen| !seen.ended && client.sees(&seen.deployment.service));
         json!(Snapshot {
-            services: services.map(|(name, (_, state))| ServiceState { name, state }).collect(),
-            deployments: deployments.map(|seen| &*seen.deployment).collect(),
+            services: services.map(|(name, (_, state))| shown(name, state)).collect(),
+            deployments: deployments.map(|seen| Cow::Borrowed(&*seen.deployment)).collect(),
         })
     }
+}
+
+fn shown<'a>(name: &'a ServiceName, state: &'a State) -> ServiceState<'a> {
+    ServiceState { name: Cow::Borrowed(name), state: Cow::Borrowed(state) }
 }
 
 enum Change<'a> {
@@ -370,7 +376,8 @@ async fn changes(client: &Client, socket: &SocketRef) -> Result<(), Gone> {
             _ = figures.changed(), if wanted.is_some() => {
                 let message = {
                     let figures = figures.borrow_and_update();
-                    let services = figures.iter().filter(|(name, _)| client.sees(name)).collect();
+                    let seen = figures.iter().filter(|(name, _)| client.sees(name));
+                    let services = seen.map(|(name, figures)| (Cow::Borrowed(name), Cow::Borrowed(figures))).collect();
                     json!(AllFigures { services })
                 };
                 emit(socket, "stats", &message).await?;
@@ -415,12 +422,13 @@ async fn news(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::Condition;
     use crate::events::Events;
 
     /// A hundred services, each started again so often.
     fn states(restarts: u32) -> BTreeMap<ServiceName, State> {
         let state = || State {
-            state: "running",
+            state: Condition::Running,
             sub_state: None,
             since: None,
             release: None,

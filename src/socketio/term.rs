@@ -17,6 +17,7 @@ use super::channel::{emit, told};
 use super::client::{Answer, Call, Client, Payload, Subject};
 use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
+    TerminalSessions,
 };
 use crate::auth::Deed;
 use crate::names::{Actor, ServiceName, SessionId};
@@ -277,8 +278,8 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Answer, Problem> {
     let all = call.client.sockets().terminals().list();
     let identity = call.client.identity();
     let may = |session: &&Arc<Session>| identity.allows(crate::names::Scope::Admin, session.service.as_ref()).is_ok();
-    let sessions: Vec<TerminalSession> = all.iter().filter(may).map(|session| shown(session)).collect();
-    Ok(Answer::from(json!({ "sessions": sessions })))
+    let sessions = all.iter().filter(may).map(|session| shown(session)).collect();
+    Ok(Answer::from(answer(&TerminalSessions { sessions })?))
 }
 
 pub(super) async fn attach(call: Call, of: OfSession) -> Result<Answer, Problem> {

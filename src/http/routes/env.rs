@@ -9,7 +9,7 @@ use tide::Response;
 use super::super::extract::{self, Rules};
 use super::super::{Call, respond};
 use super::{accepted, told};
-use crate::api::services::{Env, EnvUpdated, UpdateEnv};
+use crate::api::env::{Env, EnvUpdated, UpdateEnv};
 use crate::deploys::EnvUpdate;
 use crate::names::{EnvKey, ReleaseName};
 use crate::problem::{Code, Problem};

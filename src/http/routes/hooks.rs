@@ -19,9 +19,6 @@ use crate::problem::{Code, Problem};
 use crate::services::spec;
 use crate::store::{Cause, NewDelivery, NewDeployment, NewOutcome, Outcome, Service, StoreError};
 
-/// How many deliveries are shown.
-const SHOWN: u32 = 50;
-
 /// A wrong key and an unknown service look the same.
 fn unknown() -> Problem {
     Problem::new(Code::NotFound, "there is no such hook, or the key is not its own")
@@ -116,7 +113,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
 }
 
 async fn shown(call: &Call, service: Service) -> Result<Response, Problem> {
-    let deliveries = call.state().parts().store.deliveries(service.id, SHOWN).await;
+    let deliveries = call.state().parts().store.deliveries(service.id, api::DELIVERIES).await;
     let deliveries = deliveries.map_err(|error| told(error.into()))?;
     let hook = api::Hook {
         url: spec::hook_url(&service.name, &call.state().config()),

@@ -2,14 +2,13 @@
 
 use http_types::StatusCode;
 use secrecy::ExposeSecret;
-use serde_json::json;
 use tide::Response;
 
 use super::super::extract::{self, Rules};
 use super::super::record::Note;
 use super::super::{Call, respond};
 use super::told;
-use crate::api::tokens::{CreatedToken, NewToken, Token};
+use crate::api::tokens::{CreatedToken, NewToken, Tokens};
 use crate::names::{NameError, ServiceName, TokenName};
 use crate::problem::Problem;
 use crate::store::Grant;
@@ -30,8 +29,7 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
 
 pub async fn list(call: Call) -> Result<Response, Problem> {
     let tokens = call.state().auth().tokens().await.map_err(|error| told(error.into()))?;
-    let tokens: Vec<Token> = tokens.into_iter().map(Into::into).collect();
-    respond::json(StatusCode::Ok, &json!({ "tokens": tokens }))
+    respond::json(StatusCode::Ok, &Tokens { tokens: tokens.into_iter().map(Into::into).collect() })
 }
 
 pub async fn remove(call: Call) -> Result<Response, Problem> {
