@@ -99,6 +99,9 @@ async fn what_is_malformed_is_refused_at_the_edge() {
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
     }
+    let answer = agent.ask(&request("PUT", "/services/app", &[key, json], r#"{"template":"node"}"#)).await;
+    assert!(answer.body.contains("something of the agent's or of the host's"), "it says why: {answer:?}");
+    assert!(answer.body.contains("\"hint\":\"choose another name"), "and what to do: {answer:?}");
     agent.service("blog").await;
     // What is wrong is told by its name.
     for (body, status, told) in [
