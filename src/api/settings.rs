@@ -81,7 +81,7 @@ fn takes(field: &str) -> String {
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
         "tcp" => "must be true or false".into(),
-        "memory_mib" => format!("must be at least {}, and at most {}", MEMORY.start(), MEMORY.end()),
+        "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
         "domains" => format!("takes host names, at most {DOMAINS}"),
         "keep" => from_to(KEEP),
@@ -153,6 +153,9 @@ impl Settings {
             ("domains", self.domains.len() <= DOMAINS),
             ("keep", within(self.keep.map(u64::from), KEEP)),
         ];
+        if self.memory_mib.is_some_and(|mib| mib > *MEMORY.end()) {
+            return Err(format!("`memory_mib` must be at most {}", MEMORY.end()));
+        }
         if let Some((wrong, _)) = good.into_iter().find(|(_, is_good)| !is_good) {
             return Err(format!("`{wrong}` {}", takes(wrong)));
         }
@@ -192,6 +195,7 @@ mod tests {
             (json!({"tcp": "maybe"}), "invalid-setting", "`tcp` must be true or false"),
             (json!({"keep": 3, "memory_mib": "much"}), "invalid-setting", "`memory_mib` must be at least 16"),
             (json!({"memory_mib": 15}), "invalid-setting", "`memory_mib` must be at least 16"),
+            (json!({"memory_mib": (1 << 24) + 1}), "invalid-setting", "`memory_mib` must be at most 16777216"),
             (json!({"cpu_percent": 10_001}), "invalid-setting", "`cpu_percent` must be"),
             (json!({"domains": ["a.example", "a b"]}), "invalid-setting", "`domains`: `a b` is not a host name"),
             (json!({"domains": vec!["a.example"; 51]}), "invalid-setting", "`domains` takes host names, at most 50"),
