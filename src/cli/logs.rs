@@ -1,5 +1,6 @@
 //! `podkeeper logs`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,8 +11,13 @@ use serde_json::Value;
 
 use super::client::{Agent, ClientError, segment};
 use super::show::second;
-use super::{Outcome, events, moments, show};
+use super::{Failure, Outcome, events, moments, show};
+use crate::api::deployments::Deployment;
 use crate::api::logs::{LINES, LogEntry};
+use crate::api::services::Service;
+use crate::problem::Code;
+use crate::store::State;
+use crate::text::Plain;
 
 /// How long to wait before a stream that broke is opened again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -48,6 +54,11 @@ pub struct Lines {
 impl Lines {
     fn wanted(&self) -> usize {
         usize::try_from(u64::from(self.lines).clamp(*LINES.start(), *LINES.end())).unwrap_or(1)
+    }
+
+    /// Whether nothing is left out but what is older.
+    fn are_all(&self) -> bool {
+        self.since.is_none() && self.grep.is_none() && self.priority.is_none() && self.release.is_none()
     }
 
     fn path(&self, lines: usize, cursor: Option<&str>, forward: bool) -> String {
@@ -126,6 +137,34 @@ async fn follow(agent: &Agent, lines: &Lines, json: bool) -> Outcome {
     }
 }
 
+/// Where the newest deployment could not start its program, what its unit says of that is no line of the program's.
+async fn tell_why_not_started<'a>(
+    agent: &Agent,
+    name: &str,
+    shown: impl Iterator<Item = &'a LogEntry>,
+) -> Result<(), Failure> {
+    let service: Service = agent.get(&format!("/services/{}", segment(name))).await?.read()?;
+    let Some(Deployment { id, state: State::Failed, problem: Some(problem), tail: Some(tail), .. }) =
+        service.last_deployment
+    else {
+        return Ok(());
+    };
+    let shown: BTreeSet<String> = shown.map(|entry| Plain::from(&entry.message).into()).collect();
+    let mut said = tail.lines().map(Plain::from).filter(|line| !shown.contains(&**line)).peekable();
+    if problem.code != Code::StartFailed || said.peek().is_none() {
+        return Ok(());
+    }
+    let mut err = show::err();
+    writeln!(err, "podkeeper: deployment {id} did not start: {}", Plain::from(problem.detail))?;
+    for line in said {
+        writeln!(err, "  | {line}")?;
+    }
+    if let Some(hint) = problem.hint {
+        writeln!(err, "next: {}", Plain::from(hint))?;
+    }
+    Ok(())
+}
+
 /// The lines of one answer, as they came and as they are read.
 #[derive(Deserialize)]
 struct Page<T> {
@@ -154,6 +193,9 @@ async fn history(agent: &Agent, lines: &Lines, json: bool) -> Outcome {
         for (number, entry) in entries.iter().enumerate() {
             print(&raw.get(number).map(Value::to_string).unwrap_or_default(), entry, json)?;
         }
+    }
+    if !json && lines.are_all() {
+        tell_why_not_started(agent, &lines.name, pages.iter().flat_map(|(_, entries)| entries)).await?;
     }
     if lacking > 0 && cursor.is_some() {
         writeln!(show::err(), "podkeeper: {lacking} lines before these are too long to be shown with them")?;

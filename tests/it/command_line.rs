@@ -323,6 +323,35 @@ async fn json_is_what_the_agent_sent_also_what_this_version_does_not_know() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_program_that_did_not_start_ends_with_what_its_unit_says() {
+    let (folder, listener) = listening();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let answer = if head.contains("/logs") {
+                json!({ "entries": [entry("a", "STEP 1/1: FROM x")], "cursor": null })
+            } else {
+                let mut service = answer("GET", "/services/x");
+                let last = &mut service["last_deployment"];
+                last["state"] = "failed".into();
+                last["problem"] = json!({ "code": "start-failed", "detail": "the unit failed", "hint": "mend it" });
+                last["tail"] = json!("STEP 1/1: FROM x\nError: no such program: /nothing");
+                service
+            };
+            let _ = stream.write_all(whole(200, &answer.to_string()).as_bytes()).await;
+        }
+    });
+    let shown = output(folder.path(), &["logs", "x"]).await;
+    assert_eq!(String::from_utf8(shown.stdout).unwrap(), format!("{} STEP 1/1: FROM x\n", THEN));
+    let told =
+        "podkeeper: deployment 7 did not start: the unit failed\n  | Error: no such program: /nothing\nnext: mend it\n";
+    assert_eq!(String::from_utf8(shown.stderr).unwrap(), told);
+    for only in [&["logs", "x", "--json"][..], &["logs", "x", "--grep", "STEP"]] {
+        assert!(output(folder.path(), only).await.stderr.is_empty(), "{only:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_is_followed_goes_on_behind_its_last_line_when_the_agent_is_back() {
     let (folder, listener) = listening();
     let event = |cursor: &str| format!("id: {cursor}\ndata: {}\n\n", entry(cursor, &format!("line {cursor}")));
