@@ -11,6 +11,7 @@ pub mod places;
 pub mod problem;
 pub mod text;
 pub mod uptime;
+pub mod words;
 
 pub mod git;
 pub mod hooks;

@@ -6,206 +6,107 @@ use std::error::Error;
 use std::fmt;
 
 use crate::text::Plain;
+use crate::words::words;
 
-/// What went wrong, in a word that clients can match on. The list is closed: when in doubt it is `internal`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Code {
-    /// The request isn't well-formed.
-    BadRequest,
-    /// A name breaks the rules of names.
-    InvalidName,
-    /// A name that the agent or the host keeps for itself.
-    NameReserved,
-    /// A service of this name exists.
-    NameTaken,
-    /// No such template.
-    UnknownTemplate,
-    /// An external repository's address that is not allowed.
-    InvalidUri,
-    /// Environment variables that can't be set.
-    InvalidEnv,
-    /// A setting that can't be.
-    InvalidSetting,
-    /// A passkey that can't be registered.
-    InvalidPasskey,
-    /// Passkeys or cookies don't work at the address by which the browser came.
-    UnfitAddress,
-    /// Nobody is signed in.
-    NotSignedIn,
-    /// Signed in, but not allowed.
-    Forbidden,
-    /// An unsafe request from another site.
-    WrongOrigin,
-    /// No such thing.
-    NotFound,
-    /// The path doesn't take this method.
-    MethodNotAllowed,
-    /// The thing's state doesn't allow it.
-    Conflict,
-    /// The body is larger than this path takes.
-    PayloadTooLarge,
-    /// The body did not come in its time.
-    RequestTimeout,
-    /// A body's type that this path doesn't take.
-    UnsupportedMediaType,
-    /// A password that is too short or too easily guessed.
-    WeakPassword,
-    /// Too many requests.
-    RateLimited,
-    /// Podman doesn't answer.
-    PodmanUnavailable,
-    /// The service user's systemd manager doesn't answer.
-    SystemdUnavailable,
-    /// The journal can't be read.
-    JournalUnavailable,
-    /// The agent's store can't be written or read.
-    StoreUnavailable,
-    /// No space is left on the host's disk.
-    DiskFull,
-    /// No free port, id range or slot is left.
-    Exhausted,
-    /// The agent holds as much as it takes at once; the same call goes through in a moment.
-    Busy,
-    /// The agent is stopping; the same call goes through in a moment.
-    Restarting,
-    /// The source could not be fetched.
-    FetchFailed,
-    /// A registry doesn't take a login, or doesn't answer.
-    LoginFailed,
-    /// The source has no commit to build.
-    NoCommits,
-    /// The source has no Containerfile, and no recipe fits its files.
-    NoRecipe,
-    /// The build ended with an error.
-    BuildFailed,
-    /// The build took longer than it may.
-    BuildTimeout,
-    /// The new release's unit did not start.
-    StartFailed,
-    /// The new release started and did not become healthy in its time.
-    Unhealthy,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// A newer deployment took its place.
-    Superseded,
-    /// The host or the agent stopped in the middle, and it can't go on.
-    Interrupted,
-    /// The container has no shell.
-    NoShell,
-    /// A release or an image that is needed is gone.
-    ReleaseGone,
-    /// A defect of ours.
-    Internal,
+words! {
+    /// What went wrong, in a word that clients can match on. The list is closed: when in doubt it is `internal`.
+    Code {
+        /// The request isn't well-formed.
+        BadRequest = "bad-request",
+        /// A name breaks the rules of names.
+        InvalidName = "invalid-name",
+        /// A name that the agent or the host keeps for itself.
+        NameReserved = "name-reserved",
+        /// A service of this name exists.
+        NameTaken = "name-taken",
+        /// No such template.
+        UnknownTemplate = "unknown-template",
+        /// An external repository's address that is not allowed.
+        InvalidUri = "invalid-uri",
+        /// Environment variables that can't be set.
+        InvalidEnv = "invalid-env",
+        /// A setting that can't be.
+        InvalidSetting = "invalid-setting",
+        /// A passkey that can't be registered.
+        InvalidPasskey = "invalid-passkey",
+        /// Passkeys or cookies don't work at the address by which the browser came.
+        UnfitAddress = "unfit-address",
+        /// Nobody is signed in.
+        NotSignedIn = "not-signed-in",
+        /// Signed in, but not allowed.
+        Forbidden = "forbidden",
+        /// An unsafe request from another site.
+        WrongOrigin = "wrong-origin",
+        /// No such thing.
+        NotFound = "not-found",
+        /// The path doesn't take this method.
+        MethodNotAllowed = "method-not-allowed",
+        /// The thing's state doesn't allow it.
+        Conflict = "conflict",
+        /// The body is larger than this path takes.
+        PayloadTooLarge = "payload-too-large",
+        /// The body did not come in its time.
+        RequestTimeout = "request-timeout",
+        /// A body's type that this path doesn't take.
+        UnsupportedMediaType = "unsupported-media-type",
+        /// A password that is too short or too easily guessed.
+        WeakPassword = "weak-password",
+        /// Too many requests.
+        RateLimited = "rate-limited",
+        /// Podman doesn't answer.
+        PodmanUnavailable = "podman-unavailable",
+        /// The service user's systemd manager doesn't answer.
+        SystemdUnavailable = "systemd-unavailable",
+        /// The journal can't be read.
+        JournalUnavailable = "journal-unavailable",
+        /// The agent's store can't be written or read.
+        StoreUnavailable = "store-unavailable",
+        /// No space is left on the host's disk.
+        DiskFull = "disk-full",
+        /// No free port, id range or slot is left.
+        Exhausted = "exhausted",
+        /// The agent holds as much as it takes at once; the same call goes through in a moment.
+        Busy = "busy",
+        /// A part of the host that the agent needs doesn't answer.
+        NotReady = "not-ready",
+        /// The agent is stopping; the same call goes through in a moment.
+        Restarting = "restarting",
+        /// The source could not be fetched.
+        FetchFailed = "fetch-failed",
+        /// A registry doesn't take a login, or doesn't answer.
+        LoginFailed = "login-failed",
+        /// The source has no commit to build.
+        NoCommits = "no-commits",
+        /// The source has no Containerfile, and no recipe fits its files.
+        NoRecipe = "no-recipe",
+        /// The build ended with an error.
+        BuildFailed = "build-failed",
+        /// The build took longer than it may.
+        BuildTimeout = "build-timeout",
+        /// The new release's unit did not start.
+        StartFailed = "start-failed",
+        /// The new release started and did not become healthy in its time.
+        Unhealthy = "unhealthy",
+        /// Somebody cancelled it.
+        Cancelled = "cancelled",
+        /// A newer deployment took its place.
+        Superseded = "superseded",
+        /// The host or the agent stopped in the middle, and it can't go on.
+        Interrupted = "interrupted",
+        /// The container has no shell.
+        NoShell = "no-shell",
+        /// A release or an image that is needed is gone.
+        ReleaseGone = "release-gone",
+        /// A defect of ours.
+        Internal = "internal",
+    }
 }
 
 impl Code {
-    /// Every code, for the documentation and for tests that walk the list.
-    pub const ALL: [Self; 43] = [
-        Self::BadRequest,
-        Self::InvalidName,
-        Self::NameReserved,
-        Self::NameTaken,
-        Self::UnknownTemplate,
-        Self::InvalidUri,
-        Self::InvalidEnv,
-        Self::InvalidSetting,
-        Self::InvalidPasskey,
-        Self::UnfitAddress,
-        Self::NotSignedIn,
-        Self::Forbidden,
-        Self::WrongOrigin,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::Conflict,
-        Self::PayloadTooLarge,
-        Self::RequestTimeout,
-        Self::UnsupportedMediaType,
-        Self::WeakPassword,
-        Self::RateLimited,
-        Self::PodmanUnavailable,
-        Self::SystemdUnavailable,
-        Self::JournalUnavailable,
-        Self::StoreUnavailable,
-        Self::DiskFull,
-        Self::Exhausted,
-        Self::Busy,
-        Self::Restarting,
-        Self::FetchFailed,
-        Self::LoginFailed,
-        Self::NoCommits,
-        Self::NoRecipe,
-        Self::BuildFailed,
-        Self::BuildTimeout,
-        Self::StartFailed,
-        Self::Unhealthy,
-        Self::Cancelled,
-        Self::Superseded,
-        Self::Interrupted,
-        Self::ReleaseGone,
-        Self::NoShell,
-        Self::Internal,
-    ];
-
-    /// The word, as in `urn:podkeeper:problem:<word>`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad-request",
-            Self::InvalidName => "invalid-name",
-            Self::NameReserved => "name-reserved",
-            Self::NameTaken => "name-taken",
-            Self::UnknownTemplate => "unknown-template",
-            Self::InvalidUri => "invalid-uri",
-            Self::InvalidEnv => "invalid-env",
-            Self::InvalidSetting => "invalid-setting",
-            Self::InvalidPasskey => "invalid-passkey",
-            Self::UnfitAddress => "unfit-address",
-            Self::NotSignedIn => "not-signed-in",
-            Self::Forbidden => "forbidden",
-            Self::WrongOrigin => "wrong-origin",
-            Self::NotFound => "not-found",
-            Self::MethodNotAllowed => "method-not-allowed",
-            Self::Conflict => "conflict",
-            Self::PayloadTooLarge => "payload-too-large",
-            Self::RequestTimeout => "request-timeout",
-            Self::UnsupportedMediaType => "unsupported-media-type",
-            Self::WeakPassword => "weak-password",
-            Self::RateLimited => "rate-limited",
-            Self::PodmanUnavailable => "podman-unavailable",
-            Self::SystemdUnavailable => "systemd-unavailable",
-            Self::JournalUnavailable => "journal-unavailable",
-            Self::StoreUnavailable => "store-unavailable",
-            Self::DiskFull => "disk-full",
-            Self::Exhausted => "exhausted",
-            Self::Busy => "busy",
-            Self::Restarting => "restarting",
-            Self::FetchFailed => "fetch-failed",
-            Self::LoginFailed => "login-failed",
-            Self::NoCommits => "no-commits",
-            Self::NoRecipe => "no-recipe",
-            Self::BuildFailed => "build-failed",
-            Self::BuildTimeout => "build-timeout",
-            Self::StartFailed => "start-failed",
-            Self::Unhealthy => "unhealthy",
-            Self::Cancelled => "cancelled",
-            Self::Superseded => "superseded",
-            Self::Interrupted => "interrupted",
-            Self::ReleaseGone => "release-gone",
-            Self::NoShell => "no-shell",
-            Self::Internal => "internal",
-        }
-    }
-
     /// Whether it says that somebody may not, rather than that something can't be.
     #[must_use]
     pub fn is_refusal(self) -> bool {
         matches!(self, Self::NotSignedIn | Self::Forbidden | Self::WrongOrigin | Self::RateLimited)
-    }
-
-    /// The code of a word, where a stored problem is read back.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.as_str() == word)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vte::{Params, Parser, Perform};
 
 /// The end of all colours.
@@ -100,8 +100,8 @@ pub fn coloured(bytes: &[u8]) -> String {
 macro_rules! harmless {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-        #[serde(transparent)]
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(from = "String", into = "String")]
         pub struct $name(String);
 
         impl From<&str> for $name {

@@ -154,7 +154,7 @@ pub struct Who {
 }
 
 /// An enrolment link.
-#[derive(JsonSchema, Serialize)]
+#[derive(Deserialize, JsonSchema, Serialize)]
 pub struct Enrolment {
     /// The link, shown this once.
     pub url: String,

@@ -6,23 +6,24 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::settings::KEEP;
 use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceName};
-use crate::problem;
-use crate::store;
+use crate::problem::{self, Code};
+use crate::store::{self, Cause, State};
 
 /// A deployment.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 pub struct Deployment {
     /// Its number.
     pub id: DeploymentId,
     /// The service.
     pub service: ServiceName,
-    /// `push`, `hook`, `start`, `restart`, `env` or `rollback`.
-    pub cause: &'static str,
+    /// Why it was asked for.
+    pub cause: Cause,
     /// Who asked, such as `token:laptop`.
     pub actor: String,
-    /// `queued`, `fetching`, `building`, `starting`, `checking`, `live`, `failed`, `cancelled` or `superseded`.
-    pub state: &'static str,
+    /// How far it is.
+    pub state: State,
     /// The commit, once it is known.
     pub commit: Option<CommitId>,
     /// The release that it makes, once it has a number.
@@ -30,8 +31,8 @@ pub struct Deployment {
     /// The release whose image is used again, where nothing is built.
     pub from_release: Option<ReleaseNumber>,
     /// When each step began; the last is when it ended.
-    #[schemars(with = "BTreeMap<String, super::fields::Moment>")]
-    pub steps: BTreeMap<&'static str, Timestamp>,
+    #[schemars(with = "BTreeMap<State, super::fields::Moment>")]
+    pub steps: BTreeMap<State, Timestamp>,
     /// Why it failed.
     pub problem: Option<Problem>,
     /// The last lines of the failed build or program.
@@ -45,13 +46,13 @@ impl From<store::Deployment> for Deployment {
         Self {
             id: row.id,
             service: row.service,
-            cause: row.cause.as_str(),
+            cause: row.cause,
             actor: row.actor,
-            state: row.state.as_str(),
+            state: row.state,
             commit: row.commit,
             release: row.release,
             from_release: row.from_release,
-            steps: row.steps.into_iter().map(|(state, at)| (state.as_str(), at)).collect(),
+            steps: row.steps.into_iter().collect(),
             problem: row.problem.filter(|_| has_ended).map(Problem::from),
             tail: row.tail.filter(|_| has_ended).map(Into::into),
         }
@@ -59,10 +60,10 @@ impl From<store::Deployment> for Deployment {
 }
 
 /// Why something failed.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
 pub struct Problem {
-    /// One of the closed list of codes.
-    pub code: &'static str,
+    /// Of the closed list of codes.
+    pub code: Code,
     /// What happened.
     pub detail: String,
     /// What to do next.
@@ -71,32 +72,28 @@ pub struct Problem {
 
 impl From<problem::Problem> for Problem {
     fn from(problem: problem::Problem) -> Self {
-        Self { code: problem.code.as_str(), detail: problem.detail.into(), hint: problem.hint.map(Into::into) }
+        Self { code: problem.code, detail: problem.detail.into(), hint: problem.hint.map(Into::into) }
     }
 }
 
 /// Some deployments, newest first.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Deployments {
     /// The deployments.
+    #[schemars(length(max = MOST))]
     pub deployments: Vec<Deployment>,
     /// What to send as `cursor` for the page after this one; null at the end.
     pub cursor: Option<String>,
 }
 
-/// Which page of a list is wanted.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PageOf {
-    /// How many at most: 1 to 200, 50 without it.
-    #[serde(default, deserialize_with = "super::fields::number")]
-    pub limit: Option<u64>,
-    /// What the page before said.
-    pub cursor: Option<String>,
-}
+/// How many deployments a page has at most.
+const MOST: u64 = 200;
+
+/// Which page of a service's deployments is wanted.
+pub type DeploymentsPage = super::page::Page<MOST, 50>;
 
 /// A release that is kept.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Release {
     /// Its number.
     pub release: ReleaseNumber,
@@ -104,8 +101,8 @@ pub struct Release {
     pub commit: Option<CommitId>,
     /// The deployment that made it.
     pub deployment: DeploymentId,
-    /// Why that was asked for: `push`, `hook`, `start`, `restart`, `env` or `rollback`.
-    pub cause: &'static str,
+    /// Why that was asked for.
+    pub cause: Cause,
     /// The release whose image it has, where it was not built.
     pub from_release: Option<ReleaseNumber>,
     /// When it was made.
@@ -119,7 +116,7 @@ impl From<(store::Release, store::Deployment)> for Release {
             release: release.number,
             commit: release.commit,
             deployment: deployment.id,
-            cause: deployment.cause.as_str(),
+            cause: deployment.cause,
             from_release: deployment.from_release,
             created: release.created,
         }
@@ -127,9 +124,10 @@ impl From<(store::Release, store::Deployment)> for Release {
 }
 
 /// The releases that a service can go back to, newest first: as many as it keeps.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Releases {
     /// The releases.
+    #[schemars(length(max = *KEEP.end()))]
     pub releases: Vec<Release>,
     /// The one with the traffic.
     pub current: Option<ReleaseNumber>,
@@ -143,6 +141,7 @@ pub struct Releases {
 pub struct Rollback {
     /// Its number; without it the one before.
     #[serde(default, deserialize_with = "super::fields::number")]
+    #[schemars(with = "Option<ReleaseNumber>")]
     pub release: Option<u64>,
 }
 

@@ -115,9 +115,62 @@ described_as! {
     crate::names::HealthPath => String,
     crate::names::HostName => String,
     crate::names::VolumeName => String,
-    crate::names::Scope => String,
-    crate::names::DeploymentId => i64,
-    crate::names::ReleaseNumber => u32,
+}
+
+/// Says in the interface's description that these types are one word of a closed list.
+macro_rules! listed {
+    ($($type:ty,)+) => {
+        $(impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                std::any::type_name::<Self>().into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let words = <$type>::ALL.map(|one| one.as_str());
+                schemars::json_schema!({ "type": "string", "enum": words.as_slice() })
+            }
+        })+
+    };
+}
+
+listed! {
+    super::services::Unavailable,
+    super::status::Condition,
+    super::status::Health,
+    crate::hooks::Sender,
+    crate::names::Scope,
+    crate::problem::Code,
+    crate::store::Cause,
+    crate::store::Outcome,
+    crate::store::State,
+}
+
+/// Says in the interface's description that these types are numbers from 1 on.
+macro_rules! counted {
+    ($($type:ty: $format:literal to $most:expr,)+) => {
+        $(impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                std::any::type_name::<Self>().into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "integer", "format": $format, "minimum": 1, "maximum": $most })
+            }
+        })+
+    };
+}
+
+counted! {
+    crate::names::DeploymentId: "int64" to i64::MAX,
+    crate::names::ReleaseNumber: "uint32" to u32::MAX,
 }
 
 #[cfg(test)]

@@ -5,48 +5,54 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::fields::SecretText;
+use crate::hooks::Sender;
 use crate::names::DeploymentId;
-use crate::store;
+use crate::store::{self, Outcome, State};
+
+/// How many deliveries are shown.
+pub const DELIVERIES: u32 = 50;
 
 /// A service's hook.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Hook {
     /// Where a forge says that somebody pushed.
     pub url: String,
     /// The key that authorises it: a secret, a token, a signing token, or `key` in the address.
     pub key: String,
-    /// The last deliveries, at most 50, the newest first.
+    /// The last deliveries, the newest first.
+    #[schemars(length(max = DELIVERIES))]
     pub deliveries: Vec<Delivery>,
 }
 
 /// A delivery that the key authorised.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Delivery {
     /// When it came first.
     #[schemars(with = "super::fields::Moment")]
     pub received: Timestamp,
     /// The kind of forge that sent it.
-    pub sender: String,
+    pub sender: Sender,
     /// The sender's word for what happened.
     pub event: String,
     /// The sender's number of it.
     pub id: Option<String>,
-    /// `deployed`, `ping`, `ignored` or `refused`.
-    pub outcome: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
     /// Why it was ignored or refused.
     pub reason: Option<String>,
     /// The deployment that was queued for it.
     pub deployment: Option<DeploymentId>,
     /// How that one is now.
-    pub state: Option<&'static str>,
+    pub state: Option<State>,
 }
 
 impl From<store::HookDelivery> for Delivery {
     fn from(delivery: store::HookDelivery) -> Self {
         let store::HookDelivery { received, sender, event, id, outcome, reason, deployment } = delivery;
-        let state = deployment.as_ref().map(|deployment| deployment.state.as_str());
+        let state = deployment.as_ref().map(|deployment| deployment.state);
+        let sender = Sender::from_word(&sender).unwrap_or(Sender::Generic);
         let deployment = deployment.map(|deployment| deployment.id);
-        Self { received, sender, event, id, outcome: outcome.as_str(), reason, deployment, state }
+        Self { received, sender, event, id, outcome, reason, deployment, state }
     }
 }
 

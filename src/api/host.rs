@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::text::Plain;
 use crate::{deploys, host};
 
 /// How the host is. What it doesn't tell is null.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Host {
     /// Since when the agent runs.
     #[schemars(with = "super::fields::Moment")]
@@ -32,7 +32,7 @@ pub struct Host {
 }
 
 /// The file systems that the agent writes to; they may be one.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Disks {
     /// The one of the agent's state.
     pub state: Option<Disk>,
@@ -41,7 +41,7 @@ pub struct Disks {
 }
 
 /// A file system.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Disk {
     /// Its size.
     pub total_bytes: u64,
@@ -50,7 +50,7 @@ pub struct Disk {
 }
 
 /// The memory.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Memory {
     /// All of it.
     pub total_bytes: u64,
@@ -59,10 +59,10 @@ pub struct Memory {
 }
 
 /// The versions of what the host runs.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Versions {
     /// The agent.
-    pub podkeeper: &'static str,
+    pub podkeeper: String,
     /// Podman.
     pub podman: Option<String>,
     /// systemd.
@@ -78,7 +78,7 @@ pub struct Versions {
 }
 
 /// What took the disk when it was measured.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Space {
     /// When it was.
     #[schemars(with = "super::fields::Moment")]
@@ -98,7 +98,7 @@ pub struct Space {
 }
 
 /// Images.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Images {
     /// How many there are.
     pub count: u64,
@@ -111,7 +111,7 @@ pub struct Images {
 }
 
 /// Volumes.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Volumes {
     /// How many there are.
     pub count: u64,
@@ -120,12 +120,12 @@ pub struct Volumes {
 }
 
 /// What the regular look could not do.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Trouble {
     /// The service; null where it concerns the whole host.
     pub service: Option<String>,
     /// What was to be done, as in "can't …".
-    pub task: &'static str,
+    pub task: String,
     /// Why not.
     #[schemars(with = "String")]
     pub why: Plain,
@@ -159,7 +159,7 @@ impl From<host::Versions> for Versions {
         let host::Versions { podman, systemd, kernel, git, proxy, os } = versions;
         let text = |version: Option<Plain>| version.map(String::from);
         Self {
-            podkeeper: env!("CARGO_PKG_VERSION"),
+            podkeeper: env!("CARGO_PKG_VERSION").to_owned(),
             podman: text(podman),
             systemd: text(systemd),
             kernel: text(kernel),
@@ -195,6 +195,6 @@ impl From<deploys::Trouble> for Trouble {
     fn from(trouble: deploys::Trouble) -> Self {
         let deploys::Trouble { task, service, why, hint, since, last, times } = trouble;
         let service = service.map(|service| service.to_string());
-        Self { service, task: task.as_str(), why, hint, since, last, times }
+        Self { service, task: task.as_str().to_owned(), why, hint, since, last, times }
     }
 }

@@ -1,5 +1,6 @@
 //! What clients send and get over Socket.IO.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -8,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::deployments::Deployment;
 use super::logs::LogEntry;
-use super::services::{Figures, State};
+#[cfg(doc)]
+use super::logs::{LINES, USUAL_LINES};
+use super::status::{Figures, State};
 use crate::names::{DeploymentId, ServiceName, SessionId, SessionName};
 
 /// Which lines a log stream carries: a service's or a deployment's.
@@ -21,13 +24,13 @@ pub struct OpenLog {
     pub release: Option<u32>,
     /// The deployment: its steps and its build, until it has ended.
     pub deployment: Option<DeploymentId>,
-    /// How many lines that were there before: 0 to 10,000, 200 without it.
+    /// How many lines that were there before: none to [`LINES`], and [`USUAL_LINES`] of a service without it.
     pub lines: Option<u64>,
     /// Every line behind this one instead.
     pub cursor: Option<String>,
     /// Only lines that this regular expression finds something in.
     pub grep: Option<String>,
-    /// Only lines of this syslog priority (0 to 7) or a graver one.
+    /// Only lines of this syslog priority or a graver one.
     pub priority: Option<u64>,
 }
 
@@ -69,36 +72,36 @@ pub struct Stats {
 }
 
 /// How everything is that the client may see.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Snapshot<'a> {
     /// The services by name.
     pub services: Vec<ServiceState<'a>>,
     /// The deployments that have not ended.
-    pub deployments: Vec<&'a Deployment>,
+    pub deployments: Vec<Cow<'a, Deployment>>,
 }
 
 /// How one service is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct ServiceState<'a> {
     /// Its name.
-    pub name: &'a ServiceName,
+    pub name: Cow<'a, ServiceName>,
     /// How it is.
     #[serde(flatten)]
-    pub state: &'a State,
+    pub state: Cow<'a, State>,
 }
 
 /// A service is gone.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Removed<'a> {
     /// Its name.
-    pub name: &'a ServiceName,
+    pub name: Cow<'a, ServiceName>,
 }
 
 /// What the services use.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct AllFigures<'a> {
     /// By name.
-    pub services: BTreeMap<&'a ServiceName, &'a Figures>,
+    pub services: BTreeMap<Cow<'a, ServiceName>, Cow<'a, Figures>>,
 }
 
 /// Opens a terminal session, and watches it.
@@ -173,7 +176,7 @@ pub struct TerminalOutput {
 }
 
 /// A session.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct TerminalSession {
     /// What it is called by.
     pub session: SessionId,
@@ -191,4 +194,11 @@ pub struct TerminalSession {
     pub viewers: usize,
     /// Whether it is over, and only not cleared away yet.
     pub ending: bool,
+}
+
+/// All sessions that the client may watch.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct TerminalSessions {
+    /// In the order in which they began.
+    pub sessions: Vec<TerminalSession>,
 }

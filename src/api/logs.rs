@@ -1,5 +1,7 @@
 //! Log lines.
 
+use std::ops::RangeInclusive;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
@@ -10,12 +12,20 @@ use crate::journal;
 use crate::names::{DeploymentId, ReleaseNumber};
 use crate::text::{self, Plain, PlainLines};
 
+/// How many lines one answer may have.
+pub const LINES: RangeInclusive<u64> = 1..=10_000;
+/// How many it has where nobody says it.
+pub const USUAL_LINES: u64 = 200;
+/// The priorities of syslog, from the gravest on.
+pub const PRIORITIES: RangeInclusive<u64> = 0..=7;
+
 /// Which lines are wanted.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logs {
-    /// How many at most: 1 to 10,000, 200 without it.
+    /// How many at most.
     #[serde(default, deserialize_with = "super::fields::number")]
+    #[schemars(range(min = *LINES.start(), max = *LINES.end()), extend("default" = USUAL_LINES))]
     pub lines: Option<u64>,
     /// Not before this moment (RFC 3339).
     #[serde(default, deserialize_with = "super::fields::moment")]
@@ -32,11 +42,13 @@ pub struct Logs {
     pub direction: Direction,
     /// Only lines that this regular expression finds something in.
     pub grep: Option<String>,
-    /// Only lines of this syslog priority (0 to 7) or a graver one.
+    /// Only lines of this syslog priority or a graver one.
     #[serde(default, deserialize_with = "super::fields::number")]
+    #[schemars(range(min = *PRIORITIES.start(), max = *PRIORITIES.end()))]
     pub priority: Option<u64>,
     /// Only this release's lines.
     #[serde(default, deserialize_with = "super::fields::number")]
+    #[schemars(with = "Option<ReleaseNumber>")]
     pub release: Option<u64>,
     /// Go on with what comes, as `text/event-stream`.
     #[serde(default, deserialize_with = "super::fields::flag")]
@@ -55,16 +67,17 @@ pub enum Direction {
 }
 
 /// Some lines, oldest first.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct LogPage {
     /// The lines.
+    #[schemars(length(max = *LINES.end()))]
     pub entries: Vec<LogEntry>,
     /// What to send as `cursor` for the page after this one in the same direction; null at the end.
     pub cursor: Option<String>,
 }
 
 /// A line.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct LogEntry {
     /// Where it lies.
     pub cursor: String,
@@ -72,6 +85,7 @@ pub struct LogEntry {
     #[schemars(with = "super::fields::Moment")]
     pub time: Timestamp,
     /// Its syslog priority: 6 for what a program prints, 3 for what it prints as an error.
+    #[schemars(range(min = *PRIORITIES.start(), max = *PRIORITIES.end()))]
     pub priority: u8,
     /// The release that wrote it.
     pub release: Option<ReleaseNumber>,

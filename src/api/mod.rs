@@ -4,11 +4,17 @@
 pub mod audit;
 pub mod auth;
 pub mod deployments;
+pub mod env;
 pub mod fields;
+pub mod health;
 pub mod hooks;
 pub mod host;
 pub mod live;
 pub mod logs;
+pub mod page;
 pub mod registries;
 pub mod services;
+pub mod settings;
+pub mod status;
+pub mod templates;
 pub mod tokens;

@@ -25,7 +25,7 @@ pub struct NewToken {
 }
 
 /// A new token, shown this once.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct CreatedToken {
     /// Its name.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct CreatedToken {
 }
 
 /// A token.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Token {
     /// Its name.
     pub name: String,
@@ -72,4 +72,11 @@ impl From<store::Token> for Token {
 pub struct NewPassword {
     /// 12 characters or more, and none of the commonest.
     pub password: SecretText,
+}
+
+/// All tokens.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Tokens {
+    /// By name.
+    pub tokens: Vec<Token>,
 }

@@ -4,101 +4,119 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use http::Method;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Agent;
-use super::show::{Cell, Paint, cell, colours, or_nothing, second, table};
+use super::show::{Cell, Paint, cell, colours, or_nothing, second, table, text};
 use super::{Outcome, pages, show};
+use crate::api::audit::{AuditRow, Dropped, Verified};
 
+/// What is asked.
 #[derive(Debug, Subcommand)]
-pub enum AuditCommand {
+pub enum Command {
     /// List what was done and what was refused, the newest first, each with its time in UTC
     List(pages::Most),
     /// Tell whether a row of the audit log is missing or was changed
     Verify,
 }
 
-/// `podkeeper audit`
-pub async fn run(agent: &Agent, command: AuditCommand, json: bool) -> Outcome {
-    match command {
-        AuditCommand::List(most) => list(agent, &most, json).await,
-        AuditCommand::Verify => verify(agent, json).await,
+impl Command {
+    /// Asks it.
+    pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
+        match self {
+            Self::List(most) => list(agent, &most, json).await,
+            Self::Verify => verify(agent, json).await,
+        }
     }
 }
 
+/// What a page tells beside its rows.
+#[derive(Deserialize)]
+struct Gone<T> {
+    dropped: T,
+}
+
 async fn list(agent: &Agent, most: &pages::Most, json: bool) -> Outcome {
-    let rows = pages::rows(agent, "/audit", "rows", most.limit()).await?;
-    let dropped = agent.call(Method::GET, "/audit?limit=1", None).await?["dropped"].take();
-    let mut out = show::out();
     if json {
-        writeln!(out, "{}", json!({ "rows": rows, "dropped": dropped }))?;
+        let rows: Vec<Value> = pages::rows(agent, "/audit", most.limit()).await?;
+        let Gone { dropped } = agent.get("/audit?limit=1").await?.read::<Gone<Value>>()?;
+        writeln!(show::out(), "{}", json!({ "rows": rows, "dropped": dropped }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let row = |row: &Value| {
+    let rows: Vec<AuditRow> = pages::rows(agent, "/audit", most.limit()).await?;
+    let Gone { dropped } = agent.get("/audit?limit=1").await?.read::<Gone<Vec<Dropped>>>()?;
+    let row = |row: &AuditRow| {
         vec![
-            cell(&row["id"]),
-            (second(&row["time"]), Paint::Plain),
-            cell(&row["actor"]),
-            cell(&row["address"]),
-            (what(row).into(), Paint::Plain),
+            text(row.id.to_string()),
+            text(second(row.time)),
+            text(&row.actor),
+            cell(row.address.as_ref()),
+            text(what(row)),
             result(row),
-            or_nothing(&row["detail"]),
+            or_nothing(row.detail.as_ref()),
         ]
     };
     let rows: Vec<Vec<Cell>> = rows.iter().map(row).collect();
+    let mut out = show::out();
     table(&mut out, &["ROW", "TIME", "WHO", "FROM", "WHAT", "RESULT", "DETAIL"], &rows, colours())?;
-    for part in dropped.as_array().into_iter().flatten() {
+    for part in &dropped {
         writeln!(out, "{}", gone(part))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What is no longer in the log.
-fn gone(part: &Value) -> String {
-    let what = if part["refused"] == true { "refused" } else { "done" };
-    format!(
-        "The oldest {} rows of what was {what} are no longer kept, the last since {}.",
-        part["rows"],
-        second(&part["time"])
-    )
+fn gone(part: &Dropped) -> String {
+    let what = if part.refused { "refused" } else { "done" };
+    let (rows, time) = (part.rows, second(part.time));
+    format!("The oldest {rows} rows of what was {what} are no longer kept, the last since {time}.")
 }
 
 /// A route is told by its path: `POST /services/blog/start`.
-fn what(row: &Value) -> String {
-    let (action, target) = (cell(&row["action"]).0, cell(&row["target"]).0);
-    match action.split_once(" /") {
-        Some((method, _)) if target.starts_with('/') => format!("{method} {target}"),
-        _ => format!("{action} {target}"),
+fn what(row: &AuditRow) -> String {
+    match row.action.split_once(" /") {
+        Some((method, _)) if row.target.starts_with('/') => format!("{method} {}", row.target),
+        _ => format!("{} {}", row.action, row.target),
     }
 }
 
 /// A status of what was done, or the code of the problem that it met; refusals that come again are one row.
-fn result(row: &Value) -> Cell {
-    let (text, paint) = cell(&row["result"]);
-    let paint = if text.starts_with('2') || text == "done" { paint } else { Paint::Red };
-    match row["count"].as_u64() {
-        Some(count) if count > 1 || row["since"].is_string() => {
-            (format!("{text} ({count} times since {})", second(&row["since"])).into(), paint)
-        }
-        _ => (text, paint),
-    }
+fn result(row: &AuditRow) -> Cell {
+    let good = row.result.starts_with('2') || row.result == "done";
+    let paint = if good { Paint::Plain } else { Paint::Red };
+    let text = match row.since {
+        Some(since) => format!("{} ({} times since {})", row.result, row.count, second(since)),
+        None => row.result.clone(),
+    };
+    (text.into(), paint)
 }
 
 async fn verify(agent: &Agent, json: bool) -> Outcome {
-    let answer = agent.call(Method::GET, "/audit/verify", None).await?;
-    let whole = answer["whole"] == true;
+    let answer = agent.get("/audit/verify").await?;
+    let verified: Verified = answer.read()?;
     if json {
-        writeln!(show::out(), "{answer}")?;
-        return Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        answer.print()?;
     }
-    if whole {
-        let head = answer["head"].as_str().unwrap_or("none");
-        writeln!(show::out(), "the audit log is whole: {} rows, the last hash is {head}", answer["rows"])?;
-        return Ok(ExitCode::SUCCESS);
+    match verified {
+        Verified::Whole { rows, head, .. } => {
+            if !json {
+                let head = head.as_deref().unwrap_or("none");
+                writeln!(show::out(), "the audit log is whole: {rows} rows, the last hash is {head}")?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verified::Broken { broken_at, .. } => {
+            if !json {
+                writeln!(
+                    show::err(),
+                    "podkeeper: the audit log was changed at row {broken_at}\n\
+                     next: compare that row and those before it with the agent's own lines: journalctl -u podkeeper"
+                )?;
+            }
+            Ok(ExitCode::FAILURE)
+        }
     }
-    writeln!(show::err(), "podkeeper: the audit log was changed at row {}", answer["broken_at"])?;
-    Ok(ExitCode::FAILURE)
 }
 
 #[cfg(test)]
@@ -107,15 +125,19 @@ mod tests {
 
     #[test]
     fn a_row_tells_what_was_done_to_what() {
-        let route = json!({ "action": "POST /services/:name/start", "target": "/services/blog/start", "result": "202", "count": 1 });
+        let row = |action: &str, target: &str, result: &str, count: u32, since: Option<&str>| {
+            let row = json!({
+                "id": 1, "refused": false, "time": "2026-01-31T08:01:00.5Z", "actor": "nobody", "action": action,
+                "target": target, "result": result, "count": count, "since": since, "hash": "",
+            });
+            serde_json::from_value::<AuditRow>(row).unwrap()
+        };
+        let route = row("POST /services/:name/start", "/services/blog/start", "202", 1, None);
         assert_eq!((what(&route).as_str(), &*result(&route).0), ("POST /services/blog/start", "202"));
-        let again = json!({
-            "action": "GET /services", "target": "the same again", "result": "not-signed-in", "count": 7,
-            "time": "2026-01-31T08:01:00.5Z", "since": "2026-01-31T08:00:00.5Z",
-        });
+        let again = row("GET /services", "the same again", "not-signed-in", 7, Some("2026-01-31T08:00:00.5Z"));
         assert_eq!(what(&again), "GET /services the same again");
         assert_eq!(result(&again), ("not-signed-in (7 times since 2026-01-31T08:00:00Z)".into(), Paint::Red));
-        let dropped = json!({ "refused": true, "rows": 412, "time": "2026-01-31T08:00:00.5Z" });
+        let dropped = Dropped { refused: true, rows: 412, time: "2026-01-31T08:00:00.5Z".parse().unwrap() };
         let told = "The oldest 412 rows of what was refused are no longer kept, the last since 2026-01-31T08:00:00Z.";
         assert_eq!(gone(&dropped), told);
     }

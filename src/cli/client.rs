@@ -1,23 +1,28 @@
 //! Asks the agent: over its unix socket, or from another machine with a token.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{Method, Request, Response, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use url::{Host, Url};
 
+use super::show;
+use crate::problem::Code;
 use crate::text::Plain;
 
 /// How long the agent may take.
@@ -42,7 +47,7 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// The address can't be one of an agent.
-    #[error("`{0}` is no address of an agent: it is written like https://host or http://localhost:7070")]
+    #[error("`{0}` is no address of an agent\nnext: write it like https://host or http://localhost:7070")]
     Address(String),
     /// The token would be readable on its way.
     #[error(
@@ -66,11 +71,23 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the agent gave no answer; see `systemctl status podkeeper` on the host")]
     Broken,
+    /// What it said is not what an agent of this version says.
+    #[error(
+        "the agent's answer can't be read: it is of another version, or something else answered in its place\n\
+         next: compare `podkeeper --version` on this machine and on the agent's, and upgrade the older one"
+    )]
+    Unreadable,
+    /// What said no is not the agent.
+    #[error(
+        "not the agent, but something before it answered, with HTTP status {0}\n\
+         next: `systemctl status podkeeper` on its host tells whether it runs; see also what the proxy before it logs"
+    )]
+    Foreign(u16),
     /// The agent said no.
     #[error("{detail}{}", hint.as_ref().map(|hint| format!("\nnext: {hint}")).unwrap_or_default())]
     Refused {
-        /// The problem's code.
-        code: String,
+        /// The problem's code; none is one that this version doesn't know.
+        code: Option<Code>,
         /// What it said.
         detail: Plain,
         /// What to do next.
@@ -84,7 +101,9 @@ impl ClientError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken => true,
-            Self::Refused { code, .. } => code == "restarting",
+            // A proxy says so of an agent that is away.
+            Self::Foreign(status) => (502..=504).contains(status),
+            Self::Refused { code, .. } => *code == Some(Code::Restarting),
             _ => false,
         }
     }
@@ -116,23 +135,56 @@ impl std::fmt::Debug for Agent {
     }
 }
 
-/// What the agent said no with: a problem as REST or as Socket.IO writes one.
-pub fn refused(problem: &Value) -> ClientError {
-    let text = |key: &str| problem[key].as_str().map(str::to_owned);
-    let kind = text("problem").or_else(|| text("type")).unwrap_or_default();
-    ClientError::Refused {
-        code: kind.rsplit(':').next().unwrap_or_default().to_owned(),
-        detail: text("detail").map_or_else(|| "the agent refused".into(), Plain::from),
-        hint: text("hint").map(Plain::from),
+/// What the agent says no with: a problem as REST or as Socket.IO writes one.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Refusal {
+    #[serde(alias = "type")]
+    problem: String,
+    detail: Plain,
+    hint: Option<Plain>,
+}
+
+impl Refusal {
+    /// The problem's code, where this version knows it.
+    pub fn code(&self) -> Option<Code> {
+        Code::from_word(self.problem.rsplit(':').next().unwrap_or_default())
     }
 }
 
-/// An answer to its end; null where it has no body.
-async fn whole(answer: Response<Incoming>) -> Result<Value, ClientError> {
+impl From<Refusal> for ClientError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { code: refusal.code(), detail: refusal.detail, hint: refusal.hint }
+    }
+}
+
+/// A good answer, to its end.
+#[derive(Debug)]
+pub struct Answer(Bytes);
+
+impl Answer {
+    /// What it says.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.0).map_err(|_| ClientError::Unreadable)
+    }
+
+    /// Prints it as it came.
+    pub fn print(&self) -> std::io::Result<()> {
+        let mut out = show::out();
+        out.write_all(&self.0)?;
+        writeln!(out)
+    }
+}
+
+/// An answer to its end.
+async fn whole(answer: Response<Incoming>) -> Result<Answer, ClientError> {
     let body = Limited::new(answer.into_body(), ANSWER).collect();
     let body = tokio::time::timeout(LIMIT, body).await.map_err(|_| ClientError::Broken)?;
-    let bytes = body.map_err(|_| ClientError::Broken)?.to_bytes();
-    Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    Ok(Answer(body.map_err(|_| ClientError::Broken)?.to_bytes()))
+}
+
+/// Why an answer is no good one.
+fn refused(status: StatusCode, answer: &Answer) -> ClientError {
+    answer.read::<Refusal>().map_or_else(|_| ClientError::Foreign(status.as_u16()), ClientError::from)
 }
 
 impl Agent {
@@ -250,13 +302,19 @@ impl Agent {
         if answer.status().is_success() {
             return Ok(answer);
         }
-        Err(refused(&whole(answer).await?))
+        let status = answer.status();
+        Err(refused(status, &whole(answer).await?))
     }
 
-    /// One call; null where the answer has no body.
-    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+    /// One call.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, ClientError> {
         let answer = self.ask(method, path, "application/json", None, body).await?;
         whole(answer).await
+    }
+
+    /// What there is at `path`.
+    pub async fn get(&self, path: &str) -> Result<Answer, ClientError> {
+        self.call(Method::GET, path, None).await
     }
 
     /// Server-sent events, those behind the one that came last.
@@ -265,7 +323,12 @@ impl Agent {
         path: &str,
         last: Option<&str>,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + use<>, ClientError> {
-        let answer = self.ask(Method::GET, path, "text/event-stream", last, None).await?;
+        const EVENTS: &str = "text/event-stream";
+        let answer = self.ask(Method::GET, path, EVENTS, last, None).await?;
+        if answer.headers().get(header::CONTENT_TYPE).is_none_or(|kind| !kind.as_bytes().starts_with(EVENTS.as_bytes()))
+        {
+            return Err(ClientError::Unreadable);
+        }
         Ok(pieces(
             SILENCE,
             BodyStream::new(answer.into_body()).map(|frame| match frame {
@@ -339,6 +402,26 @@ mod tests {
             }
             // This machine stood still meanwhile.
         }
+    }
+
+    #[test]
+    fn who_said_no_is_told_apart() {
+        let said = |status: u16, body: &'static str| {
+            refused(StatusCode::from_u16(status).unwrap(), &Answer(Bytes::from_static(body.as_bytes())))
+        };
+        let problem = r#"{"type":"urn:podkeeper:problem:not-ready","title":"Not ready","status":503,"detail":"not ready: no answer from podman","instance":"1","ready":false,"parts":{}}"#;
+        let agents = said(503, problem);
+        assert!(matches!(&agents, ClientError::Refused { code: Some(Code::NotReady), .. }) && !agents.is_away());
+        assert_eq!(agents.to_string(), "not ready: no answer from podman");
+        let newer = said(409, r#"{"type":"urn:podkeeper:problem:of-tomorrow","detail":"no"}"#);
+        assert!(matches!(newer, ClientError::Refused { code: None, .. }));
+        for (status, away) in [(502, true), (503, true), (504, true), (403, false), (500, false)] {
+            let proxys = said(status, "<html>Bad Gateway</html>");
+            assert!(matches!(proxys, ClientError::Foreign(_)) && proxys.is_away() == away, "{status}");
+            assert!(proxys.to_string().contains("not the agent"), "{proxys}");
+        }
+        let odd = Answer(Bytes::from_static(b"{\"name\":7}")).read::<crate::api::services::Service>().unwrap_err();
+        assert!(!odd.to_string().contains("expected") && odd.to_string().contains("next: "), "{odd}");
     }
 
     #[test]

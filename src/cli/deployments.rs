@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use http::Method;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Agent, segment};
-use super::show::{Cell, Paint, ago, cell, colours, commit, length, or_nothing, state, table};
+use super::show::{Cell, Paint, ago, cell, colours, commit, length, or_nothing, state, table, text};
 use super::{Outcome, pages, show};
+use crate::api::deployments::{Deployment, Releases};
+use crate::store::{Cause, State};
 
 /// Which deployments.
 #[derive(Debug, clap::Args)]
@@ -21,74 +23,71 @@ pub struct Wanted {
 }
 
 /// The release with what became of it: one that is gone can't be gone back to.
-fn release(deployment: &Value, releases: &Value) -> Cell {
-    let number = &deployment["release"];
-    let (text, paint) = cell(number);
-    let is_kept = releases["releases"].as_array().into_iter().flatten().any(|kept| kept["release"] == *number);
-    match deployment["state"].as_str() {
-        Some("live") if *number == releases["current"] => (format!("{text} (current)").into(), Paint::Green),
-        Some("live") if is_kept => (format!("{text} (kept)").into(), paint),
-        Some("live") => (format!("{text} (gone)").into(), Paint::Dim),
-        _ => (text, paint),
+fn release(deployment: &Deployment, releases: &Releases) -> Cell {
+    let Some(number) = deployment.release else { return cell(None::<&str>) };
+    let is_kept = releases.releases.iter().any(|kept| kept.release == number);
+    match deployment.state {
+        State::Live if releases.current == Some(number) => (format!("{number} (current)").into(), Paint::Green),
+        State::Live if is_kept => text(format!("{number} (kept)")),
+        State::Live => (format!("{number} (gone)").into(), Paint::Dim),
+        _ => text(number.to_string()),
     }
 }
 
-fn cause(deployment: &Value) -> Cell {
-    let (text, paint) = cell(&deployment["cause"]);
-    match deployment["from_release"].as_u64() {
-        Some(from) if text == "rollback" => (format!("{text} to {from}").into(), paint),
-        _ => (text, paint),
+fn cause(deployment: &Deployment) -> Cell {
+    let word = deployment.cause.as_str();
+    match deployment.from_release {
+        Some(from) if deployment.cause == Cause::Rollback => text(format!("{word} to {from}")),
+        _ => text(word),
     }
 }
 
 /// How long it took from its first step to its last, once that is its end.
-fn took(deployment: &Value) -> Cell {
-    let steps = deployment["steps"].as_object().into_iter().flatten();
-    let mut steps: Vec<Timestamp> = steps.filter_map(|(_, at)| at.as_str()?.parse().ok()).collect();
-    steps.sort_unstable();
-    match (steps.first(), steps.last(), deployment["state"].as_str()) {
-        (Some(first), Some(last), Some("live" | "failed" | "cancelled")) => {
-            (length(last.duration_since(*first)).into(), Paint::Plain)
-        }
-        _ => cell(&Value::Null),
-    }
+fn took(deployment: &Deployment) -> Cell {
+    let (first, last) = (deployment.steps.values().min(), deployment.steps.values().max());
+    let ended = deployment.state.is_final() && deployment.state != State::Superseded;
+    let length = first.zip(last).filter(|_| ended).map(|(first, last)| length(last.duration_since(*first)));
+    cell(length)
 }
 
-fn why(deployment: &Value) -> Cell {
-    match deployment["state"].as_str() {
-        Some("failed") => or_nothing(&deployment["problem"]["detail"]),
-        _ => or_nothing(&Value::Null),
-    }
+fn why(deployment: &Deployment) -> Cell {
+    let problem = deployment.problem.as_ref().filter(|_| deployment.state == State::Failed);
+    or_nothing(problem.map(|problem| &problem.detail))
 }
 
 /// Prints the newest first.
 pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let path = format!("/services/{}", segment(&wanted.name));
-    let list = format!("{path}/deployments");
-    let deployments = pages::rows(agent, &list, "deployments", wanted.most.limit()).await?;
-    let releases = agent.call(Method::GET, &format!("{path}/releases"), None).await?;
-    let mut out = show::out();
+    let (list, most) = (format!("{path}/deployments"), wanted.most.limit());
     if json {
-        writeln!(out, "{}", json!({ "deployments": deployments, "releases": releases["releases"] }))?;
+        #[derive(Deserialize)]
+        struct Kept {
+            releases: Value,
+        }
+        let deployments: Vec<Value> = pages::rows(agent, &list, most).await?;
+        let Kept { releases } = agent.get(&format!("{path}/releases")).await?.read()?;
+        writeln!(show::out(), "{}", json!({ "deployments": deployments, "releases": releases }))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let deployments: Vec<Deployment> = pages::rows(agent, &list, most).await?;
+    let releases: Releases = agent.get(&format!("{path}/releases")).await?.read()?;
     let now = Timestamp::now();
-    let row = |deployment: &Value| {
+    let row = |deployment: &Deployment| {
         vec![
-            cell(&deployment["id"]),
-            state(deployment),
+            text(deployment.id.to_string()),
+            state(deployment.state),
             release(deployment, &releases),
             cause(deployment),
-            commit(&deployment["commit"]),
-            cell(&deployment["actor"]),
-            ago(&deployment["steps"]["queued"], now),
+            commit(deployment.commit.as_ref()),
+            text(&deployment.actor),
+            ago(deployment.steps.get(&State::Queued).copied(), now),
             took(deployment),
             why(deployment),
         ]
     };
     let rows: Vec<Vec<Cell>> = deployments.iter().map(row).collect();
     let headings = ["ID", "STATE", "RELEASE", "CAUSE", "COMMIT", "BY", "AGE", "TOOK", "WHY"];
-    table(&mut out, &headings, &rows, colours())?;
+    table(&mut show::out(), &headings, &rows, colours())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -96,12 +95,20 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
 mod tests {
     use super::*;
 
+    fn deployment(state: &str, number: u32, steps: &Value) -> Deployment {
+        let deployment = json!({
+            "id": 1, "service": "blog", "cause": "push", "actor": "token:me", "state": state, "release": number,
+            "steps": steps,
+        });
+        serde_json::from_value(deployment).unwrap()
+    }
+
     #[test]
     fn a_release_says_whether_it_can_be_gone_back_to() {
-        let shown = |state: &str, number: u32| {
-            let releases = json!({ "releases": [{ "release": 4 }, { "release": 3 }], "current": 4 });
-            release(&json!({ "state": state, "release": number }), &releases).0
-        };
+        let kept = |number: u32| json!({ "release": number, "deployment": 1, "cause": "push", "created": "2026-01-01T00:00:00Z" });
+        let releases = json!({ "releases": [kept(4), kept(3)], "current": 4, "before": 3 });
+        let releases: Releases = serde_json::from_value(releases).unwrap();
+        let shown = |state: &str, number: u32| release(&deployment(state, number, &json!({})), &releases).0;
         assert_eq!([shown("live", 4), shown("live", 3), shown("live", 2)], ["4 (current)", "3 (kept)", "2 (gone)"]);
         assert_eq!([shown("failed", 5), shown("starting", 6)], ["5", "6"]);
     }
@@ -109,7 +116,7 @@ mod tests {
     #[test]
     fn how_long_it_took_is_told_once_it_is_over() {
         let steps = json!({ "queued": "2026-01-01T00:00:00Z", "building": "2026-01-01T00:00:01Z", "live": "2026-01-01T00:01:05Z" });
-        assert_eq!(took(&json!({ "state": "live", "steps": steps })).0, "1m");
-        assert_eq!(took(&json!({ "state": "building", "steps": steps })).0, "-");
+        assert_eq!(took(&deployment("live", 1, &steps)).0, "1m");
+        assert_eq!(took(&deployment("building", 1, &steps)).0, "-");
     }
 }

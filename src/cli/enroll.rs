@@ -1,30 +1,34 @@
 //! `podkeeper enroll`: a link by which a browser registers a passkey.
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use super::client::Agent;
-use super::show;
+use super::{Outcome, show};
+use crate::api::auth::Enrolment;
 
 /// Asks the agent for a link and prints it: the link alone where a program reads it, with a QR code on a terminal.
-pub async fn run(agent: &Agent, json: bool) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn run(agent: &Agent, json: bool) -> Outcome {
     let answer = agent.call(http::Method::POST, "/internal/enrolments", None).await?;
-    let mut out = show::out();
     if json {
-        writeln!(out, "{answer}")?;
-        return Ok(());
+        answer.print()?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let url = answer["url"].as_str().unwrap_or_default();
+    let mut out = show::out();
+    let Enrolment { url, .. } = answer.read()?;
     if !out.is_on_terminal() {
         writeln!(out, "{url}")?;
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
-    // Dark on light, whatever colours the terminal has.
-    let code = QrCode::new(url)?.render::<Dense1x2>().quiet_zone(true).build();
-    for line in code.lines() {
-        writeln!(out, "\x1b[30;107m{line}\x1b[0m")?;
+    // A link that is too long for one does without.
+    if let Ok(code) = QrCode::new(&url) {
+        // Dark on light, whatever colours the terminal has.
+        for line in code.render::<Dense1x2>().quiet_zone(true).build().lines() {
+            writeln!(out, "\x1b[30;107m{line}\x1b[0m")?;
+        }
     }
     writeln!(
         out,
@@ -33,5 +37,5 @@ pub async fn run(agent: &Agent, json: bool) -> Result<(), Box<dyn std::error::Er
     if url.starts_with("http://localhost") {
         writeln!(out, "From another machine, first: ssh -L 7070:localhost:7070 THIS-HOST")?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,10 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Agent, segment};
-use super::{Failure, Outcome, deploy, input, show};
+use super::follow::{Waiting, follow};
+use super::{Failure, Outcome, input, show};
+use crate::api::env::{Env, EnvUpdate};
+use crate::text::Plain;
 
 /// What changes of an environment.
 #[derive(Debug, clap::Args)]
@@ -28,11 +31,15 @@ pub struct Wanted {
     #[arg(long)]
     no_restart: bool,
     #[command(flatten)]
-    waiting: deploy::Waiting,
+    waiting: Waiting,
 }
 
 fn pair(text: &str) -> Result<(String, Value), Failure> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    let (key, value) = text.split_once('=').ok_or_else(|| {
+        // What is behind it may be a secret all the same.
+        let text = Plain::from(text.split_whitespace().next().unwrap_or_default());
+        format!("`{text}` is not KEY=VALUE\nnext: write KEY= for an empty value, or --remove KEY to take it away")
+    })?;
     Ok((key.trim().to_owned(), value.into()))
 }
 
@@ -50,40 +57,36 @@ fn pairs(text: &str) -> Result<Vec<(String, Value)>, Failure> {
 }
 
 /// Changes what is to be changed; without anything it prints all of it.
-pub async fn run(agent: &Agent, wanted: Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let Wanted { name, set, remove, file, no_restart, waiting } = wanted;
     let mut env = Map::new();
-    if let Some(file) = &file {
+    if let Some(file) = file {
         env.extend(pairs(&input::text(file)?)?);
     }
-    for text in &set {
+    for text in set {
         env.extend([pair(text)?]);
     }
     let changes = !env.is_empty() || !remove.is_empty();
-    let path = format!("/services/{}/env", segment(&name));
+    let path = format!("/services/{}/env", segment(name));
     if !remove.is_empty() {
-        let known = agent.call(Method::GET, &path, None).await?;
+        let known: Env = agent.get(&path).await?.read()?;
         for key in remove {
-            if known["env"][&key].is_null() {
-                writeln!(show::err(), "podkeeper: `{}` is not set", key)?;
-                env.remove(&key);
+            if known.env.contains_key(key) {
+                env.insert(key.clone(), Value::Null);
             } else {
-                env.insert(key, Value::Null);
+                writeln!(show::err(), "podkeeper: `{}` is not set", Plain::from(key))?;
+                env.remove(key);
             }
         }
     }
     if !env.is_empty() {
-        let body = json!({ "env": env, "restart": !no_restart });
+        let body = json!({ "env": env, "restart": !*no_restart });
         let answer = agent.call(Method::POST, &format!("{path}/update"), Some(&body)).await?;
-        if answer.get("id").is_some() {
-            return deploy::follow(agent, &answer, waiting, json).await;
-        }
-        if !json {
-            let said = match answer["changed"] == false {
-                true => format!("nothing is changed: {name} has it so already"),
-                false => format!("kept for the next release of {name}"),
-            };
-            writeln!(show::out(), "{said}")?;
+        match answer.read()? {
+            EnvUpdate::Deployed(_) => return follow(agent, &answer, *waiting, json).await,
+            EnvUpdate::Kept(_) if json => {}
+            EnvUpdate::Kept(kept) if kept.changed => writeln!(show::out(), "kept for the next release of {name}")?,
+            EnvUpdate::Kept(_) => writeln!(show::out(), "nothing is changed: {name} has it so already")?,
         }
     } else if changes && !json {
         writeln!(show::out(), "nothing is changed")?;
@@ -91,14 +94,14 @@ pub async fn run(agent: &Agent, wanted: Wanted, json: bool) -> Outcome {
     if changes && !json {
         return Ok(ExitCode::SUCCESS);
     }
-    let answer = agent.call(Method::GET, &path, None).await?;
-    let mut out = show::out();
+    let answer = agent.get(&path).await?;
     if json {
-        writeln!(out, "{answer}")?;
+        answer.print()?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (key, value) in answer["env"].as_object().into_iter().flatten() {
-        writeln!(out, "{key}={}", value.as_str().unwrap_or_default())?;
+    let mut out = show::out();
+    for (key, value) in answer.read::<Env>()?.env {
+        writeln!(out, "{key}={value}")?;
     }
     Ok(ExitCode::SUCCESS)
 }

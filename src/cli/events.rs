@@ -1,36 +1,52 @@
 //! Streams of lines, as the agent sends them: server-sent events.
 
+use super::Failure;
+use super::client::{ClientError, Refusal};
+use crate::api::logs::LogEntry;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use serde_json::Value;
-
-use super::client::{ClientError, refused};
 
 /// The largest event: a line of 1 MiB, each of its bytes escaped, and the same bytes encoded beside it.
 const EVENT: usize = 8 << 20;
 
-/// Hands each line of `stream` to `take`, to its end. Where it is not simply over, the error says why.
+/// Hands each line of `stream` to `take`, as it came and as it is read, to its end. Where it is not simply over, the error
+/// says why.
 pub async fn each(
     stream: impl Stream<Item = Result<Bytes, ClientError>>,
-    mut take: impl FnMut(&Value) -> std::io::Result<()>,
-) -> Result<(), Box<dyn std::error::Error>> {
+    mut take: impl FnMut(&str, LogEntry) -> std::io::Result<()>,
+) -> Result<(), Failure> {
     let mut stream = std::pin::pin!(stream);
     let mut events = Events::default();
     while let Some(bytes) = stream.next().await {
-        for data in events.feed(&bytes?)? {
-            let said: Value = serde_json::from_str(&data).unwrap_or(Value::Null);
-            if said["problem"].is_string() {
-                return Err(refused(&said).into());
-            }
-            if said["cursor"].is_string() {
-                take(&said)?;
+        for event in events.feed(&bytes?)? {
+            match event {
+                Event::Line(data) => {
+                    let entry = serde_json::from_str(&data).map_err(|_| ClientError::Unreadable)?;
+                    take(&data, entry)?;
+                }
+                // Without a problem there is simply no more.
+                Event::Closed(data) => {
+                    return match serde_json::from_str::<Refusal>(&data) {
+                        Ok(refusal) => Err(ClientError::from(refusal).into()),
+                        Err(_) => Ok(()),
+                    };
+                }
             }
         }
     }
-    Ok(())
+    // An agent says so before it ends one.
+    Err(ClientError::Broken.into())
 }
 
-/// Server-sent events, as much of them as the agent sends: the data of each.
+/// An event, by its data.
+#[derive(Debug, PartialEq, Eq)]
+enum Event {
+    Line(String),
+    /// The last one.
+    Closed(String),
+}
+
+/// Server-sent events, as much of them as the agent sends.
 #[derive(Debug, Default)]
 struct Events {
     rest: Vec<u8>,
@@ -39,14 +55,15 @@ struct Events {
 }
 
 impl Events {
-    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<String>, ClientError> {
+    fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Event>, ClientError> {
         self.rest.extend_from_slice(bytes);
         let mut events = Vec::new();
         while let Some(end) = self.rest[self.seen..].windows(2).position(|pair| pair == b"\n\n") {
             let event: Vec<u8> = self.rest.drain(..self.seen + end + 2).collect();
             self.seen = 0;
             let text = String::from_utf8_lossy(&event).into_owned();
-            events.extend(text.lines().find_map(|line| line.strip_prefix("data: ")).map(str::to_owned));
+            let make = if text.lines().any(|line| line == "event: closed") { Event::Closed } else { Event::Line };
+            events.extend(text.lines().find_map(|line| line.strip_prefix("data: ")).map(|data| make(data.to_owned())));
         }
         // Its end may have begun.
         self.seen = self.rest.len().saturating_sub(1);
@@ -60,20 +77,24 @@ mod tests {
 
     #[test]
     fn events_come_in_any_pieces() {
-        let text = "id: a\ndata: {\"é\":1}\n\n:\n\nid: b\ndata: 2\n\n";
+        let text = "id: a\ndata: {\"é\":1}\n\n:\n\nevent: closed\ndata: 2\n\n";
         for size in 1..text.len() {
             let mut events = Events::default();
-            let all: Vec<String> = text.as_bytes().chunks(size).flat_map(|piece| events.feed(piece).unwrap()).collect();
-            assert_eq!(all, ["{\"é\":1}", "2"], "pieces of {size}");
+            let all: Vec<Event> = text.as_bytes().chunks(size).flat_map(|piece| events.feed(piece).unwrap()).collect();
+            assert_eq!(all, [Event::Line("{\"é\":1}".into()), Event::Closed("2".into())], "pieces of {size}");
         }
     }
 
     #[tokio::test]
     async fn why_a_stream_ended_is_told() {
-        let text = "id: a\ndata: {\"cursor\":\"a\"}\n\nevent: closed\ndata: {\"problem\":\"not-found\",\"detail\":\"it is gone\"}\n\n";
-        let stream = || futures_util::stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
+        let line =
+            r#"{"cursor":"a","time":"2026-01-01T00:00:00Z","priority":6,"release":1,"build":null,"message":"x"}"#;
+        let closed = r#"{"problem":"not-found","detail":"it is gone"}"#;
+        let text = format!("id: a\ndata: {line}\n\nevent: closed\ndata: {closed}\n\n");
+        let stream = || futures_util::stream::iter([Ok(Bytes::from(text.clone()))]);
         let mut lines = 0;
-        let count = |_: &Value| {
+        let count = |raw: &str, entry: LogEntry| {
+            assert_eq!((raw, entry.cursor.as_str()), (line, "a"));
             lines += 1;
             Ok(())
         };

@@ -4,138 +4,147 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use http::Method;
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::client::Agent;
-use super::show::{Cell, Paint, ago, cell, colours, table};
+use super::show::{Cell, ago, cell, colours, table, text};
 use super::{Outcome, show};
+use crate::api::host::{Host, Images, Space, Trouble, Volumes};
 
 /// How often it is asked, a second each, until what takes the disk was measured.
 const TRIES: u32 = 60;
 
-/// `podkeeper host`
+/// Tells it.
 pub async fn run(agent: &Agent, json: bool) -> Outcome {
-    let mut answer = agent.call(Method::GET, "/host", None).await?;
+    let mut answer = agent.get("/host").await?;
+    let mut host: Host = answer.read()?;
     for _ in 0..TRIES {
-        if answer["measuring"] != true || !answer["space"].is_null() {
+        if !host.measuring || host.space.is_some() {
             break;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        answer = agent.call(Method::GET, "/host", None).await?;
+        answer = agent.get("/host").await?;
+        host = answer.read()?;
     }
-    let mut out = show::out();
     if json {
-        writeln!(out, "{answer}")?;
+        answer.print()?;
         return Ok(ExitCode::SUCCESS);
     }
+    let mut out = show::out();
     let now = Timestamp::now();
-    table(&mut out, &["WHAT", "HOW"], &facts(&answer, now), colours())?;
-    if answer["space"].is_object() {
-        let measured = ago(&answer["space"]["measured"], now).0;
-        writeln!(out, "\nWhat takes the disk, as it was measured {measured} ago")?;
-        table(&mut out, &["WHAT", "SIZE", ""], &space(&answer["space"]), colours())?;
+    table(&mut out, &["WHAT", "HOW"], &facts(&host, now), colours())?;
+    if let Some(measured) = &host.space {
+        let age = ago(Some(measured.measured), now).0;
+        writeln!(out, "\nWhat takes the disk, as it was measured {age} ago")?;
+        table(&mut out, &["WHAT", "SIZE", ""], &space(measured), colours())?;
     }
-    let troubles: Vec<&Value> = answer["troubles"].as_array().into_iter().flatten().collect();
-    if !troubles.is_empty() {
+    if !host.troubles.is_empty() {
         writeln!(out, "\nWhat the regular look could not do")?;
     }
-    for trouble in troubles {
+    for trouble in &host.troubles {
         writeln!(out, "{}", sentence(trouble, now))?;
-        if let Some(hint) = trouble["hint"].as_str() {
+        if let Some(hint) = &trouble.hint {
             writeln!(out, "  next: {hint}")?;
         }
     }
-    if answer["more_troubles"] == true {
+    if host.more_troubles {
         writeln!(out, "and more")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A trouble in words.
-pub(super) fn sentence(trouble: &Value, now: Timestamp) -> String {
-    let text = |field: &str| trouble[field].as_str().unwrap_or("-").to_owned();
-    let about = trouble["service"].as_str().map(|service| format!("{service}: ")).unwrap_or_default();
-    let (since, times) = (ago(&trouble["since"], now).0, cell(&trouble["times"]).0);
-    format!("{about}can't {}: {} (for {since}, tried {times} times)", text("task"), text("why"))
-}
-
-fn plain(text: impl Into<String>) -> Cell {
-    (text.into().into(), Paint::Plain)
+pub(super) fn sentence(trouble: &Trouble, now: Timestamp) -> String {
+    let Trouble { service, task, why, times, .. } = trouble;
+    let about = service.as_ref().map(|service| format!("{service}: ")).unwrap_or_default();
+    format!("{about}can't {task}: {why} (for {}, tried {times} times)", ago(Some(trouble.since), now).0)
 }
 
 /// A size as a person says it.
-fn size(bytes: &Value) -> Option<String> {
-    let bytes = bytes.as_u64()?;
-    Some(match bytes >> 20 {
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
         0 => format!("{} KiB", bytes >> 10),
         mib @ 1..10_240 => format!("{mib} MiB"),
         mib => format!("{} GiB", mib >> 10),
-    })
+    }
 }
 
 /// So much is free of so much.
-fn room(of: &Value, free: &str) -> Cell {
-    match (size(&of[free]), size(&of["total_bytes"])) {
-        (Some(free), Some(total)) => plain(format!("{free} of {total} are free")),
-        _ => cell(&Value::Null),
-    }
+fn room(of: Option<(u64, u64)>) -> Cell {
+    cell(of.map(|(free, total)| format!("{} of {} are free", size(free), size(total))))
 }
 
-fn facts(host: &Value, now: Timestamp) -> Vec<Vec<Cell>> {
-    let mut rows = vec![
-        vec![plain("disk"), room(&host["disk"]["state"], "free_bytes")],
-        vec![plain("disk of containers"), room(&host["disk"]["containers"], "free_bytes")],
-        vec![plain("memory"), room(&host["memory"], "available_bytes")],
-        vec![plain("the agent runs for"), ago(&host["started"], now)],
-    ];
-    for name in ["os", "kernel", "systemd", "podman", "git", "proxy", "podkeeper"] {
-        rows.push(vec![plain(name), cell(&host["versions"][name])]);
-    }
-    rows
+fn facts(host: &Host, now: Timestamp) -> Vec<Vec<Cell>> {
+    let disk =
+        |disk: &Option<crate::api::host::Disk>| room(disk.as_ref().map(|disk| (disk.free_bytes, disk.total_bytes)));
+    let memory = host.memory.as_ref().map(|memory| (memory.available_bytes, memory.total_bytes));
+    let versions = &host.versions;
+    vec![
+        vec![text("disk"), disk(&host.disk.state)],
+        vec![text("disk of containers"), disk(&host.disk.containers)],
+        vec![text("memory"), room(memory)],
+        vec![text("the agent runs for"), ago(Some(host.started), now)],
+        vec![text("os"), cell(versions.os.as_ref())],
+        vec![text("kernel"), cell(versions.kernel.as_ref())],
+        vec![text("systemd"), cell(versions.systemd.as_ref())],
+        vec![text("podman"), cell(versions.podman.as_ref())],
+        vec![text("git"), cell(versions.git.as_ref())],
+        vec![text("proxy"), cell(versions.proxy.as_ref())],
+        vec![text("podkeeper"), text(&versions.podkeeper)],
+    ]
 }
 
-fn space(space: &Value) -> Vec<Vec<Cell>> {
-    let sized = |bytes: &Value| size(bytes).map_or_else(|| cell(&Value::Null), plain);
-    let (images, volumes) = (&space["images"], &space["volumes"]);
-    let count = |of: &Value| of["count"].as_u64().map(|count| format!("{count} of them")).unwrap_or_default();
-    let mut told = count(images);
-    if let (Some(unnamed @ 1..), Some(bytes)) = (images["unnamed"].as_u64(), size(&images["unnamed_bytes"])) {
-        told.push_str(&format!("; nothing names {unnamed}, which are {bytes}"));
-    }
+fn space(space: &Space) -> Vec<Vec<Cell>> {
+    let sized = |bytes: Option<u64>| cell(bytes.map(size));
+    let images = |images: &Images| match images.unnamed {
+        0 => format!("{} of them", images.count),
+        unnamed => {
+            format!("{} of them; nothing names {unnamed}, which are {}", images.count, size(images.unnamed_bytes))
+        }
+    };
+    let volumes = |volumes: &Volumes| format!("{} of them", volumes.count);
     let mut rows = vec![
-        vec![plain("images"), sized(&images["bytes"]), plain(told)],
-        vec![plain("volumes"), sized(&volumes["bytes"]), plain(count(volumes))],
-        vec![plain("repositories"), sized(&space["repositories_bytes"])],
-        vec![plain("database"), sized(&space["database_bytes"])],
-        vec![plain("journal"), sized(&space["journal_bytes"])],
+        vec![
+            text("images"),
+            sized(space.images.as_ref().map(|images| images.bytes)),
+            text(space.images.as_ref().map(images).unwrap_or_default()),
+        ],
+        vec![
+            text("volumes"),
+            sized(space.volumes.as_ref().map(|volumes| volumes.bytes)),
+            text(space.volumes.as_ref().map(volumes).unwrap_or_default()),
+        ],
+        vec![text("repositories"), sized(space.repositories_bytes)],
+        vec![text("database"), sized(space.database_bytes)],
+        vec![text("journal"), sized(space.journal_bytes)],
     ];
-    let mut caches: Vec<(&String, &Value)> = space["caches"].as_object().into_iter().flatten().collect();
-    caches.sort_by_key(|(_, bytes)| std::cmp::Reverse(bytes.as_u64()));
+    let mut caches: Vec<(&String, &u64)> = space.caches.iter().flatten().collect();
+    caches.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
     for (name, bytes) in caches {
-        rows.push(vec![plain(format!("builds of {name}")), sized(bytes)]);
+        rows.push(vec![text(format!("builds of {name}")), text(size(*bytes))]);
     }
     rows
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn sizes_and_troubles_are_told_in_words() {
-        for (bytes, text) in [(2048_u64, "2 KiB"), (5 << 20, "5 MiB"), (20 << 30, "20 GiB")] {
-            assert_eq!(size(&json!(bytes)).unwrap(), text);
+        for (bytes, text) in [(2048, "2 KiB"), (5 << 20, "5 MiB"), (20 << 30, "20 GiB")] {
+            assert_eq!(size(bytes), text);
         }
-        let now: Timestamp = "2026-01-02T00:00:00Z".parse().unwrap();
-        let trouble = json!({
-            "service": "blog", "task": "bring it to what is wanted of it", "why": "no", "since": "2026-01-01T22:00:00Z",
-            "times": 7,
-        });
+        let trouble = Trouble {
+            service: Some("blog".into()),
+            task: "bring it to what is wanted of it".into(),
+            why: "no".into(),
+            hint: None,
+            since: "2026-01-01T22:00:00Z".parse().unwrap(),
+            last: "2026-01-01T23:00:00Z".parse().unwrap(),
+            times: 7,
+        };
         let told = "blog: can't bring it to what is wanted of it: no (for 2h, tried 7 times)";
-        assert_eq!(sentence(&trouble, now), told);
+        assert_eq!(sentence(&trouble, "2026-01-02T00:00:00Z".parse().unwrap()), told);
     }
 }

@@ -13,7 +13,7 @@ use crate::{git, journal, podman, sandbox, terminal};
 
 /// The commands that the help doesn't list.
 #[derive(Debug, Subcommand)]
-pub(super) enum Internal {
+pub enum Internal {
     /// What git runs after a push: tell the agent what it has moved
     #[command(hide = true)]
     PostReceive,
@@ -87,13 +87,16 @@ pub(super) enum Internal {
 }
 
 impl Internal {
-    pub(super) fn run(self) -> Outcome {
+    /// Does it.
+    pub fn run(self) -> Outcome {
         match self {
             Self::PostReceive => git::hook::run()?,
             Self::Reap { sessions } => {
                 let left = terminal::reap(&sessions);
                 if left > 0 {
-                    return Err(format!("{left} processes can't be ended").into());
+                    return Err(
+                        format!("{left} processes of terminal sessions can't be ended; they are tried again").into()
+                    );
                 }
             }
             Self::UntilRead { patience, program } => {

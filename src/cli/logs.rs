@@ -1,20 +1,28 @@
 //! `podkeeper logs`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::Method;
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Agent, ClientError, segment};
 use super::show::second;
-use super::{Outcome, events, moments, show};
+use super::{Failure, Outcome, events, moments, show};
+use crate::api::deployments::Deployment;
+use crate::api::logs::{LINES, LogEntry};
+use crate::api::services::Service;
+use crate::problem::Code;
+use crate::store::State;
+use crate::text::Plain;
 
-/// How long to wait before a stream that broke is opened again, and how often in a row.
+/// How long to wait before a stream that broke is opened again.
 const AGAIN: Duration = Duration::from_secs(1);
-const TRIES: u32 = 30;
+/// For how long the agent may be away.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How much text of lines is held until the oldest is there.
 const HELD: usize = 64 << 20;
 
@@ -45,7 +53,12 @@ pub struct Lines {
 
 impl Lines {
     fn wanted(&self) -> usize {
-        usize::try_from(self.lines.clamp(1, 10_000)).unwrap_or(1)
+        usize::try_from(u64::from(self.lines).clamp(*LINES.start(), *LINES.end())).unwrap_or(1)
+    }
+
+    /// Whether nothing is left out but what is older.
+    fn are_all(&self) -> bool {
+        self.since.is_none() && self.grep.is_none() && self.priority.is_none() && self.release.is_none()
     }
 
     fn path(&self, lines: usize, cursor: Option<&str>, forward: bool) -> String {
@@ -66,68 +79,123 @@ impl Lines {
     }
 }
 
-fn print(entry: &Value, json: bool) -> std::io::Result<()> {
+/// Prints a line: as it came, or for a person.
+fn print(raw: &str, entry: &LogEntry, json: bool) -> std::io::Result<()> {
     let mut out = show::out();
     if json {
-        return writeln!(out, "{entry}");
+        return writeln!(out, "{raw}");
     }
     // A line's own colours stay: that is how its program wrote it.
-    writeln!(out, "{} {}", second(&entry["time"]), entry["message"].as_str().unwrap_or_default())?;
+    writeln!(out, "{} {}", second(entry.time), entry.message)?;
     out.flush()
 }
 
-/// Prints a service's lines. A stream that breaks goes on at the line where it broke.
+/// Prints a service's lines.
 pub async fn run(agent: &Agent, lines: &Lines, json: bool) -> Outcome {
-    if !lines.follow {
-        return history(agent, lines, json).await;
-    }
-    let (mut cursor, mut begun, mut tries) = (None, false, 0);
+    if lines.follow { follow(agent, lines, json).await } else { history(agent, lines, json).await }
+}
+
+/// Prints the newest lines that are there, and those that come. A stream that breaks goes on at the line where it broke.
+async fn follow(agent: &Agent, lines: &Lines, json: bool) -> Outcome {
+    let (mut cursor, mut begun, mut away) = (None, false, None);
     loop {
         // One that has shown nothing yet found nothing: all that there is came since.
         let since_the_first = begun && cursor.is_none();
         let path = lines.path(lines.wanted(), None, since_the_first);
         let ended = match agent.events(&path, cursor.as_deref()).await {
             Ok(stream) => {
-                (begun, tries) = (true, 0);
-                let take = |entry: &Value| {
-                    print(entry, json)?;
-                    cursor = entry["cursor"].as_str().map(str::to_owned);
+                begun = true;
+                let opened = Instant::now();
+                let take = |raw: &str, entry: LogEntry| {
+                    print(raw, &entry, json)?;
+                    (cursor, away) = (Some(entry.cursor), None);
                     Ok(())
                 };
-                events::each(stream, take).await
+                let ended = events::each(stream, take).await;
+                // It was back, though it had nothing to say.
+                away = away.filter(|_| opened.elapsed() < AGAIN);
+                ended
             }
             Err(error) => Err(error.into()),
         };
         if let Err(error) = ended {
             // Only a stream that had begun is opened again: a wrong address is told at once.
             let is_away = error.downcast_ref::<ClientError>().is_some_and(ClientError::is_away);
-            if !is_away || tries >= TRIES || !begun {
+            if !is_away || !begun {
                 return Err(error);
             }
+            match away {
+                None => {
+                    away = Some(Instant::now());
+                    writeln!(show::err(), "podkeeper: the agent is away; the lines go on when it is back")?;
+                }
+                Some(since) if since.elapsed() >= PATIENCE => return Err(error),
+                Some(_) => {}
+            }
         }
-        tries += 1;
         tokio::time::sleep(AGAIN).await;
     }
 }
 
+/// Where the newest deployment could not start its program, what its unit says of that is no line of the program's.
+async fn tell_why_not_started<'a>(
+    agent: &Agent,
+    name: &str,
+    shown: impl Iterator<Item = &'a LogEntry>,
+) -> Result<(), Failure> {
+    let service: Service = agent.get(&format!("/services/{}", segment(name))).await?.read()?;
+    let Some(Deployment { id, state: State::Failed, problem: Some(problem), tail: Some(tail), .. }) =
+        service.last_deployment
+    else {
+        return Ok(());
+    };
+    let shown: BTreeSet<String> = shown.map(|entry| Plain::from(&entry.message).into()).collect();
+    let mut said = tail.lines().map(Plain::from).filter(|line| !shown.contains(&**line)).peekable();
+    if problem.code != Code::StartFailed || said.peek().is_none() {
+        return Ok(());
+    }
+    let mut err = show::err();
+    writeln!(err, "podkeeper: deployment {id} did not start: {}", Plain::from(problem.detail))?;
+    for line in said {
+        writeln!(err, "  | {line}")?;
+    }
+    if let Some(hint) = problem.hint {
+        writeln!(err, "next: {}", Plain::from(hint))?;
+    }
+    Ok(())
+}
+
+/// The lines of one answer, as they came and as they are read.
+#[derive(Deserialize)]
+struct Page<T> {
+    entries: Vec<T>,
+    cursor: Option<String>,
+}
+
 /// Prints the newest lines that are there. Long ones come by several answers.
 async fn history(agent: &Agent, lines: &Lines, json: bool) -> Outcome {
-    let mut pages: Vec<Vec<Value>> = Vec::new();
+    let mut pages: Vec<(Vec<Value>, Vec<LogEntry>)> = Vec::new();
     let (mut lacking, mut held) = (lines.wanted(), 0);
     let mut cursor = None;
     loop {
-        let mut page = agent.call(Method::GET, &lines.path(lacking, cursor.as_deref(), false), None).await?;
-        let Value::Array(entries) = page["entries"].take() else { return Err(ClientError::Broken.into()) };
-        lacking -= entries.len().min(lacking);
-        held += entries.iter().map(|entry| entry["message"].as_str().map_or(0, str::len)).sum::<usize>();
-        pages.push(entries);
-        cursor = page["cursor"].as_str().map(str::to_owned);
+        let answer = agent.get(&lines.path(lacking, cursor.as_deref(), false)).await?;
+        let page: Page<LogEntry> = answer.read()?;
+        lacking -= page.entries.len().min(lacking);
+        held += page.entries.iter().map(|entry| entry.message.len()).sum::<usize>();
+        let raw = if json { answer.read::<Page<Value>>()?.entries } else { Vec::new() };
+        pages.push((raw, page.entries));
+        cursor = page.cursor;
         if lacking == 0 || cursor.is_none() || held > HELD {
             break;
         }
     }
-    for entry in pages.iter().rev().flatten() {
-        print(entry, json)?;
+    for (raw, entries) in pages.iter().rev() {
+        for (number, entry) in entries.iter().enumerate() {
+            print(&raw.get(number).map(Value::to_string).unwrap_or_default(), entry, json)?;
+        }
+    }
+    if !json && lines.are_all() {
+        tell_why_not_started(agent, &lines.name, pages.iter().flat_map(|(_, entries)| entries)).await?;
     }
     if lacking > 0 && cursor.is_some() {
         writeln!(show::err(), "podkeeper: {lacking} lines before these are too long to be shown with them")?;

@@ -2,10 +2,13 @@
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
+/// What can't be counted from now on.
+const TOO_LONG: &str = "too long, or not of one length: give it in weeks, days, hours or minutes, or give a day";
+
 /// A moment to come: in so long, or on a day, at whose beginning (UTC) it is.
 pub fn future(text: &str) -> Result<Timestamp, String> {
     match length(text)? {
-        Some(length) => Timestamp::now().checked_add(length).map_err(|error| error.to_string()),
+        Some(length) => Timestamp::now().checked_add(length).map_err(|_| TOO_LONG.to_owned()),
         None => given(text).ok_or_else(|| "neither a length of time, such as 90d, nor a day".to_owned()),
     }
 }
@@ -13,14 +16,15 @@ pub fn future(text: &str) -> Result<Timestamp, String> {
 /// A moment that was: so long ago, or a day, at whose beginning (UTC) it is.
 pub fn past(text: &str) -> Result<Timestamp, String> {
     match length(text)? {
-        Some(length) => Timestamp::now().checked_sub(length).map_err(|error| error.to_string()),
+        Some(length) => Timestamp::now().checked_sub(length).map_err(|_| TOO_LONG.to_owned()),
         None => given(text).ok_or_else(|| "neither a length of time, such as 2h, nor a day or a moment".to_owned()),
     }
 }
 
 fn length(text: &str) -> Result<Option<SignedDuration>, String> {
     let Ok(span) = text.parse::<Span>() else { return Ok(None) };
-    span.to_duration(SpanRelativeTo::days_are_24_hours()).map(Some).map_err(|error| error.to_string())
+    // Months and years have no one length.
+    span.to_duration(SpanRelativeTo::days_are_24_hours()).map(Some).map_err(|_| TOO_LONG.to_owned())
 }
 
 fn given(text: &str) -> Option<Timestamp> {

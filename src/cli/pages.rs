@@ -1,11 +1,11 @@
 //! Lists that the agent gives in pages.
 
-use http::Method;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::client::{Agent, ClientError, segment};
 
-/// How many of a list are asked for at once.
+/// How many of a list are asked for at once: each list gives as many.
 const PAGE: usize = 200;
 
 /// How much of a list is wanted.
@@ -23,17 +23,24 @@ impl Most {
     }
 }
 
-/// At most `most` rows of the list that `path` gives under `key`.
-pub async fn rows(agent: &Agent, path: &str, key: &str, most: usize) -> Result<Vec<Value>, ClientError> {
+/// A page of any list, whose field is named by what it lists.
+#[derive(Debug, Deserialize)]
+struct Page<T> {
+    #[serde(alias = "services", alias = "deployments")]
+    rows: Vec<T>,
+    cursor: Option<String>,
+}
+
+/// At most `most` rows of the list at `path`.
+pub async fn rows<T: DeserializeOwned>(agent: &Agent, path: &str, most: usize) -> Result<Vec<T>, ClientError> {
     let mut rows = Vec::new();
     let mut cursor = String::new();
     loop {
         let limit = PAGE.min(most - rows.len());
-        let mut page = agent.call(Method::GET, &format!("{path}?limit={limit}{cursor}"), None).await?;
-        let Value::Array(more) = page[key].take() else { return Err(ClientError::Broken) };
-        rows.extend(more);
-        match page["cursor"].as_str() {
-            Some(next) if rows.len() < most => cursor = format!("&cursor={}", segment(next)),
+        let page: Page<T> = agent.get(&format!("{path}?limit={limit}{cursor}")).await?.read()?;
+        rows.extend(page.rows);
+        match page.cursor {
+            Some(next) if rows.len() < most => cursor = format!("&cursor={}", segment(&next)),
             _ => return Ok(rows),
         }
     }

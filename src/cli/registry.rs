@@ -10,12 +10,13 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::client::{Agent, segment};
-use super::show::{Cell, cell, colours, table};
+use super::show::{Cell, colours, table, text};
 use super::{Outcome, input, show};
+use crate::api::registries::RegistryLogins;
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
-pub enum RegistryCommand {
+pub enum Command {
     /// List the registries with a login
     List,
     /// Log in at a registry, for the images that builds begin with. It is asked first, and a wrong login is not kept
@@ -36,29 +37,32 @@ pub enum RegistryCommand {
     },
 }
 
-impl RegistryCommand {
+impl Command {
     /// Asks it.
     pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
         let path = |registry: &str| format!("/registries/{}", segment(registry));
         let mut out = show::out();
         match self {
             Self::List => {
-                let answer = agent.call(Method::GET, "/registries", None).await?;
+                let answer = agent.get("/registries").await?;
                 if json {
-                    writeln!(out, "{answer}")?;
+                    answer.print()?;
                     return Ok(ExitCode::SUCCESS);
                 }
-                let logins = answer["registries"].as_array().into_iter().flatten();
+                let logins = answer.read::<RegistryLogins>()?.registries;
                 let rows: Vec<Vec<Cell>> =
-                    logins.map(|login| vec![cell(&login["registry"]), cell(&login["username"])]).collect();
+                    logins.iter().map(|login| vec![text(&login.registry), text(&login.username)]).collect();
                 table(&mut out, &["REGISTRY", "USER"], &rows, colours())?;
             }
             Self::Login { registry, username, password_file } => {
                 let password = input::secret(&password_file, &format!("password of {username}"))?;
                 let body = json!({ "username": username, "password": password.expose_secret() });
                 let answer = agent.call(Method::PUT, &path(&registry), Some(&body)).await?;
-                let text = if json { answer.to_string() } else { format!("{username} is logged in at {registry}") };
-                writeln!(out, "{text}")?;
+                if json {
+                    answer.print()?;
+                } else {
+                    writeln!(out, "{username} is logged in at {registry}")?;
+                }
             }
             Self::Logout { registry } => {
                 agent.call(Method::DELETE, &path(&registry), None).await?;

@@ -4,11 +4,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use http::Method;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::client::{Agent, segment};
-use super::show::{Cell, Paint, cell, colours, table};
+use super::show::{Cell, Paint, cell, colours, table, text};
 use super::{Failure, Outcome, show};
+use crate::api::services::Service;
+use crate::api::settings::Settings;
+use crate::names::{BranchName, Volumes};
 use crate::text::Plain;
 
 /// Which settings.
@@ -128,15 +132,16 @@ impl Setting {
     /// What the interface has, as it is typed.
     fn show(&self, value: &Value) -> Cell {
         let list = match value {
-            Value::Bool(flag) => return (if *flag { "yes" } else { "no" }.into(), Paint::Plain),
-            Value::Array(list) => list.iter().map(|part| cell(part).0.into()).collect::<Vec<String>>().join(","),
+            Value::Null => return cell(None::<&str>),
+            Value::Bool(flag) => return text(if *flag { "yes" } else { "no" }),
+            Value::Array(list) => list.iter().map(plain).collect::<Vec<String>>().join(","),
             Value::Object(places) => {
-                let places = places.iter().map(|(name, path)| format!("{}:{}", Plain::from(name), cell(path).0));
+                let places = places.iter().map(|(name, path)| format!("{name}:{}", plain(path)));
                 places.collect::<Vec<_>>().join(",")
             }
-            value => return cell(value),
+            value => return text(plain(value)),
         };
-        if list.is_empty() { cell(&Value::Null) } else { (list.into(), Paint::Plain) }
+        cell(Some(list).filter(|list| !list.is_empty()))
     }
 
     /// When a change of it counts. Without a release there is nothing yet that goes on as it is.
@@ -150,18 +155,44 @@ impl Setting {
     }
 }
 
-/// What of a service is a setting; in the interface the branch stands beside the others.
-fn of(service: &mut Value) -> Value {
-    let mut settings = service["settings"].take();
-    settings[BRANCH] = service[BRANCH].take();
-    settings
+/// A text or a number, as it is typed.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What of a service is a setting, by its key; in the interface the branch stands beside the others.
+fn of(service: &Service) -> Result<Map<String, Value>, serde_json::Error> {
+    #[derive(Serialize)]
+    struct All<'a> {
+        #[serde(flatten)]
+        settings: &'a Settings,
+        branch: &'a BranchName,
+    }
+    serde_json::from_value(serde_json::to_value(All { settings: &service.settings, branch: &service.branch })?)
+}
+
+/// The same as the agent sent it.
+#[derive(Serialize)]
+struct AsTheyCame {
+    branch: Value,
+    #[serde(flatten)]
+    settings: Map<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for AsTheyCame {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Sent {
+            branch: Value,
+            settings: Map<String, Value>,
+        }
+        Sent::deserialize(deserializer).map(|Sent { branch, settings }| Self { branch, settings })
+    }
 }
 
 /// A list of places replaces the one before: what of that is not named goes, which the interface is told by null.
-fn leave_out(places: &mut Value, before: &Value) {
-    if let (Some(places), Some(before)) = (places.as_object_mut(), before.as_object()) {
-        before.keys().for_each(|name| _ = places.entry(name).or_insert(Value::Null));
-    }
+fn leave_out(places: &mut Map<String, Value>, before: &Volumes) {
+    before.iter().for_each(|(name, _)| _ = places.entry(name.as_str()).or_insert(Value::Null));
 }
 
 /// Changes what is to be changed, and prints it; or prints all of it.
@@ -169,7 +200,9 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let mut patch = Map::new();
     let mut changed: Vec<&Setting> = Vec::new();
     let given = wanted.set.iter().map(|text| {
-        let (key, value) = text.split_once('=').ok_or_else(|| format!("`{}` is not KEY=VALUE", Plain::from(text)))?;
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            format!("`{}` is not KEY=VALUE\nnext: `podkeeper settings --help` lists the keys", Plain::from(text))
+        })?;
         let setting = Setting::find(key.trim())?;
         Ok((setting, setting.read(value.trim())?))
     });
@@ -182,24 +215,25 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
         changed.push(setting);
     }
     let path = format!("/services/{}", segment(&wanted.name));
-    if patch.values().any(Value::is_object) {
-        let now = of(&mut agent.call(Method::GET, &path, None).await?);
-        patch.iter_mut().for_each(|(key, value)| leave_out(value, &now[key]));
+    if let Some(Value::Object(places)) = patch.get_mut("volumes") {
+        let now: Service = agent.get(&path).await?.read()?;
+        leave_out(places, &now.settings.volumes);
     }
-    let mut service = match patch.is_empty() {
-        true => agent.call(Method::GET, &path, None).await?,
+    let answer = match patch.is_empty() {
+        true => agent.get(&path).await?,
         false => agent.call(Method::PATCH, &path, Some(&Value::Object(patch))).await?,
     };
-    let settings = of(&mut service);
     let mut out = show::out();
     if json {
-        writeln!(out, "{settings}")?;
+        writeln!(out, "{}", json!(answer.read::<AsTheyCame>()?))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let has_release = !service["release"].is_null();
+    let service: Service = answer.read()?;
+    let settings = of(&service)?;
+    let has_release = service.release.is_some();
     let row = |setting: &Setting, last: String| {
         let key = (setting.key.into(), Paint::Plain);
-        vec![key, setting.show(&settings[setting.key]), (last.into(), Paint::Dim)]
+        vec![key, setting.show(settings.get(setting.key).unwrap_or(&Value::Null)), (last.into(), Paint::Dim)]
     };
     let (rows, last): (Vec<_>, _) = match changed.is_empty() {
         true => (SETTINGS.iter().map(|setting| row(setting, setting.what.to_owned())).collect(), "WHAT IT IS"),
@@ -214,10 +248,7 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::api::services::Settings;
 
     #[test]
     fn every_setting_of_the_interface_has_a_line() {
@@ -231,9 +262,11 @@ mod tests {
 
     #[test]
     fn places_that_are_not_named_go() {
-        let mut typed = Setting::find("volumes").unwrap().read("data:/srv,new:/new").unwrap();
-        leave_out(&mut typed, &json!({ "data": "/data", "old": "/old" }));
-        assert_eq!(typed, json!({ "data": "/srv", "new": "/new", "old": null }));
+        let Value::Object(mut typed) = Setting::find("volumes").unwrap().read("data:/srv,new:/new").unwrap() else {
+            panic!("places are an object")
+        };
+        leave_out(&mut typed, &serde_json::from_value(json!({ "data": "/data", "old": "/old" })).unwrap());
+        assert_eq!(json!(typed), json!({ "data": "/srv", "new": "/new", "old": null }));
     }
 
     #[test]

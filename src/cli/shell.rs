@@ -1,23 +1,27 @@
 //! `podkeeper shell`: a terminal session in this terminal.
 
 use std::io::{IsTerminal, Read, Write};
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use terminal_size::{Height, Width, terminal_size};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::client::{Agent, ClientError};
-use super::show::{Cell, Paint, ago, cell, colours, table};
+use super::client::{Agent, ClientError, Refusal};
+use super::show::{Cell, Paint, ago, cell, colours, table, text};
 use super::socket::{Event, Said, Socket};
-use super::{Outcome, show};
+use super::{Failure, Outcome, show};
+use crate::api::live::{TerminalSession, TerminalSessions};
 use crate::names::SessionId;
-use crate::text::Plain;
+use crate::problem::Code;
+use crate::terminal::Size;
 
 /// Ctrl-], which leaves a session without ending it, as telnet has it.
 const LEAVE: u8 = 0x1d;
@@ -69,13 +73,23 @@ impl Drop for Raw {
 
 /// How a session was left.
 enum Left {
-    Ended { code: Option<i32>, problem: Value },
+    Ended(Exit),
     Detached,
     Lost,
 }
 
+/// How a session ended.
+#[derive(Deserialize)]
+struct Exit {
+    code: Option<i32>,
+    #[serde(flatten)]
+    problem: Option<Refusal>,
+}
+
 fn size() -> (u16, u16) {
-    terminal_size().map_or((80, 24), |(Width(cols), Height(rows))| (cols.clamp(2, 1000), rows.clamp(1, 500)))
+    let within = |size: u16, bounds: RangeInclusive<u16>| size.clamp(*bounds.start(), *bounds.end());
+    let fitting = |(Width(cols), Height(rows))| (within(cols, Size::COLS), within(rows, Size::ROWS));
+    terminal_size().map_or((80, 24), fitting)
 }
 
 /// Opens a session or goes on with one, and stays in it to its end.
@@ -85,18 +99,18 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
         return list(&mut socket, json).await;
     }
     if let Some(session) = &which.close {
-        socket.ask("close", &json!({ "session": session })).await?;
+        socket.ask::<Value>("close", &json!({ "session": session })).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let (cols, rows) = size();
     let attached = match &which.attach {
-        Some(session) => Some(session.to_string()),
+        Some(session) => Some(session.clone()),
         None => named(&mut socket, which).await?,
     };
     let session = match attached {
         Some(session) => {
-            let shown = socket.ask("attach", &json!({ "session": session })).await?;
-            socket.ask("resize", &json!({ "session": session, "cols": cols, "rows": rows })).await?;
+            let shown: TerminalSession = socket.ask("attach", &json!({ "session": session })).await?;
+            socket.ask::<Value>("resize", &json!({ "session": session, "cols": cols, "rows": rows })).await?;
             shown
         }
         None => {
@@ -109,17 +123,15 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
             socket.ask("open", &wanted).await?
         }
     };
-    let id = session["session"].as_str().ok_or(ClientError::Broken)?.to_owned();
+    let id = session.session;
     let left = {
         let _raw = if std::io::stdin().is_terminal() { Some(Raw::new()?) } else { None };
         stay(&mut socket, &id).await
     };
     match left? {
-        Left::Ended { code: Some(code), .. } => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
-        Left::Ended { code: None, problem } if problem["problem"].is_string() => {
-            Err(super::client::refused(&problem).into())
-        }
-        Left::Ended { code: None, .. } => Err("the session was closed".into()),
+        Left::Ended(Exit { code: Some(code), .. }) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
+        Left::Ended(Exit { code: None, problem: Some(problem) }) => Err(ClientError::from(problem).into()),
+        Left::Ended(Exit { code: None, problem: None }) => Err("the session was closed".into()),
         Left::Detached => {
             writeln!(show::err(), "\nThe session goes on. Come back with: podkeeper shell --attach {id}")?;
             Ok(ExitCode::SUCCESS)
@@ -132,40 +144,35 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
 }
 
 /// The session that has the wanted name already.
-async fn named(socket: &mut Socket, which: &Which) -> Result<Option<String>, ClientError> {
+async fn named(socket: &mut Socket, which: &Which) -> Result<Option<SessionId>, ClientError> {
     let Some(name) = &which.name else { return Ok(None) };
-    let all = socket.ask("list", &json!({})).await?;
-    let mut sessions = all["sessions"].as_array().into_iter().flatten();
-    let found = sessions.find(|session| {
-        session["name"].as_str() == Some(name)
-            && session["ending"] != true
-            && session["service"].as_str() == which.service.as_deref()
+    let all: TerminalSessions = socket.ask("list", &json!({})).await?;
+    let found = all.sessions.into_iter().find(|session| {
+        session.name.as_ref().is_some_and(|known| known.as_str() == name)
+            && !session.ending
+            && session.service.as_ref().map(|service| service.as_str()) == which.service.as_deref()
     });
-    Ok(found.and_then(|session| session["session"].as_str().map(str::to_owned)))
+    Ok(found.map(|session| session.session))
 }
 
 async fn list(socket: &mut Socket, json: bool) -> Outcome {
-    let answer = socket.ask("list", &json!({})).await?;
     let mut out = show::out();
     if json {
-        writeln!(out, "{answer}")?;
+        writeln!(out, "{}", socket.ask::<Value>("list", &json!({})).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let TerminalSessions { sessions } = socket.ask("list", &json!({})).await?;
     let now = jiff::Timestamp::now();
-    let place = |service: &Value| match service.as_str() {
-        Some(name) => (Plain::from(name), Paint::Plain),
-        None => ("isolated".into(), Paint::Dim),
-    };
-    let row = |session: &Value| {
+    let row = |session: &TerminalSession| {
         vec![
-            cell(&session["session"]),
-            cell(&session["name"]),
-            place(&session["service"]),
-            ago(&session["began"], now),
-            if session["ending"] == true { ("ending".into(), Paint::Dim) } else { cell(&session["viewers"]) },
+            text(session.session.as_str()),
+            cell(session.name.as_ref()),
+            session.service.as_ref().map_or_else(|| ("isolated".into(), Paint::Dim), |name| text(name.as_str())),
+            ago(Some(session.began), now),
+            if session.ending { ("ending".into(), Paint::Dim) } else { text(session.viewers.to_string()) },
         ]
     };
-    let rows: Vec<Vec<Cell>> = answer["sessions"].as_array().into_iter().flatten().map(row).collect();
+    let rows: Vec<Vec<Cell>> = sessions.iter().map(row).collect();
     table(&mut out, &["SESSION", "NAME", "IN", "AGE", "VIEWERS"], &rows, colours())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -186,7 +193,7 @@ fn typed() -> mpsc::Receiver<Bytes> {
 
 /// Carries what is typed and shown until the session ends or is left. What comes from a pipe goes on when the program has
 /// room for it; whoever types sees what becomes of it.
-async fn stay(socket: &mut Socket, id: &str) -> Result<Left, Box<dyn std::error::Error>> {
+async fn stay(socket: &mut Socket, id: &SessionId) -> Result<Left, Failure> {
     let mut typed = typed();
     let mut resized = signal(SignalKind::window_change())?;
     let on_terminal = std::io::stdin().is_terminal();
@@ -202,7 +209,7 @@ async fn stay(socket: &mut Socket, id: &str) -> Result<Left, Box<dyn std::error:
                 },
                 Ok(Some(Said::Answer(number, answer))) => match unanswered.take() {
                     // The program has not read what came before.
-                    Some((to, bytes)) if to == number && answer["problem"] == "conflict" => {
+                    Some((to, bytes)) if to == number && is_full(&answer) => {
                         tokio::time::sleep(AGAIN).await;
                         let number = socket.emit_binary("input", json!({ "session": id }), bytes.clone()).await?;
                         unanswered = Some((number, bytes));
@@ -241,13 +248,18 @@ async fn stay(socket: &mut Socket, id: &str) -> Result<Left, Box<dyn std::error:
     }
 }
 
-async fn show(
-    socket: &mut Socket,
-    id: &str,
-    shown: &mut usize,
-    event: Event,
-) -> Result<Option<Left>, Box<dyn std::error::Error>> {
-    if event.data["session"] != json!(id) {
+/// Whether the program has no room for what was typed.
+fn is_full(answer: &Value) -> bool {
+    Refusal::deserialize(answer).is_ok_and(|refusal| refusal.code() == Some(Code::Conflict))
+}
+
+async fn show(socket: &mut Socket, id: &SessionId, shown: &mut usize, event: Event) -> Result<Option<Left>, Failure> {
+    /// Whose event it is.
+    #[derive(Deserialize)]
+    struct Of {
+        session: SessionId,
+    }
+    if event.read::<Of>()?.session != *id {
         return Ok(None);
     }
     match event.name.as_str() {
@@ -261,10 +273,7 @@ async fn show(
             socket.emit("ack", &json!({ "session": id, "bytes": shown })).await?;
             Ok(None)
         }
-        "exit" => {
-            let code = event.data["code"].as_i64().and_then(|code| i32::try_from(code).ok());
-            Ok(Some(Left::Ended { code, problem: event.data }))
-        }
+        "exit" => Ok(Some(Left::Ended(event.read()?))),
         _ => Ok(None),
     }
 }

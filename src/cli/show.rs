@@ -1,11 +1,14 @@
 //! How things are printed: tables that fit, colours only where a person looks, and nothing of others' text that commands
 //! the terminal. All that the command line prints goes through [`Shown`].
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Stderr, Stdout, Write, stderr, stdout};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
+use crate::api::status::Condition;
+use crate::names::CommitId;
+use crate::store::State;
 use crate::text::{Plain, coloured};
 
 /// The longest line that is looked at as a whole. A longer one is cut where it has this length.
@@ -118,58 +121,63 @@ impl Paint {
         };
         if colours { format!("\x1b[{code}m{text}\x1b[m") } else { text.to_owned() }
     }
-
-    /// The colour of a service's or a deployment's state.
-    #[must_use]
-    pub fn of(state: &str) -> Self {
-        match state {
-            "running" | "live" => Self::Green,
-            "failed" => Self::Red,
-            "stopped" | "created" | "superseded" | "cancelled" => Self::Dim,
-            _ => Self::Yellow,
-        }
-    }
 }
 
 /// A cell of a table: one line, and of one colour.
 pub type Cell = (Plain, Paint);
 
+/// A text as it is.
+#[must_use]
+pub fn text(text: impl Into<Plain>) -> Cell {
+    (text.into(), Paint::Plain)
+}
+
 /// The text of a field, `-` where it has none.
 #[must_use]
-pub fn cell(value: &Value) -> Cell {
-    let text = match value {
-        Value::Null => return ("-".into(), Paint::Dim),
-        Value::String(text) => text.into(),
-        other => other.to_string().into(),
-    };
-    (text, Paint::Plain)
+pub fn cell<T: Display>(value: Option<T>) -> Cell {
+    value.map_or_else(|| ("-".into(), Paint::Dim), |value| text(value.to_string()))
 }
 
 /// The same, where nothing needs no sign.
 #[must_use]
-pub fn or_nothing(value: &Value) -> Cell {
-    if value.is_null() { (Plain::default(), Paint::Plain) } else { cell(value) }
+pub fn or_nothing<T: Display>(value: Option<T>) -> Cell {
+    value.map_or_else(|| text(""), |value| text(value.to_string()))
 }
 
-/// The state of a service or a deployment.
+/// What a service does.
 #[must_use]
-pub fn state(value: &Value) -> Cell {
-    let text = value["state"].as_str().unwrap_or("-");
-    (text.into(), Paint::of(text))
+pub fn condition(condition: Condition) -> Cell {
+    let paint = match condition {
+        Condition::Running => Paint::Green,
+        Condition::Failed => Paint::Red,
+        Condition::Stopped | Condition::Created => Paint::Dim,
+        Condition::Starting | Condition::Restarting => Paint::Yellow,
+    };
+    (condition.as_str().into(), paint)
+}
+
+/// How far a deployment is.
+#[must_use]
+pub fn state(state: State) -> Cell {
+    let paint = match state {
+        State::Live => Paint::Green,
+        State::Failed => Paint::Red,
+        State::Superseded | State::Cancelled => Paint::Dim,
+        State::Queued | State::Fetching | State::Building | State::Starting | State::Checking => Paint::Yellow,
+    };
+    (state.as_str().into(), paint)
 }
 
 /// As much of a commit's id as a person compares.
 #[must_use]
-pub fn commit(value: &Value) -> Cell {
-    let (text, paint) = cell(value);
-    (text.chars().take(10).collect::<String>().into(), paint)
+pub fn commit(commit: Option<&CommitId>) -> Cell {
+    cell(commit.map(|commit| commit.as_str().chars().take(10).collect::<String>()))
 }
 
 /// A moment to the second, in UTC.
 #[must_use]
-pub fn second(value: &Value) -> Plain {
-    let time = value.as_str().unwrap_or_default();
-    format!("{}Z", time.get(..19).unwrap_or(time)).into()
+pub fn second(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A length of time, as a person says it.
@@ -186,11 +194,8 @@ pub fn length(duration: SignedDuration) -> String {
 
 /// How long ago a moment was.
 #[must_use]
-pub fn ago(value: &Value, now: Timestamp) -> Cell {
-    let Some(then) = value.as_str().and_then(|text| text.parse::<Timestamp>().ok()) else {
-        return ("-".into(), Paint::Dim);
-    };
-    (length(now.duration_since(then)).into(), Paint::Plain)
+pub fn ago(then: Option<Timestamp>, now: Timestamp) -> Cell {
+    cell(then.map(|then| length(now.duration_since(then))))
 }
 
 /// Prints rows below their headings, each column as wide as it must be.
@@ -217,13 +222,12 @@ pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colour
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_table_is_aligned_and_has_colours_only_where_they_are_wanted() {
         let rows = vec![
             vec![("blog".into(), Paint::Plain), ("running".into(), Paint::Green)],
-            vec![("a".into(), Paint::Plain), cell(&Value::Null)],
+            vec![("a".into(), Paint::Plain), cell(None::<&str>)],
         ];
         let shown = |colours| {
             let mut out = Vec::new();
@@ -232,10 +236,10 @@ mod tests {
         };
         assert_eq!(shown(false), "NAME  STATE\nblog  running\na     -\n");
         let mut out = Vec::new();
-        table(&mut out, &["NAME", "WHY"], &[vec![cell(&json!("a")), or_nothing(&Value::Null)]], false).unwrap();
+        table(&mut out, &["NAME", "WHY"], &[vec![cell(Some("a")), or_nothing(None::<&str>)]], false).unwrap();
         assert_eq!(out, b"NAME  WHY\na\n");
         assert!(shown(true).contains("blog  \x1b[32mrunning\x1b[m\n"));
-        assert_eq!(cell(&json!("a\x1b[31m\nb")).0, "a b");
+        assert_eq!(cell(Some("a\x1b[31m\nb")).0, "a b");
     }
 
     #[test]
@@ -258,7 +262,6 @@ mod tests {
         out.clear().unwrap();
         drop(out);
         assert_eq!(bytes, b"asked: \x1b[H\x1b[2J");
-        assert_eq!(second(&json!("\x1b[2J")), "Z");
     }
 
     #[test]
@@ -276,8 +279,9 @@ mod tests {
         for (then, text) in
             [("2026-01-01T23:59:57Z", "3s"), ("2026-01-01T22:00:00Z", "2h"), ("2025-12-01T00:00:00Z", "32d")]
         {
-            assert_eq!(ago(&json!(then), now).0, text);
+            assert_eq!(ago(Some(then.parse().unwrap()), now).0, text);
         }
-        assert_eq!(ago(&Value::Null, now).0, "-");
+        assert_eq!(ago(None, now).0, "-");
+        assert_eq!(second("2026-01-31T08:00:00.999Z".parse().unwrap()), "2026-01-31T08:00:00Z");
     }
 }

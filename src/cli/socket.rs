@@ -7,12 +7,14 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::client::{Agent, ClientError, Line, refused};
+use super::client::{Agent, ClientError, Line, Refusal};
 
 /// The server asks every ten seconds whether we live, so silence for longer means that it is gone.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -32,6 +34,13 @@ pub struct Event {
     pub data: Value,
     /// What of that is binary.
     pub binary: Vec<Bytes>,
+}
+
+impl Event {
+    /// What it says.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        T::deserialize(&self.data).map_err(|_| ClientError::Unreadable)
+    }
 }
 
 /// What comes on a connection.
@@ -82,7 +91,9 @@ impl Socket {
         loop {
             match socket.packet().await? {
                 Packet::Joined => return Ok(socket),
-                Packet::Refused(why) => return Err(refused(&json!({ "detail": why }))),
+                Packet::Refused(why) => {
+                    return Err(ClientError::Refused { code: None, detail: why.into(), hint: None });
+                }
                 Packet::Closed => return Err(ClientError::Broken),
                 _ => {}
             }
@@ -108,14 +119,17 @@ impl Socket {
     }
 
     /// Sends an event and waits for its answer.
-    pub async fn ask(&mut self, event: &str, data: &Value) -> Result<Value, ClientError> {
+    pub async fn ask<T: DeserializeOwned>(&mut self, event: &str, data: &Value) -> Result<T, ClientError> {
         self.asked += 1;
         let number = self.asked;
         self.send(format!("42{},{number}{}", self.namespace, json!([event, data]))).await?;
         loop {
             match self.packet().await? {
                 Packet::Answer(to, answer) if to == number => {
-                    return if answer.get("problem").is_some() { Err(refused(&answer)) } else { Ok(answer) };
+                    return match Refusal::deserialize(&answer) {
+                        Ok(refusal) => Err(refusal.into()),
+                        Err(_) => T::deserialize(answer).map_err(|_| ClientError::Unreadable),
+                    };
                 }
                 Packet::Event(_) if self.events.len() >= EVENTS => return Err(ClientError::Broken),
                 Packet::Event(event) => self.events.push_back(event),
@@ -231,7 +245,14 @@ fn packet(kind: char, head: Head) -> Packet {
         ('0', _) => Packet::Joined,
         ('1', _) => Packet::Closed,
         ('3', Some(number)) => Packet::Answer(number, head.data[0].clone()),
-        ('4', _) => Packet::Refused(head.data["message"].as_str().unwrap_or("the agent refused").to_owned()),
+        ('4', _) => {
+            #[derive(Deserialize)]
+            struct Why {
+                message: String,
+            }
+            let why = Why::deserialize(head.data).map(|why| why.message);
+            Packet::Refused(why.unwrap_or_else(|_| "the agent refused".to_owned()))
+        }
         _ => Packet::Other,
     }
 }
@@ -258,7 +279,7 @@ mod tests {
             }
         };
         let asking = async {
-            let answer = socket.ask("stats", &json!({ "on": true })).await;
+            let answer = socket.ask::<Value>("stats", &json!({ "on": true })).await;
             assert!(matches!(answer, Err(ClientError::Broken)), "{answer:?}");
             assert_eq!(socket.events.len(), EVENTS);
         };

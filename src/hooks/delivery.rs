@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::names::{DeliveryId, Excerpt, NameError, SenderName};
+use crate::words::words;
 
 /// A key may lie in the body of an unsigned delivery up to this size.
 pub const KEYED_BODY: usize = 64 * 1024;
@@ -42,27 +43,28 @@ pub struct Delivery<'a> {
     pub body: &'a [u8],
 }
 
-/// Who sends, as the headers tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sender {
-    /// GitHub.
-    GitHub,
-    /// Gitea.
-    Gitea,
-    /// Forgejo.
-    Forgejo,
-    /// Gogs.
-    Gogs,
-    /// GitLab.
-    GitLab,
-    /// Bitbucket Cloud.
-    BitbucketCloud,
-    /// Bitbucket Server and Data Center.
-    BitbucketServer,
-    /// Azure DevOps.
-    Azure,
-    /// Anybody else, with the key or a signature of the Standard Webhooks.
-    Generic,
+words! {
+    /// Who sends, as the headers tell.
+    Sender {
+        /// GitHub.
+        GitHub = "github",
+        /// Gitea.
+        Gitea = "gitea",
+        /// Forgejo.
+        Forgejo = "forgejo",
+        /// Gogs.
+        Gogs = "gogs",
+        /// GitLab.
+        GitLab = "gitlab",
+        /// Bitbucket Cloud.
+        BitbucketCloud = "bitbucket-cloud",
+        /// Bitbucket Server and Data Center.
+        BitbucketServer = "bitbucket-server",
+        /// Azure DevOps.
+        Azure = "azure-devops",
+        /// Anybody else, with the key or a signature of the Standard Webhooks.
+        Generic = "generic",
+    }
 }
 
 impl Sender {
@@ -96,22 +98,6 @@ impl Sender {
     #[must_use]
     pub fn name(self) -> SenderName {
         SenderName::known(self.as_str())
-    }
-
-    /// The word of the interface and of the store.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GitHub => "github",
-            Self::Gitea => "gitea",
-            Self::Forgejo => "forgejo",
-            Self::Gogs => "gogs",
-            Self::GitLab => "gitlab",
-            Self::BitbucketCloud => "bitbucket-cloud",
-            Self::BitbucketServer => "bitbucket-server",
-            Self::Azure => "azure-devops",
-            Self::Generic => "generic",
-        }
     }
 }
 

@@ -111,7 +111,7 @@ async fn bytes(request: &mut tide::Request<State>) -> Result<Vec<u8>, Problem> {
 mod tests {
     use super::*;
     use crate::api::logs::Logs;
-    use crate::api::services::Settings;
+    use crate::api::settings::Settings;
     use serde_json::json;
 
     #[test]

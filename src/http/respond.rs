@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http_types::StatusCode;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tide::Response;
 
 use crate::problem::{Code, Problem};
@@ -75,6 +75,7 @@ pub fn status(code: Code) -> StatusCode {
         | Code::StoreUnavailable
         | Code::Exhausted
         | Code::Busy
+        | Code::NotReady
         | Code::Restarting => StatusCode::ServiceUnavailable,
         Code::DiskFull => StatusCode::InsufficientStorage,
         Code::FetchFailed => StatusCode::BadGateway,
@@ -91,9 +92,11 @@ pub fn status(code: Code) -> StatusCode {
 fn retry_after(problem: &Problem) -> Option<u64> {
     problem.retry_after.or(match problem.code {
         Code::RateLimited | Code::Busy | Code::Restarting => Some(1),
-        Code::PodmanUnavailable | Code::SystemdUnavailable | Code::JournalUnavailable | Code::StoreUnavailable => {
-            Some(5)
-        }
+        Code::PodmanUnavailable
+        | Code::SystemdUnavailable
+        | Code::JournalUnavailable
+        | Code::StoreUnavailable
+        | Code::NotReady => Some(5),
         _ => None,
     })
 }
@@ -107,13 +110,17 @@ fn title(code: Code) -> String {
 /// The answer that tells a problem (RFC 9457).
 #[must_use]
 pub fn problem(problem: &Problem) -> Response {
+    problem_with(problem, json!({}))
+}
+
+/// The same with members of its own (RFC 9457, section 3.2).
+#[must_use]
+pub fn problem_with(problem: &Problem, mut body: Value) -> Response {
     let mut response = Response::new(status(problem.code));
-    let mut body = json!({
-        "type": format!("urn:podkeeper:problem:{}", problem.code.as_str()),
-        "title": title(problem.code),
-        "status": u16::from(status(problem.code)),
-        "detail": problem.detail,
-    });
+    body["type"] = format!("urn:podkeeper:problem:{}", problem.code.as_str()).into();
+    body["title"] = title(problem.code).into();
+    body["status"] = u16::from(status(problem.code)).into();
+    body["detail"] = json!(problem.detail);
     if let Some(hint) = &problem.hint {
         body["hint"] = json!(hint);
     }

@@ -13,7 +13,7 @@ pub enum NameError {
     )]
     Service(String),
     /// A service name that the agent keeps for itself.
-    #[error("the name `{0}` is reserved")]
+    #[error("the name `{0}` is reserved: it would be read as something of the agent's or of the host's")]
     Reserved(String),
     /// A commit id that isn't 40 or 64 lower-case hexadecimal digits.
     #[error("`{0}` is not a commit id: it takes 40 or 64 hexadecimal digits")]
@@ -91,10 +91,10 @@ impl NameError {
     /// The problem that a client sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
-        let code = match self {
-            Self::Reserved(_) => Code::NameReserved,
-            _ => Code::InvalidName,
-        };
-        Problem::new(code, self.to_string())
+        match self {
+            Self::Reserved(_) => Problem::new(Code::NameReserved, self.to_string())
+                .with_hint("choose another name for the service, such as `my-app`"),
+            _ => Problem::new(Code::InvalidName, self.to_string()),
+        }
     }
 }

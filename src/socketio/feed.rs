@@ -4,6 +4,7 @@
 //! what it saw with a number a change; each client has its own place in those numbers. However slow it is, what waits
 //! for it is the newest state of each service and nothing else.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::uses::Uses;
 use crate::api::deployments::Deployment;
 use crate::api::live::{Removed, ServiceState, Snapshot};
-use crate::api::services::{Figures, State};
+use crate::api::status::{Figures, State};
 use crate::deploys;
 use crate::events::Event;
 use crate::names::{DeploymentId, ServiceName};
@@ -151,11 +152,12 @@ impl View {
 
     /// The first change behind `seen` of what may be seen, and its number.
     pub(super) fn next(&self, seen: u64, sees: impl Fn(&ServiceName) -> bool) -> Option<(u64, Change<'_>)> {
-        let services = self
-            .services
+        let services =
+            self.services.iter().map(|(name, (number, state))| (*number, name, Change::Service(shown(name, state))));
+        let removed = self
+            .removed
             .iter()
-            .map(|(name, (number, state))| (*number, name, Change::Service(ServiceState { name, state })));
-        let removed = self.removed.iter().map(|(name, number)| (*number, name, Change::Removed(Removed { name })));
+            .map(|(name, number)| (*number, name, Change::Removed(Removed { name: Cow::Borrowed(name) })));
         let deployments = self
             .deployments
             .values()
@@ -173,13 +175,17 @@ impl View {
         let services = self.services.iter().filter(|(name, _)| sees(name));
         let deployments = self.deployments.values().filter(|seen| !seen.ended && sees(&seen.deployment.service));
         json!(Snapshot {
-            services: services.map(|(name, (_, state))| ServiceState { name, state }).collect(),
-            deployments: deployments.map(|seen| &*seen.deployment).collect(),
+            services: services.map(|(name, (_, state))| shown(name, state)).collect(),
+            deployments: deployments.map(|seen| Cow::Borrowed(&*seen.deployment)).collect(),
         })
     }
 }
 
 /// What may have changed.
+fn shown<'a>(name: &'a ServiceName, state: &'a State) -> ServiceState<'a> {
+    ServiceState { name: Cow::Borrowed(name), state: Cow::Borrowed(state) }
+}
+
 pub(super) enum Change<'a> {
     Service(ServiceState<'a>),
     Removed(Removed<'a>),
@@ -318,12 +324,13 @@ impl Drop for Wanted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::status::Condition;
     use crate::events::Events;
 
     /// A hundred services, each started again so often.
     fn states(restarts: u32) -> BTreeMap<ServiceName, State> {
         let state = || State {
-            state: "running",
+            state: Condition::Running,
             sub_state: None,
             since: None,
             release: None,

@@ -12,7 +12,7 @@ use super::channel::{Channel, Gone, Key, MESSAGE, Received};
 use super::life::{End, Manner, Source};
 use super::subject::About;
 use crate::api::live::{Ack, Close, LogData, OpenLog};
-use crate::api::logs::LogEntry;
+use crate::api::logs::{LINES, LogEntry, PRIORITIES, USUAL_LINES};
 use crate::deploys::Deploys;
 use crate::names::{DeploymentId, ReleaseNumber};
 use crate::problem::{Code, Problem, chain};
@@ -22,8 +22,6 @@ use crate::services::{ServiceError, Services};
 /// How long a client whose window is full may acknowledge nothing until its reader is closed. It is opened again at the
 /// same place. One that has room is read for, however seldom it acknowledges.
 const PARK: Duration = Duration::from_millis(500);
-/// How many of a service's lines that are there a stream begins with, where it doesn't say.
-const LINES: usize = 200;
 const WHOSE: &str = "a stream is of a `service` or of a `deployment`";
 
 impl Payload for OpenLog {
@@ -61,15 +59,19 @@ pub(super) async fn open(call: Call, wanted: OpenLog) -> Result<Answer, Problem>
         }
         value => Ok(value),
     };
-    let lines = within(wanted.lines, "lines", 10_000)?.and_then(|lines| usize::try_from(lines).ok());
-    let priority = within(wanted.priority, "priority", 7)?.and_then(|priority| u8::try_from(priority).ok());
+    let lines = within(wanted.lines, "lines", *LINES.end())?.and_then(|lines| usize::try_from(lines).ok());
+    let priority =
+        within(wanted.priority, "priority", *PRIORITIES.end())?.and_then(|priority| u8::try_from(priority).ok());
     if let Some(pattern) = &wanted.grep {
         log::check(pattern).map_err(|error| error.problem())?;
     }
     let (source, lines) = match (wanted.service, wanted.deployment) {
         (Some(service), None) => {
             let log = call.client.state().services().service_log(&service, wanted.release.map(ReleaseNumber)).await;
-            (Whose::Service(Box::new(log.map_err(|error| error.problem())?)), lines.or(Some(LINES)))
+            (
+                Whose::Service(Box::new(log.map_err(|error| error.problem())?)),
+                lines.or(usize::try_from(USUAL_LINES).ok()),
+            )
         }
         (None, Some(id)) => (Whose::Deployment(id), lines),
         _ => return Err(Problem::new(Code::BadRequest, WHOSE)),

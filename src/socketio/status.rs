@@ -1,5 +1,7 @@
 //! `/status`: how the services are, then each change, each client at its own pace.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 use socketioxide::extract::SocketRef;
 use tokio::sync::watch;
@@ -72,7 +74,8 @@ async fn changes(client: &Client, channel: &Channel) -> Result<(), Gone> {
             _ = figures.changed(), if wanted.is_some() => {
                 let message = {
                     let figures = figures.borrow_and_update();
-                    let services = figures.iter().filter(|(name, _)| client.sees(name)).collect();
+                    let seen = figures.iter().filter(|(name, _)| client.sees(name));
+                    let services = seen.map(|(name, figures)| (Cow::Borrowed(name), Cow::Borrowed(figures))).collect();
                     json!(AllFigures { services })
                 };
                 channel.send("stats", &message).await?;

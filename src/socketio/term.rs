@@ -14,6 +14,7 @@ use super::life::{End, Manner, Source};
 use super::subject::About;
 use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
+    TerminalSessions,
 };
 use crate::names::SessionId;
 use crate::problem::{Code, Problem, chain};
@@ -102,8 +103,8 @@ pub(super) async fn list(call: Call, _: Nothing) -> Result<Answer, Problem> {
     let all = call.client.state().terminals().list();
     let identity = call.client.identity();
     let may = |session: &&Arc<Session>| identity.allows(crate::names::Scope::Admin, session.service.as_ref()).is_ok();
-    let sessions: Vec<TerminalSession> = all.iter().filter(may).map(|session| shown(session)).collect();
-    Ok(Answer::from(json!({ "sessions": sessions })))
+    let sessions = all.iter().filter(may).map(|session| shown(session)).collect();
+    Ok(Answer::from(json!(TerminalSessions { sessions })))
 }
 
 pub(super) async fn attach(call: Call, of: OfSession) -> Result<Answer, Problem> {

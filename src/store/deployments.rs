@@ -8,35 +8,10 @@ use super::{EnvChange, Store, StoreError, env, history, micros, parse, time};
 use crate::names::{Actor, CommitId, DeploymentId, ReleaseNumber, ServiceId, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::text::PlainLines;
+use crate::words::words;
 
 /// How many that are too many go where one comes: the regular look takes the others.
 const AT_ONCE: u32 = 10;
-
-/// An enum whose variants have a word each, in the interface and in the store.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl $name {
-            /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word of the interface and of the store.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-
-            pub(super) fn from_word(word: &str, what: &'static str) -> Result<Self, StoreError> {
-                match word { $($word => Ok(Self::$variant),)+ _ => Err(StoreError::Corrupt { what }) }
-            }
-        }
-    };
-}
-
-pub(super) use words;
 
 words! {
     /// Why a deployment was asked for.
@@ -185,7 +160,7 @@ const SELECT: &str = "SELECT d.id, d.service, s.name, d.cause, d.actor, d.state,
      FROM deployments d JOIN services s ON s.id = d.service";
 
 fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
-    let state = State::from_word(&row.get::<_, String>(5)?, "state")?;
+    let state = State::from_word(&row.get::<_, String>(5)?).ok_or(StoreError::Corrupt { what: "state" })?;
     let problem = match row.get::<_, Option<String>>(9)? {
         None => None,
         Some(word) => Some(Problem {
@@ -206,7 +181,7 @@ fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
         id: DeploymentId(row.get(0)?),
         service_id: row.get(1)?,
         service: parse(&row.get::<_, String>(2)?, "name")?,
-        cause: Cause::from_word(&row.get::<_, String>(3)?, "cause")?,
+        cause: Cause::from_word(&row.get::<_, String>(3)?).ok_or(StoreError::Corrupt { what: "cause" })?,
         actor: row.get(4)?,
         state,
         commit: row.get::<_, Option<String>>(6)?.map(|text| parse(&text, "commit")).transpose()?,
@@ -557,7 +532,8 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut states = std::collections::HashMap::new();
             while let Some(row) = rows.next()? {
-                states.insert(row.get(0)?, State::from_word(&row.get::<_, String>(1)?, "state")?);
+                let state = State::from_word(&row.get::<_, String>(1)?);
+                states.insert(row.get(0)?, state.ok_or(StoreError::Corrupt { what: "state" })?);
             }
             Ok(states)
         })

@@ -3,10 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::deployments::{self, Deployment, NewDeployment, words};
+use super::deployments::{self, Deployment, NewDeployment};
 use super::services::find_kept;
 use super::{Store, StoreError, micros, time};
 use crate::names::{DeliveryId, DeploymentId, Excerpt, HookKey, ServiceId, ServiceName};
+use crate::words::words;
 
 /// How long a delivery is remembered.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -98,7 +99,7 @@ fn read_row(connection: &Connection, row: &Row<'_>) -> Result<HookDelivery, Stor
         sender: row.get(1)?,
         event: row.get(2)?,
         id: row.get(3)?,
-        outcome: Outcome::from_word(&row.get::<_, String>(4)?, "outcome")?,
+        outcome: Outcome::from_word(&row.get::<_, String>(4)?).ok_or(StoreError::Corrupt { what: "outcome" })?,
         reason: row.get(5)?,
         deployment: deployment.map(|id| deployments::find(connection, DeploymentId(id))).transpose()?,
     })

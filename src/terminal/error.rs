@@ -1,5 +1,7 @@
 //! Why a terminal can't be had, and which size one may have.
 
+use std::ops::RangeInclusive;
+
 use thiserror::Error;
 
 use crate::names::{ServiceName, SessionName};
@@ -18,10 +20,15 @@ pub struct Size {
 }
 
 impl Size {
+    /// How many columns a window may have.
+    pub const COLS: RangeInclusive<u16> = 2..=1000;
+    /// How many rows.
+    pub const ROWS: RangeInclusive<u16> = 1..=500;
+
     /// A size as a client names it.
     pub fn parse(cols: u64, rows: u64) -> Result<Self, TerminalError> {
         match (u16::try_from(cols), u16::try_from(rows)) {
-            (Ok(cols @ 2..=1000), Ok(rows @ 1..=500)) => Ok(Self { cols, rows }),
+            (Ok(cols), Ok(rows)) if Self::COLS.contains(&cols) && Self::ROWS.contains(&rows) => Ok(Self { cols, rows }),
             _ => Err(TerminalError::Size),
         }
     }
@@ -58,7 +65,7 @@ pub enum TerminalError {
         source: std::io::Error,
     },
     /// A size that no terminal has.
-    #[error("a terminal has 2 to 1000 columns and 1 to 500 rows")]
+    #[error("a terminal has {} to {} columns and {} to {} rows", Size::COLS.start(), Size::COLS.end(), Size::ROWS.start(), Size::ROWS.end())]
     Size,
     /// No session of this id.
     #[error("there is no such session")]

@@ -83,6 +83,7 @@ def test_errors_say_what_to_do_next(host: Host, running: str):
         (("logs", "-f", "t-nobody"), "t-nobody"),
         (("deploy", "t-nobody"), "podkeeper create"),
         (("create", "t-cli-more", "--template", "none"), "podkeeper templates"),
+        (("create", "app"), "next: choose another name"),
         (("env", running, "PORT=1"), "podkeeper settings NAME container_port=PORT"),
         (("settings", running, "memory=1"), "memory_mib"),
         (("settings", running, "memory_mib=little"), "whole number"),
@@ -324,6 +325,12 @@ def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     clone.push()
     said = cli(host, "deploy", name, check=False)
     assert said.count("with status 3") == 1 and "  | the program spoke" in said, said
+    # Nor is what its unit says a line of the program's, which could not be started.
+    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nCMD [\"/t-nothing\"]\n"})
+    clone.push()
+    said = cli(host, "logs", name, check=False)
+    assert re.search(r"^podkeeper: deployment \d+ did not start: ", said, re.M), said
+    assert re.search(r"^  \| .*/t-nothing", said, re.M) and "next: " in said, said
 
 
 # A title, a cleared screen, the clipboard, C1 as UTF-8, a colour that stays, and a sequence that doesn't end.
@@ -539,7 +546,7 @@ def test_logs_follow_over_a_restart_of_the_agent(host: Host, running: str):
         host.wait_ready()
         host.user(*say, f"echo {second} >/proc/1/fd/1")
         logs.wait(second)
-        assert logs.seen.count(first) == 1
+        assert logs.seen.count(first) == 1 and logs.seen.count("the agent is away") == 1, logs.seen
 
 
 class Relay(socketserver.ThreadingTCPServer):
@@ -582,8 +589,9 @@ def test_logs_follow_a_service_that_has_no_line_yet(host: Host, name: str, token
             pretend(host, name, [("a", 6, f"meanwhile-{number}", 0, False) for number in range(300)])
             host.start_agent()
             logs.wait("meanwhile-299")
-            shown = [line.split()[1] for line in logs.seen.splitlines()]
-            assert shown == [f"meanwhile-{number}" for number in range(300)]
+            away, *shown = logs.seen.splitlines()
+            assert away.startswith("podkeeper: the agent is away")
+            assert [line.split()[1] for line in shown] == [f"meanwhile-{number}" for number in range(300)]
             host.delete(name)
             logs.wait("the service is gone")
             assert logs.code() == 1

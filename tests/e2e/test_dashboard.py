@@ -1273,7 +1273,8 @@ def test_a_service_is_made(host: Host, browser, name: str):
     rule = "it takes 1 to 40 of a-z, 0-9 and -, starting with a letter and not ending with -"
     refused("name", f"`A b` is not a service name: {rule}")
     page.write("name", "podkeeper")
-    refused("name", "the name `podkeeper` is reserved")
+    why = "it would be read as something of the agent's or of the host's"
+    refused("name", f"the name `podkeeper` is reserved: {why} (choose another name for the service, such as `my-app`)")
     page.write("name", name)
     page.write("branch", "a branch")
     refused("branch", "`a branch` is not a branch name")

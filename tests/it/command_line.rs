@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use nix::pty::openpty;
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::support::PATIENCE;
 
@@ -22,79 +22,146 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_podkeeper");
 const HOSTILE: &str = "here\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}]52;c;cHduZWQ=\u{1b}\\\u{1b}]8;;http://evil\u{1b}\\x\u{1b}]8;;\u{1b}\\\
     \u{9b}2J\u{202e}\u{7}\u{8}\u{7f}\u{1b}[31mred\u{1b}[";
 
-/// An answer that has every field which some command reads.
-fn answer(path: &str) -> Value {
-    let one = json!({
-        "id": 7, "name": HOSTILE, "state": HOSTILE, "url": HOSTILE, "created": HOSTILE, "branch": HOSTILE, "commit": HOSTILE,
-        "release": HOSTILE, "cause": HOSTILE, "actor": HOSTILE, "health": HOSTILE, "since": HOSTILE, "restarts": HOSTILE,
-        "problem": { "code": HOSTILE, "detail": HOSTILE, "hint": HOSTILE }, "tail": HOSTILE, "cursor": null,
-        "steps": { "queued": "2026-01-01T00:00:00Z", "starting": "2026-01-01T00:00:00Z" }, "time": HOSTILE,
-        "message": HOSTILE, "description": HOSTILE, "registry": HOSTILE, "username": HOSTILE, "scope": HOSTILE,
-        "service": HOSTILE, "expires": HOSTILE, "last_used": HOSTILE, "address": HOSTILE, "action": HOSTILE, "target": HOSTILE,
-        "result": HOSTILE, "detail": HOSTILE, "task": HOSTILE, "why": HOSTILE, "hint": HOSTILE, "sender": HOSTILE, "event": HOSTILE, "outcome": HOSTILE, "reason": HOSTILE,
-        "received": HOSTILE, "last_deployment": { "state": HOSTILE },
+const THEN: &str = "2026-01-01T00:00:00Z";
+
+/// What the agent has at a path, with hostile text wherever it takes any.
+fn answer(method: &str, path: &str) -> Value {
+    let deployment = |state: &str| {
+        let problem = json!({ "code": "internal", "detail": HOSTILE, "hint": HOSTILE });
+        json!({
+            "id": 7, "service": "x", "cause": "push", "actor": HOSTILE, "state": state, "commit": null, "release": 1,
+            "from_release": null, "steps": { "queued": THEN, "starting": THEN }, "problem": problem, "tail": HOSTILE,
+        })
+    };
+    let service = json!({
+        "name": "x", "source": { "type": "external", "uri": HOSTILE }, "branch": "main", "push_url": HOSTILE, "url": HOSTILE,
+        "release": 1, "state": "running", "created": THEN, "last_deployment": deployment("live"), "settings": {},
+        "hook_url": HOSTILE, "hook_key": HOSTILE,
     });
-    let mut all = one.clone();
-    if path == "/services/status" {
-        return json!({ HOSTILE: one });
+    let token = json!({ "name": HOSTILE, "scope": "admin", "service": HOSTILE, "created": THEN, "expires": null, "last_used": null });
+    match path.strip_prefix("/services/x").unwrap_or(path) {
+        "/services" => json!({ "services": [service], "cursor": null }),
+        "/services/status" => json!({ "x": { "state": "running", "sub_state": HOSTILE, "restarts": 0 } }),
+        "/logs" => {
+            json!({ "entries": [entry("c", HOSTILE)], "cursor": null })
+        }
+        "/start" | "/restart" | "/rollback" => deployment("queued"),
+        "/deployments/7" => deployment("failed"),
+        "/deployments" => json!({ "deployments": [deployment("failed")], "cursor": null }),
+        "/releases" => json!({ "releases": [], "current": 1, "before": null }),
+        "/env" => json!({ "env": { HOSTILE: HOSTILE }, "image": {} }),
+        "/hook" | "/hook/rotate" => {
+            let delivery = json!({
+                "received": THEN, "sender": "github", "event": HOSTILE, "id": HOSTILE, "outcome": "ignored",
+                "reason": HOSTILE, "deployment": null, "state": null,
+            });
+            json!({ "url": HOSTILE, "key": HOSTILE, "deliveries": [delivery] })
+        }
+        "/deploy-key" => json!({ "public_key": HOSTILE }),
+        "/templates" => {
+            json!({ "templates": [{ "name": HOSTILE, "title": HOSTILE, "description": HOSTILE, "port": 80 }] })
+        }
+        "/registries" => json!({ "registries": [{ "registry": HOSTILE, "username": HOSTILE }] }),
+        "/host" => {
+            let trouble = json!({
+                "service": HOSTILE, "task": HOSTILE, "why": HOSTILE, "hint": HOSTILE, "since": THEN, "last": THEN, "times": 1,
+            });
+            json!({
+                "started": THEN, "disk": {}, "memory": null, "versions": { "podkeeper": HOSTILE, "kernel": HOSTILE },
+                "space": { "measured": THEN, "caches": { HOSTILE: 7 } }, "measuring": false, "troubles": [trouble],
+                "more_troubles": false,
+            })
+        }
+        "/credentials/tokens" if method == "POST" => json!({ "name": HOSTILE, "token": HOSTILE }),
+        "/credentials/tokens" => json!({ "tokens": [token] }),
+        "/audit" => {
+            let row = json!({
+                "id": 1, "refused": false, "time": THEN, "actor": HOSTILE, "address": HOSTILE, "action": HOSTILE,
+                "target": HOSTILE, "result": HOSTILE, "count": 1, "since": null, "detail": HOSTILE, "hash": HOSTILE,
+            });
+            json!({ "rows": [row], "cursor": null, "dropped": [] })
+        }
+        "/audit/verify" => json!({ "whole": true, "rows": 1, "head": HOSTILE }),
+        _ => service,
     }
-    for list in
-        ["services", "entries", "deployments", "templates", "registries", "tokens", "rows", "deliveries", "troubles"]
-    {
-        all[list] = json!([one]);
-    }
-    all["releases"] = json!([{ "release": HOSTILE }]);
-    all["env"] = json!({ HOSTILE: HOSTILE });
-    all["settings"] = json!({ "health_path": HOSTILE, "domains": [HOSTILE], "volumes": { HOSTILE: HOSTILE } });
-    all["source"] = json!({ "type": "external", "uri": HOSTILE });
-    for text in ["hook_url", "hook_key", "key", "public_key", "push_url", "head", "token"] {
-        all[text] = json!(HOSTILE);
-    }
-    all["versions"] = json!({ "os": HOSTILE, "kernel": HOSTILE });
-    all["space"] = json!({ "measured": HOSTILE, "caches": { HOSTILE: 7 } });
-    all["whole"] = json!(true);
-    all
 }
 
-/// An agent on a socket below the folder, whose answers are `refused` or not.
-async fn agent(refused: bool) -> tempfile::TempDir {
+/// A line of a log.
+fn entry(cursor: &str, message: &str) -> Value {
+    json!({ "cursor": cursor, "time": THEN, "priority": 6, "release": 1, "build": null, "message": message })
+}
+
+/// How an agent answers.
+#[derive(Clone, Copy)]
+enum Says {
+    /// What there is.
+    Answers,
+    /// That it can't be.
+    Refuses,
+    /// What no command can read.
+    Babbles,
+}
+
+/// An agent on a socket below the folder.
+async fn agent(says: Says) -> tempfile::TempDir {
+    let (folder, listener) = listening();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let mut words = head.split(' ');
+            let method = words.next().unwrap_or_default();
+            let path = words.next().unwrap_or_default().split('?').next().unwrap_or_default();
+            let (status, body) = match says {
+                Says::Refuses => (
+                    409,
+                    json!({ "type": format!("urn:podkeeper:problem:{HOSTILE}"), "detail": HOSTILE, "hint": HOSTILE }),
+                ),
+                Says::Babbles => {
+                    (200, json!({ HOSTILE: HOSTILE, "name": HOSTILE, "services": HOSTILE, "state": HOSTILE }))
+                }
+                Says::Answers if path.ends_with("/log") || head.contains("follow=true") => {
+                    let closed = json!({ "problem": "not-found", "detail": HOSTILE });
+                    let text = format!("id: c\ndata: {}\n\nevent: closed\ndata: {closed}\n\n", entry("c", HOSTILE));
+                    let _ = stream.write_all(format!("{STREAM}{text}").as_bytes()).await;
+                    continue;
+                }
+                Says::Answers => (200, answer(method, path)),
+            };
+            let _ = stream.write_all(whole(status, &body.to_string()).as_bytes()).await;
+        }
+    });
+    folder
+}
+
+/// The head of an answer that goes on until the connection ends.
+const STREAM: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n";
+
+fn whole(status: u16, body: &str) -> String {
+    format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A socket below a folder, which the configuration beside it names.
+fn listening() -> (tempfile::TempDir, UnixListener) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("agent.sock");
     let config = format!("[listen]\nlocal = \"{}\"\n", socket.display());
     std::fs::write(folder.path().join("podkeeper.toml"), config).unwrap();
     let listener = UnixListener::bind(socket).unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = Vec::new();
-            while !head.windows(4).any(|four| four == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
-            let head = String::from_utf8_lossy(&head).into_owned();
-            let path = head.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default();
-            let (status, body) = match refused {
-                true => (
-                    409,
-                    json!({ "type": format!("urn:podkeeper:problem:{HOSTILE}"), "detail": HOSTILE, "hint": HOSTILE }),
-                ),
-                false if path.ends_with("/log") || head.contains("follow=true") => {
-                    let closed = json!({ "problem": "not-found", "detail": HOSTILE });
-                    let entry = json!({ "cursor": "c", "time": HOSTILE, "message": HOSTILE });
-                    let text = format!("id: c\ndata: {entry}\n\nevent: closed\ndata: {closed}\n\n");
-                    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n";
-                    let _ = stream.write_all(format!("{head}{text}").as_bytes()).await;
-                    continue;
-                }
-                false if path == "/deployments/7" => {
-                    let mut ended = answer(path);
-                    ended["state"] = json!("failed");
-                    (200, ended)
-                }
-                false => (200, answer(path)),
-            };
-            let body = body.to_string();
-            let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-        }
-    });
-    folder
+    (folder, listener)
+}
+
+/// A request's head.
+async fn head(stream: &mut UnixStream) -> String {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|four| four == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0 {}
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+/// What a command prints where nobody is at a terminal, and how it ends.
+async fn output(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = command(folder, PROGRAM, arguments);
+    let running = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap());
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap()
 }
 
 fn command(folder: &Path, program: &str, arguments: &[&str]) -> Command {
@@ -190,12 +257,21 @@ const COMMANDS: &[&[&str]] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_terminal_no_command_prints_what_the_terminal_obeys() {
     let colour = regex::Regex::new("\x1b\\[[0-9;:]*m").unwrap();
-    for refused in [false, true] {
-        let folder = agent(refused).await;
+    for says in [Says::Answers, Says::Refuses, Says::Babbles] {
+        let folder = agent(says).await;
         for arguments in COMMANDS {
             let shown = Person::new(folder.path(), arguments).all().await;
-            if !matches!(arguments[0], "stop" | "remove") || refused {
-                assert!(shown.contains("here"), "{arguments:?} prints what the agent says: {shown:?}");
+            match says {
+                // Whatever these show of the agent's was read into what holds nothing else.
+                Says::Answers if matches!(arguments[0], "status" | "settings" | "stop" | "remove") => {}
+                Says::Babbles if matches!(arguments[0], "stop" | "remove") => {}
+                Says::Answers | Says::Refuses => {
+                    assert!(shown.contains("here"), "{arguments:?} prints what the agent says: {shown:?}");
+                }
+                Says::Babbles => {
+                    assert!(shown.contains("can't be read"), "{arguments:?}: {shown:?}");
+                    assert!(!shown.contains("expected") && !shown.contains("here"), "{arguments:?}: {shown:?}");
+                }
             }
             let bare = colour.replace_all(&shown, "").replace("\r\n", "\n");
             let commands = |c: char| c.is_control() && !"\n\t".contains(c) || ('\u{202a}'..='\u{202e}').contains(&c);
@@ -210,17 +286,110 @@ async fn on_a_terminal_no_command_prints_what_the_terminal_obeys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_gets_all_bytes() {
-    let folder = agent(false).await;
+    let folder = agent(Says::Answers).await;
     for arguments in [&["logs", "x"][..], &["env", "x"]] {
-        let mut command = command(folder.path(), PROGRAM, arguments);
-        let output = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap()).await.unwrap();
+        let output = output(folder.path(), arguments).await;
         assert!(String::from_utf8(output.stdout).unwrap().contains(HOSTILE), "{arguments:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn json_is_what_the_agent_sent_also_what_this_version_does_not_know() {
+    let (folder, listener) = listening();
+    let sent = |path: &str| {
+        let mut sent = answer("GET", path);
+        sent["of_tomorrow"] = json!({ "kind": "new" });
+        sent
+    };
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let _ = stream.write_all(whole(200, &sent(&path).to_string()).as_bytes()).await;
+        }
+    });
+    for (arguments, path) in [
+        (&["host"][..], "/host"),
+        (&["env", "x"], "/services/x/env"),
+        (&["hook", "x"], "/services/x/hook"),
+        (&["token", "list"], "/credentials/tokens"),
+        (&["audit", "verify"], "/audit/verify"),
+    ] {
+        let output = output(folder.path(), &[arguments, &["--json"]].concat()).await;
+        let printed = serde_json::from_slice::<Value>(&output.stdout).unwrap();
+        assert_eq!(printed["of_tomorrow"]["kind"], "new", "{arguments:?} of {path}: {output:?}");
+        assert!(output.status.success() && output.stdout.iter().filter(|byte| **byte == b'\n').count() == 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_program_that_did_not_start_ends_with_what_its_unit_says() {
+    let (folder, listener) = listening();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let answer = if head.contains("/logs") {
+                json!({ "entries": [entry("a", "STEP 1/1: FROM x")], "cursor": null })
+            } else {
+                let mut service = answer("GET", "/services/x");
+                let last = &mut service["last_deployment"];
+                last["state"] = "failed".into();
+                last["problem"] = json!({ "code": "start-failed", "detail": "the unit failed", "hint": "mend it" });
+                last["tail"] = json!("STEP 1/1: FROM x\nError: no such program: /nothing");
+                service
+            };
+            let _ = stream.write_all(whole(200, &answer.to_string()).as_bytes()).await;
+        }
+    });
+    let shown = output(folder.path(), &["logs", "x"]).await;
+    assert_eq!(String::from_utf8(shown.stdout).unwrap(), format!("{} STEP 1/1: FROM x\n", THEN));
+    let told =
+        "podkeeper: deployment 7 did not start: the unit failed\n  | Error: no such program: /nothing\nnext: mend it\n";
+    assert_eq!(String::from_utf8(shown.stderr).unwrap(), told);
+    for only in [&["logs", "x", "--json"][..], &["logs", "x", "--grep", "STEP"]] {
+        assert!(output(folder.path(), only).await.stderr.is_empty(), "{only:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_followed_goes_on_behind_its_last_line_when_the_agent_is_back() {
+    let (folder, listener) = listening();
+    let event = |cursor: &str| format!("id: {cursor}\ndata: {}\n\n", entry(cursor, &format!("line {cursor}")));
+    let restarting = json!({ "problem": "restarting", "detail": "the agent is stopping" });
+    let gone = json!({ "problem": "not-found", "detail": "the service is gone" });
+    let answers = [
+        // Cut off in the middle of a line.
+        format!("{STREAM}{}{}{}", event("a"), event("b"), &event("c")[..20]),
+        whole(502, "<html>Bad Gateway</html>"),
+        format!("{STREAM}{}event: closed\ndata: {restarting}\n\n", event("c")),
+        format!("{STREAM}{}event: closed\ndata: {gone}\n\n", event("d")),
+    ];
+    let agent = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = head(&mut stream).await;
+            let last = head.lines().find_map(|line| line.strip_prefix("last-event-id: ")).map(str::to_owned);
+            asked.push(last);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    });
+    let output = output(folder.path(), &["logs", "-f", "x"]).await;
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = lines.lines().filter_map(|line| line.split_once(' ')).map(|(_, line)| line).collect();
+    assert_eq!(lines, ["line a", "line b", "line c", "line d"]);
+    let asked = tokio::time::timeout(PATIENCE, agent).await.unwrap().unwrap();
+    assert_eq!(asked, [None, Some("b".to_owned()), Some("b".to_owned()), Some("c".to_owned())]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    // Once each time that it was away, however often it was asked meanwhile.
+    assert_eq!(told.matches("the agent is away").count(), 2, "{told}");
+    assert!(told.contains("the service is gone") && !output.status.success(), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_terminal_is_left_as_it_was_whatever_ends_the_question_for_a_password() {
-    let folder = agent(false).await;
+    let folder = agent(Says::Answers).await;
     for ending in ["\u{3}", "\u{1c}", "SIGTERM", "SIGHUP", "typed\n"] {
         let mut person = Person::new(folder.path(), &["registry", "login", "r.example.org", "-u", "ann"]);
         person.wait("not shown: ").await;

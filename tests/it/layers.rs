@@ -8,7 +8,7 @@ use super::imports::{Crate, circles};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "config", "places", "connection", "text", "uptime"],
+    &["names", "problem", "events", "config", "places", "connection", "text", "uptime", "words"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["queue", "builds", "auth", "terminal"],
     &["services"],
@@ -30,6 +30,7 @@ const HIDDEN: &[&str] =
 const BESIDE: &[(&str, &str)] = &[
     ("names", "problem"),
     ("problem", "text"),
+    ("problem", "words"),
     ("events", "names"),
     ("config", "names"),
     ("connection", "places"),

@@ -83,6 +83,10 @@ async fn what_is_malformed_is_refused_at_the_edge() {
         ("DELETE", "/services/none", vec![key], "", 404, "not-found"),
         ("GET", "/services/none/logs?lines=0", vec![key], "", 400, "bad-request"),
         ("GET", "/services/none/logs?lines=10001", vec![key], "", 400, "bad-request"),
+        ("GET", "/services?limit=0", vec![key], "", 400, "bad-request"),
+        ("GET", "/services?limit=1001", vec![key], "", 400, "bad-request"),
+        ("GET", "/services/none/deployments?limit=201", vec![key], "", 400, "bad-request"),
+        ("GET", "/audit?limit=1001", vec![key], "", 400, "bad-request"),
         ("GET", "/services/none/logs?lines=1&lines=2", vec![key], "", 400, "bad-request"),
         ("POST", "/services/none/env/update?env=%7B%7D", vec![key], "", 400, "bad-request"),
         ("GET", "/deployments/x", vec![key], "", 400, "bad-request"),
@@ -95,6 +99,9 @@ async fn what_is_malformed_is_refused_at_the_edge() {
         assert!(answer.header("x-request-id").is_some(), "{method} {path}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
     }
+    let answer = agent.ask(&request("PUT", "/services/app", &[key, json], r#"{"template":"node"}"#)).await;
+    assert!(answer.body.contains("something of the agent's or of the host's"), "it says why: {answer:?}");
+    assert!(answer.body.contains("\"hint\":\"choose another name"), "and what to do: {answer:?}");
     agent.service("blog").await;
     // What is wrong is told by its name.
     for (body, status, told) in [
@@ -128,7 +135,10 @@ async fn a_host_that_is_away_is_named() {
     assert!(answer.header("retry-after").is_some());
     let ready = agent.ask(&request("GET", "/readyz", &[], "")).await;
     assert_eq!(ready.status, 503);
+    assert_eq!((ready.code().as_str(), ready.header("content-type")), ("not-ready", Some("application/problem+json")));
     assert!(ready.body.contains("podman-unavailable") && ready.body.contains("\"store\":\"ok\""), "{}", ready.body);
+    assert!(ready.body.contains("\"ready\":false") && ready.body.contains("no answer from podman"), "{}", ready.body);
+    assert_eq!(ready.header("retry-after"), Some("5"));
     assert_eq!(agent.ask(&request("GET", "/healthz", &[], "")).await.status, 200);
 }
 

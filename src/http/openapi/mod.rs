@@ -50,6 +50,10 @@ fn patch<T: JsonSchema>(generators: &mut Generators) -> Value {
         if let Some(member) = field.get_mut("additionalProperties").filter(|member| member.is_object()) {
             *member = json!({ "anyOf": [member.take(), { "type": "null" }] });
         }
+        // What is taken away counts as no member.
+        if let Some(field) = field.as_object_mut() {
+            field.remove("maxProperties");
+        }
         *field = json!({ "anyOf": [field.take(), { "type": "null" }] });
     }
     schema["properties"]["branch"] = json!({ "type": "string" });
@@ -383,5 +387,84 @@ mod tests {
             create["requestBody"]["content"]["application/json"]["schema"]["additionalProperties"],
             json!(false)
         );
+    }
+
+    /// The schema of a query's field.
+    fn queried<'a>(document: &'a Value, path: &str, name: &str) -> &'a Value {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"]
+    }
+
+    #[test]
+    fn the_bounds_are_those_that_are_read() {
+        let document = document(Table(ROUTES));
+        for (path, name, least, most, usual) in [
+            ("/services", "limit", 1, 1000, json!(1000)),
+            ("/services/{name}/deployments", "limit", 1, 200, json!(50)),
+            ("/audit", "limit", 1, 1000, json!(100)),
+            ("/services/{name}/logs", "lines", 1, 10_000, json!(200)),
+            ("/services/{name}/logs", "priority", 0, 7, json!(null)),
+            ("/services/{name}/logs", "release", 1, u32::MAX, json!(null)),
+        ] {
+            let schema = queried(&document, path, name);
+            let told = (&schema["minimum"], &schema["maximum"], &schema["default"]);
+            assert_eq!(told, (&json!(least), &json!(most), &usual), "{path} {name}: {schema}");
+        }
+        let settings = &document["components"]["schemas"]["Settings"]["properties"];
+        for (name, least, most) in [
+            ("container_port", 1, 65_535),
+            ("health_timeout", 1, 600),
+            ("memory_mib", 16, 1 << 24),
+            ("cpu_percent", 1, 10_000),
+            ("keep", 1, 100),
+        ] {
+            let told = (&settings[name]["minimum"], &settings[name]["maximum"]);
+            assert_eq!(told, (&json!(least), &json!(most)), "{name}");
+        }
+        assert_eq!((&settings["domains"]["maxItems"], &settings["volumes"]["maxProperties"]), (&json!(50), &json!(50)));
+        let patch = &document["paths"]["/services/{name}"]["patch"]["requestBody"]["content"]["application/json"];
+        let volumes = &patch["schema"]["properties"]["volumes"]["anyOf"][0];
+        assert!(volumes["maxProperties"].is_null() && volumes["additionalProperties"].is_object(), "{volumes}");
+    }
+
+    #[test]
+    fn what_is_one_word_of_a_closed_list_is_described_by_the_list() {
+        let document = document(Table(ROUTES));
+        let schemas = &document["components"]["schemas"];
+        let of = |schema: &str, field: &str| {
+            let field = &schemas[schema]["properties"][field];
+            field["enum"].as_array().unwrap_or_else(|| panic!("{schema} {field}")).clone()
+        };
+        let deployment = json!([
+            "queued",
+            "fetching",
+            "building",
+            "starting",
+            "checking",
+            "live",
+            "failed",
+            "cancelled",
+            "superseded"
+        ]);
+        assert_eq!(json!(of("Deployment", "state")), deployment);
+        assert_eq!(json!(of("Deployment", "cause")), json!(["push", "hook", "start", "restart", "env", "rollback"]));
+        assert_eq!(of("Deployment", "cause"), of("Release", "cause"));
+        let steps = schemas["Deployment"]["properties"]["steps"]["properties"].as_object().unwrap();
+        assert_eq!(steps.len(), deployment.as_array().unwrap().len());
+        assert_eq!(json!(of("Problem", "code")), json!(Code::ALL.as_slice()));
+        let service = json!(["created", "starting", "running", "restarting", "stopped", "failed"]);
+        assert_eq!((json!(of("Service", "state")), json!(of("Status", "state"))), (service.clone(), service));
+        assert_eq!(json!(of("Status", "health")), json!(["healthy", "unhealthy", null]));
+        assert_eq!(json!(of("NameAnswer", "reason")), json!(["taken", "reserved", "invalid", null]));
+        assert_eq!(json!(of("Token", "scope")), json!(["read", "deploy", "admin"]));
+        assert_eq!(of("Who", "scope"), of("Token", "scope"));
+        assert_eq!(json!(of("Delivery", "outcome")), json!(["deployed", "ping", "ignored", "refused"]));
+        assert_eq!(of("Delivery", "sender").len(), 9);
+        assert_eq!(of("Delivery", "state").len(), of("Deployment", "state").len() + 1);
+        assert_eq!(of("Parts", "podman").len(), Code::ALL.len() + 1);
+        let result = &schemas["AuditRow"]["properties"]["result"]["anyOf"];
+        assert_eq!(result[0]["enum"].as_array().unwrap().len(), Code::ALL.len() + 2);
+        let priority = &schemas["LogEntry"]["properties"]["priority"];
+        assert_eq!((&priority["minimum"], &priority["maximum"]), (&json!(0), &json!(7)));
     }
 }

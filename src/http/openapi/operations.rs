@@ -5,18 +5,22 @@ use std::collections::BTreeMap;
 use http_types::Method;
 
 use super::Operation;
-use crate::api::audit::Audit;
+use crate::api::audit::{Audit, AuditPage, Verified};
 use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Session, SignIn, Who};
-use crate::api::deployments::{Deployment, Deployments, PageOf, Releases, Restart, Rollback};
+use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Releases, Restart, Rollback};
+use crate::api::env::{Env, EnvUpdated, UpdateEnv};
+use crate::api::health::Ready;
 use crate::api::hooks::{Asked, Heard, Hook, Rotate};
 use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
-use crate::api::registries::{NewRegistryLogin, RegistryLogin};
+use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
 use crate::api::services::{
-    AskName, CreatedService, DeployKey, Env, EnvUpdated, NameAnswer, NewService, Remove, Removed, Service, Services,
-    Settings, Status, Templates, UpdateEnv,
+    AskName, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services, ServicesPage,
 };
-use crate::api::tokens::{CreatedToken, NewPassword, NewToken, Token};
+use crate::api::settings::Settings;
+use crate::api::status::Status;
+use crate::api::templates::Templates;
+use crate::api::tokens::{CreatedToken, NewPassword, NewToken, Tokens};
 
 fn get(path: &'static str, summary: &'static str) -> Operation {
     Operation::new(Method::Get, path, summary)
@@ -38,13 +42,11 @@ pub fn all() -> Vec<Operation> {
         get("/", "The dashboard").any(200, "text/html"),
         get("/assets/:file", "Its files").any(200, "application/octet-stream"),
         get("/healthz", "Whether the agent lives").any(200, "application/json"),
-        get("/readyz", "Whether each part of the host answers")
-            .any(200, "application/json")
-            .any(503, "application/json"),
+        get("/readyz", "Whether each part of the host answers").json::<Ready>(200),
         get("/openapi.json", "This description").any(200, "application/json"),
         get("/metrics", "How all services are and what they use, as OpenMetrics")
             .any(200, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        get("/services", "All services").query::<PageOf>().json::<Services>(200),
+        get("/services", "All services").query::<ServicesPage>().json::<Services>(200),
         get("/services/status", "How all services are").json::<BTreeMap<String, Status>>(200),
         get("/services/available", "Whether a name can be had").query::<AskName>().json::<NameAnswer>(200),
         put("/services/:name", "Make a service").body::<NewService>().json::<CreatedService>(201),
@@ -73,7 +75,7 @@ pub fn all() -> Vec<Operation> {
             .body::<UpdateEnv>()
             .json::<EnvUpdated>(200)
             .json::<Deployment>(202),
-        get("/services/:name/deployments", "Its deployments").query::<PageOf>().json::<Deployments>(200),
+        get("/services/:name/deployments", "Its deployments").query::<DeploymentsPage>().json::<Deployments>(200),
         get("/services/:name/deploy-key", "The key that reads its external repository").json::<DeployKey>(200),
         post("/services/:name/deploy-key", "The same, made where there is none").json::<DeployKey>(200),
         get("/deployments/:id", "One deployment").json::<Deployment>(200),
@@ -93,7 +95,7 @@ pub fn all() -> Vec<Operation> {
         get("/templates", "The templates").json::<Templates>(200),
         get("/host", "How the host is: disk, memory, versions, what takes the disk, what the agent could not do")
             .json::<Host>(200),
-        get("/registries", "Where images may be fetched with a login").list::<RegistryLogin>("registries"),
+        get("/registries", "Where images may be fetched with a login").json::<RegistryLogins>(200),
         put("/registries/:registry", "Log in at a registry, which is asked first")
             .body::<NewRegistryLogin>()
             .json::<RegistryLogin>(200),
@@ -103,12 +105,12 @@ pub fn all() -> Vec<Operation> {
         delete("/sessions", "End all sessions, or all others").query::<EndSessions>().nothing(),
         delete("/sessions/current", "End the session that asks").nothing(),
         delete("/sessions/:id", "End a session").nothing(),
-        get("/credentials/tokens", "All tokens").list::<Token>("tokens"),
+        get("/credentials/tokens", "All tokens").json::<Tokens>(200),
         post("/credentials/tokens", "Make a token").body::<NewToken>().json::<CreatedToken>(201),
         delete("/credentials/tokens/:name", "Remove a token").nothing(),
         post("/credentials/update", "Set the git password").body::<NewPassword>().nothing(),
-        get("/audit", "Who did what").query::<PageOf>().json::<Audit>(200),
-        get("/audit/verify", "Whether the audit log is whole").any(200, "application/json"),
+        get("/audit", "Who did what").query::<AuditPage>().json::<Audit>(200),
+        get("/audit/verify", "Whether the audit log is whole").json::<Verified>(200),
         get("/credentials", "All that opens this host").any(200, "application/json"),
         get("/credentials/session", "Who asks").json::<Who>(200),
         post("/credentials/logout", "End the session that asks, where there is one").nothing(),

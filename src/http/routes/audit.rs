@@ -1,21 +1,18 @@
 //! `/audit`: who did what.
 
 use http_types::StatusCode;
-use serde_json::json;
 use tide::Response;
 
 use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond;
-use super::outcome::{told, within};
-use crate::api::audit::{Audit, AuditRow};
-use crate::api::deployments::PageOf;
-use crate::auth::AuditState;
+use super::outcome::{limit, told};
+use crate::api::audit::{Audit, AuditPage, AuditRow, Verified};
 use crate::problem::{Code, Problem};
 
 pub async fn list(mut call: Call) -> Result<Response, Problem> {
-    let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
-    let limit = u32::try_from(within(page.limit, "limit", 1, 1000, 100)?).unwrap_or(100);
+    let page: AuditPage = extract::fields(&mut call.request, Rules::default()).await?;
+    let limit = u32::try_from(limit(&page)?).unwrap_or(u32::MAX - 1);
     let before = page.cursor.map(|cursor| cursor.parse::<i64>()).transpose();
     let before = before.map_err(|_| Problem::new(Code::BadRequest, "this is no cursor of ours"))?;
     let rows = call.state().auth().audit(before, limit + 1).await.map_err(told)?;
@@ -29,9 +26,5 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
 /// Looks at the whole log.
 pub async fn verify(call: Call) -> Result<Response, Problem> {
     let state = call.state().auth().verify_audit().await.map_err(told)?;
-    let body = match state {
-        AuditState::Whole { rows, head } => json!({ "whole": true, "rows": rows, "head": head }),
-        AuditState::Broken { id } => json!({ "whole": false, "broken_at": id }),
-    };
-    respond::json(StatusCode::Ok, &body)
+    respond::json(StatusCode::Ok, &Verified::from(state))
 }

@@ -6,8 +6,8 @@ use tide::Response;
 use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::{respond, stream};
-use super::outcome::{told, within};
-use crate::api::deployments::{Deployment, Deployments, PageOf, Release, Releases};
+use super::outcome::{limit, told};
+use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Release, Releases};
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};
 use crate::services::log::{By, LogPart};
@@ -18,8 +18,8 @@ fn number(text: &str) -> Result<DeploymentId, Problem> {
 
 pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
-    let limit = u32::try_from(within(page.limit, "limit", 1, 200, 50)?).unwrap_or(50);
+    let page: DeploymentsPage = extract::fields(&mut call.request, Rules::default()).await?;
+    let limit = u32::try_from(limit(&page)?).unwrap_or(u32::MAX);
     let before = page.cursor.as_deref().map(number).transpose()?;
     let page = call.state().deploys().of(&name, before, limit).await.map_err(told)?;
     let deployments = page.deployments.into_iter().map(Deployment::from).collect();

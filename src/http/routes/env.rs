@@ -10,7 +10,7 @@ use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::outcome::{accepted, told};
-use crate::api::services::{Env, EnvUpdated, UpdateEnv};
+use crate::api::env::{Env, EnvUpdated, UpdateEnv};
 use crate::names::EnvKey;
 use crate::problem::{Code, Problem};
 use crate::services::EnvUpdate;

@@ -6,28 +6,24 @@ use tide::Response;
 
 use super::super::call::Call;
 use super::super::respond;
-use super::super::respond::Head;
-use crate::problem::Problem;
+use crate::api::health::{Part, Parts, Ready};
+use crate::problem::{Code, Problem};
 
 pub async fn alive(_: Call) -> Result<Response, Problem> {
     respond::json(StatusCode::Ok, &json!({ "status": "alive" }))
 }
 
-/// Each part by name: `ok`, or the code of what is wrong with it.
+/// Whether each part of the host answers; where one doesn't, a problem that says of each how it is.
 pub async fn ready(call: Call) -> Result<Response, Problem> {
     call.count_open_call()?;
-    let checks = call.state().host().parts().await;
-    let away: Vec<_> = checks.iter().filter(|(_, problem)| problem.is_some()).map(|(name, _)| *name).collect();
-    let ready = away.is_empty();
-    let detail = if ready { "ready".to_owned() } else { format!("not ready: no answer from {}", away.join(", ")) };
-    let all: serde_json::Map<_, _> = checks
-        .into_iter()
-        .map(|(name, problem)| (name.to_owned(), json!(problem.map_or("ok", |problem| problem.code.as_str()))))
-        .collect();
-    let status = if ready { StatusCode::Ok } else { StatusCode::ServiceUnavailable };
-    let mut response = respond::json(status, &json!({ "ready": ready, "detail": detail, "parts": all }))?;
-    if !ready {
-        response.set_header("retry-after", "5");
+    let [podman, systemd, journal, store] = call.state().host().parts().await;
+    let part = |(_, problem): (&str, Option<Problem>)| Part(problem.map(|problem| problem.code));
+    let parts = Parts { podman: part(podman), systemd: part(systemd), journal: part(journal), store: part(store) };
+    let away = parts.away();
+    if away.is_empty() {
+        return respond::json(StatusCode::Ok, &Ready { ready: true, detail: "ready".into(), parts });
     }
-    Ok(response)
+    let problem = Problem::new(Code::NotReady, format!("not ready: no answer from {}", away.join(", ")))
+        .with_hint("`podkeeper doctor` on the host tells what is wrong");
+    Ok(respond::problem_with(&problem, json!({ "ready": false, "parts": parts })))
 }

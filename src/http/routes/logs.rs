@@ -9,7 +9,7 @@ use super::super::extract::{self, Rules};
 use super::super::respond::Head;
 use super::super::{respond, stream};
 use super::outcome::{told, within};
-use crate::api::logs::{Direction, LogEntry, LogPage, Logs};
+use crate::api::logs::{Direction, LINES, LogEntry, LogPage, Logs, PRIORITIES, USUAL_LINES};
 use crate::problem::{Code, Problem};
 use crate::services::log::{self, By, Query};
 
@@ -22,8 +22,8 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let wanted: Logs =
         extract::fields(&mut call.request, Rules { path: Some(("name", name.as_str())), ..Rules::default() }).await?;
-    let lines = usize::try_from(within(wanted.lines, "lines", 1, 10_000, 200)?).unwrap_or(200);
-    let priority = within(wanted.priority, "priority", 0, 7, 7)?;
+    let lines = usize::try_from(within(wanted.lines, "lines", LINES, USUAL_LINES)?).unwrap_or(usize::MAX);
+    let priority = within(wanted.priority, "priority", PRIORITIES, *PRIORITIES.end())?;
     if wanted.follow && wanted.until.is_some() {
         return Err(Problem::new(Code::BadRequest, "`follow` goes on without an end, and `until` sets one"));
     }
@@ -50,7 +50,7 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
         },
         lines,
         grep: wanted.grep,
-        priority: (priority < 7).then(|| u8::try_from(priority).unwrap_or(7)),
+        priority: (priority < *PRIORITIES.end()).then(|| u8::try_from(priority).unwrap_or(7)),
         ..log.query
     };
     let accepts = call.header("accept").unwrap_or_default().to_owned();

@@ -1,5 +1,6 @@
 //! What several handlers answer with.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http_types::StatusCode;
@@ -8,6 +9,7 @@ use tide::Response;
 use super::super::call::Call;
 use super::super::respond::{self, Head};
 use crate::api;
+use crate::api::page::Page;
 use crate::deploys::Deployment;
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
@@ -50,10 +52,18 @@ pub async fn accepted(call: &Call, deployment: Deployment) -> Result<Response, P
 }
 
 /// A number between two bounds.
-pub fn within(value: Option<u64>, name: &str, least: u64, most: u64, default: u64) -> Result<u64, Problem> {
+pub fn within(value: Option<u64>, name: &str, bounds: RangeInclusive<u64>, usual: u64) -> Result<u64, Problem> {
     match value {
-        None => Ok(default),
-        Some(value) if (least..=most).contains(&value) => Ok(value),
-        Some(_) => Err(Problem::new(Code::BadRequest, format!("`{name}` must be from {least} to {most}"))),
+        None => Ok(usual),
+        Some(value) if bounds.contains(&value) => Ok(value),
+        Some(_) => {
+            let (least, most) = bounds.into_inner();
+            Err(Problem::new(Code::BadRequest, format!("`{name}` must be from {least} to {most}")))
+        }
     }
+}
+
+/// How many of a list the page has that is asked for.
+pub fn limit<const MOST: u64, const USUAL: u64>(page: &Page<MOST, USUAL>) -> Result<u64, Problem> {
+    within(page.limit, "limit", 1..=MOST, USUAL)
 }

@@ -1,7 +1,6 @@
 //! `/registries`: the logins that private images are fetched with.
 
 use http_types::StatusCode;
-use serde_json::json;
 use tide::Response;
 
 use super::super::call::Call;
@@ -9,7 +8,7 @@ use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::route::Note;
 use super::outcome::told;
-use crate::api::registries::{NewRegistryLogin, RegistryLogin};
+use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins, USERNAME};
 use crate::names::RegistryHost;
 use crate::problem::{Code, Problem};
 
@@ -19,8 +18,7 @@ fn registry(call: &Call) -> Result<RegistryHost, Problem> {
 
 pub async fn list(call: Call) -> Result<Response, Problem> {
     let logins = call.state().host().logins().await.map_err(told)?;
-    let logins: Vec<RegistryLogin> = logins.into_iter().map(Into::into).collect();
-    respond::json(StatusCode::Ok, &json!({ "registries": logins }))
+    respond::json(StatusCode::Ok, &RegistryLogins { registries: logins.into_iter().map(Into::into).collect() })
 }
 
 pub async fn log_in(mut call: Call) -> Result<Response, Problem> {
@@ -28,8 +26,9 @@ pub async fn log_in(mut call: Call) -> Result<Response, Problem> {
     let rules = Rules { body_only: &["password"], ..Rules::default() };
     let NewRegistryLogin { username, password } = extract::fields(&mut call.request, rules).await?;
     // Behind the first `:` the password begins (RFC 7617, section 2).
-    if !(1..=255).contains(&username.chars().count()) || username.chars().any(|c| c == ':' || c.is_control()) {
-        let detail = "`username` takes 1 to 255 characters, and none is `:` or a control character";
+    if !USERNAME.contains(&username.chars().count()) || username.chars().any(|c| c == ':' || c.is_control()) {
+        let (least, most) = USERNAME.into_inner();
+        let detail = format!("`username` takes {least} to {most} characters, and none is `:` or a control character");
         return Err(Problem::new(Code::BadRequest, detail));
     }
     call.state().host().log_in(&registry, &username, &password.0).await.map_err(told)?;

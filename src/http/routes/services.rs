@@ -10,9 +10,10 @@ use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::respond::Head;
-use super::outcome::{accepted, told, within};
-use crate::api::deployments::{PageOf, Restart, Rollback};
-use crate::api::services as api;
+use super::outcome::{accepted, limit, told};
+use crate::api::deployments::{Restart, Rollback};
+use crate::api::status::Condition;
+use crate::api::{services as api, settings, status as how, templates};
 use crate::deploys::{Cause, Deployment};
 use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem};
@@ -27,7 +28,7 @@ fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<De
         source: service.source.into(),
         branch: service.branch,
         release: service.current,
-        state: status.map_or("created", |status| api::state(status.condition)),
+        state: status.map_or(Condition::Created, |status| status.condition.into()),
         created: service.created,
         last_deployment: last.map(Into::into),
         settings: service.settings.into(),
@@ -45,8 +46,8 @@ async fn show_one(call: &Call, name: &ServiceName) -> Result<api::Service, Probl
 }
 
 pub async fn list(mut call: Call) -> Result<Response, Problem> {
-    let page: PageOf = extract::fields(&mut call.request, Rules::default()).await?;
-    let limit = usize::try_from(within(page.limit, "limit", 1, 1000, 1000)?).unwrap_or(1000);
+    let page: api::ServicesPage = extract::fields(&mut call.request, Rules::default()).await?;
+    let limit = usize::try_from(limit(&page)?).unwrap_or(usize::MAX);
     let services = call.state().services();
     let status = services.states().await.map_err(told)?;
     let mut last = services.last_deployments().await.map_err(told)?;
@@ -70,7 +71,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
 pub async fn status(call: Call) -> Result<Response, Problem> {
     let all = call.state().services().status().await.map_err(told)?;
     let seen = all.into_iter().filter(|(name, _)| call.sees(name));
-    let all: BTreeMap<ServiceName, api::Status> = seen.map(|(name, status)| (name, status.into())).collect();
+    let all: BTreeMap<ServiceName, how::Status> = seen.map(|(name, status)| (name, status.into())).collect();
     respond::json(StatusCode::Ok, &all)
 }
 
@@ -131,8 +132,8 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
         Some(Value::String(text)) => Some(text.parse().map_err(|error: NameError| error.problem())?),
         Some(_) => return Err(invalid("`branch` must be the name of a branch".into())),
     };
-    let change = move |settings: Settings| {
-        let patched = api::Settings::from(settings).patched(patch);
+    let change = move |now: Settings| {
+        let patched = settings::Settings::from(now).patched(patch);
         patched.map_err(|(code, detail)| Problem::new(code, detail))?.check().map_err(invalid)
     };
     call.state().services().change_settings(&name, branch, change).await.map_err(told)?;
@@ -198,8 +199,8 @@ pub async fn rollback(mut call: Call) -> Result<Response, Problem> {
 }
 
 pub async fn templates(call: Call) -> Result<Response, Problem> {
-    let templates = call.state().services().templates().await.map_err(told)?;
-    respond::json(StatusCode::Ok, &api::Templates { templates: templates.into_iter().map(Into::into).collect() })
+    let all = call.state().services().templates().await.map_err(told)?;
+    respond::json(StatusCode::Ok, &templates::Templates { templates: all.into_iter().map(Into::into).collect() })
 }
 
 /// Makes the key at the first call, by either method.

@@ -2,7 +2,6 @@
 
 use http_types::StatusCode;
 use secrecy::ExposeSecret;
-use serde_json::json;
 use tide::Response;
 
 use super::super::call::Call;
@@ -10,7 +9,7 @@ use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::route::Note;
 use super::outcome::told;
-use crate::api::tokens::{CreatedToken, NewToken, Token};
+use crate::api::tokens::{CreatedToken, NewToken, Tokens};
 use crate::auth::Grant;
 use crate::names::{NameError, ServiceName, TokenName};
 use crate::problem::Problem;
@@ -31,8 +30,7 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
 
 pub async fn list(call: Call) -> Result<Response, Problem> {
     let tokens = call.state().auth().tokens().await.map_err(told)?;
-    let tokens: Vec<Token> = tokens.into_iter().map(Into::into).collect();
-    respond::json(StatusCode::Ok, &json!({ "tokens": tokens }))
+    respond::json(StatusCode::Ok, &Tokens { tokens: tokens.into_iter().map(Into::into).collect() })
 }
 
 pub async fn remove(call: Call) -> Result<Response, Problem> {

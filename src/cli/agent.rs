@@ -1,0 +1,12 @@
+//! `podkeeper agent`
+
+use std::process::ExitCode;
+
+use super::{Options, Outcome};
+use crate::agent;
+
+/// Runs the agent to its end.
+pub fn run(options: &Options) -> Outcome {
+    agent::run(&options.config)?;
+    Ok(ExitCode::SUCCESS)
+}

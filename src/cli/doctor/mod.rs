@@ -1,0 +1,62 @@
+//! `podkeeper doctor`: looks at what the agent stands on, and tells the next step where something is wrong. A file a part
+//! of the host.
+
+mod agent;
+mod disk;
+mod finding;
+mod host;
+mod ids;
+mod inotify;
+mod journal;
+mod network;
+mod pipes;
+mod podman;
+mod print;
+mod proxy;
+mod routes;
+mod user;
+mod watches;
+
+use std::process::ExitCode;
+
+use nix::unistd::User;
+
+use super::{Options, Outcome};
+use crate::config::Config;
+use finding::Level;
+
+/// Looks, prints, and fails where something is bad.
+pub fn run(options: &Options) -> Outcome {
+    if options.host.is_some() {
+        return Err("doctor looks at the machine that it runs on\nnext: run it on the host, without --host".into());
+    }
+    let config = &Config::load(&options.config, true)?;
+    let mut findings = vec![podman::version_of(config)];
+    match User::from_name(host::USER)?.map(|user| user.uid.as_raw()) {
+        None => findings.push(user::missing()),
+        Some(uid) => {
+            findings.extend([
+                ids::ids("/etc/subuid", config),
+                ids::ids("/etc/subgid", config),
+                user::lingering(),
+                user::bus(uid),
+                podman::socket(uid),
+                routes::routes(&config.paths.routes, uid),
+                journal::limits(uid),
+            ]);
+            findings.extend(watches::watches(uid));
+        }
+    }
+    findings.extend([
+        journal::kept(),
+        pipes::pipes(),
+        network::network(),
+        proxy::proxy(),
+        agent::agent(config),
+        disk::disk(&config.paths.state),
+    ]);
+    findings.extend(agent::troubles(config));
+    print::print(&findings, options.json)?;
+    let bad = findings.iter().any(|finding| finding.level == Level::Bad);
+    Ok(if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

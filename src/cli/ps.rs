@@ -1,0 +1,44 @@
+//! `podkeeper ps`
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::client::Agent;
+use super::show::{Cell, ago, cell, colours, commit, condition, state, table, text};
+use super::{Outcome, pages, show};
+use crate::api::services::Service;
+use crate::api::status::Status;
+use crate::names::ServiceName;
+
+/// Lists the services.
+pub async fn run(agent: &Agent, json: bool) -> Outcome {
+    if json {
+        let services: Vec<Value> = pages::rows(agent, "/services", usize::MAX).await?;
+        writeln!(show::out(), "{}", json!({ "services": services }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let services: Vec<Service> = pages::rows(agent, "/services", usize::MAX).await?;
+    // The last deployment's commit is not what runs where it failed, and none where it built nothing.
+    let states: BTreeMap<ServiceName, Status> = agent.get("/services/status").await?.read()?;
+    let now = Timestamp::now();
+    let row = |service: &Service| {
+        let running = states.get(&service.name).and_then(|status| status.state.commit.as_ref());
+        vec![
+            text(service.name.as_str()),
+            condition(service.state),
+            service.last_deployment.as_ref().map_or_else(|| cell(None::<&str>), |last| state(last.state)),
+            cell(service.release),
+            commit(running),
+            ago(Some(service.created), now),
+            text(&service.url),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = services.iter().map(row).collect();
+    let headings = ["NAME", "STATE", "DEPLOYMENT", "RELEASE", "COMMIT", "AGE", "URL"];
+    table(&mut show::out(), &headings, &rows, colours())?;
+    Ok(ExitCode::SUCCESS)
+}

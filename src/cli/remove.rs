@@ -1,0 +1,47 @@
+//! `podkeeper remove`
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use http::Method;
+
+use super::client::{Agent, segment};
+use super::{Outcome, show};
+
+/// What goes.
+#[derive(Debug, clap::Args)]
+pub struct Wanted {
+    /// The service
+    name: String,
+    /// Remove its volumes and what they hold, too
+    #[arg(long)]
+    volumes: bool,
+    /// Don't ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Asks whether it shall go, and removes it.
+pub async fn run(agent: &Agent, Wanted { name, volumes, yes }: &Wanted, json: bool) -> Outcome {
+    let path = format!("/services/{}", segment(name));
+    if !yes {
+        // Whoever mistyped is told so before being asked.
+        agent.get(&path).await?;
+        if !std::io::stdin().is_terminal() {
+            return Err(format!("nobody is here to ask\nnext: podkeeper remove --yes {name}").into());
+        }
+        let kept = if *volumes { "and all that its volumes hold" } else { "its volumes stay" };
+        write!(show::err(), "Remove {name}, its repository and its releases; {kept}. Type its name: ")?;
+        let mut typed = String::new();
+        std::io::stdin().lock().read_line(&mut typed)?;
+        if typed.trim() != name {
+            return Err("what was typed is not its name, and nothing is removed".into());
+        }
+    }
+    let query = if *volumes { "?volumes=true" } else { "" };
+    agent.call(Method::DELETE, &format!("{path}{query}"), None).await?;
+    if !json {
+        writeln!(show::out(), "{name} is removed")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,22 @@
+//! `podkeeper templates`
+
+use std::process::ExitCode;
+
+use super::client::Agent;
+use super::show::{Cell, colours, table, text};
+use super::{Outcome, show};
+use crate::api::templates::Templates;
+
+/// Lists them.
+pub async fn run(agent: &Agent, json: bool) -> Outcome {
+    let answer = agent.get("/templates").await?;
+    if json {
+        answer.print()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let templates = answer.read::<Templates>()?.templates;
+    let rows: Vec<Vec<Cell>> =
+        templates.iter().map(|template| vec![text(&template.name), text(&template.description)]).collect();
+    table(&mut show::out(), &["NAME", "WHAT IT MAKES"], &rows, colours())?;
+    Ok(ExitCode::SUCCESS)
+}
