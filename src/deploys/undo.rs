@@ -8,13 +8,15 @@ use tracing::{Instrument, Span};
 use super::room::make_room;
 use super::{DeployError, Uses};
 use crate::builds::BuildError;
-use crate::journal::{By, Query, Select};
+use crate::journal::{By, Entry, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 use crate::store::{Deployment, State, Store, StoreError};
 use crate::text::PlainLines;
 
+/// What Podman says where a container is gone before it has asked how that ended.
+const NOISE: [&str; 3] = ["internal libpod error", "conmon exited prematurely", "cannot remove container"];
 /// How many of the last lines a failed deployment keeps.
 const TAIL: usize = 20;
 /// How many characters of an image's name are told.
@@ -158,9 +160,13 @@ impl Undo<'_> {
         }
         let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
         let page = self.uses.journal.query(query).await.ok()?;
+        // As what Podman says of the unit is called.
+        let unit = deployment.release.map(|number| ReleaseName::new(&deployment.service, number).unit());
+        let unit = unit.as_deref().and_then(|unit| unit.strip_suffix(".service"));
         let lines: Vec<PlainLines> = page
             .entries
             .iter()
+            .filter(|entry| !is_noise(entry, unit))
             .map(|entry| PlainLines::from_bytes(&entry.message))
             .filter(|line| !line.trim().is_empty() && !is_container_id(line))
             .collect();
@@ -207,6 +213,13 @@ fn no_image(name: &str) -> Problem {
     )
 }
 
+/// What Podman itself says of a container that has ended while it looked after it, which is no reason for that. What says so
+/// must be Podman: a program may print the same.
+fn is_noise(entry: &Entry, unit: Option<&str>) -> bool {
+    let message = String::from_utf8_lossy(&entry.message);
+    unit.is_some() && entry.identifier.as_deref() == unit && NOISE.iter().any(|noise| message.contains(noise))
+}
+
 /// `podman run` prints the container's id, 64 hexadecimal digits, each time systemd starts the unit.
 fn is_container_id(line: &str) -> bool {
     line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -215,6 +228,29 @@ fn is_container_id(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_podman_says_of_its_own_trouble_is_no_programs_last_line() {
+        let said = |identifier: &str, message: &str| Entry {
+            cursor: String::new(),
+            time: 0,
+            priority: 3,
+            unit: None,
+            identifier: Some(identifier.into()),
+            pid: None,
+            message: message.into(),
+        };
+        let noise = r#"level=error msg="cannot remove container 1f: conmon exited prematurely, exit code could not be retrieved: internal libpod error""#;
+        for (line, is) in [
+            (said("blog@2", noise), true),
+            (said("blog@2", "Error: crun: executable file `x` not found in $PATH: OCI runtime error"), false),
+            (said("blog", noise), false),
+            (said("blog@1", noise), false),
+        ] {
+            assert_eq!(is_noise(&line, Some("blog@2")), is, "{line:?}");
+            assert!(!is_noise(&line, None));
+        }
+    }
 
     #[test]
     fn the_image_that_is_not_had_is_the_last_steps() {
