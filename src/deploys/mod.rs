@@ -57,6 +57,9 @@ pub enum DeployError {
     /// The new release's health.
     #[error("{0}")]
     Unhealthy(String),
+    /// The new release's own health check.
+    #[error("{0}")]
+    CheckFails(String),
     /// The volumes that its image declares.
     #[error("the image's volumes can't be had: {0}")]
     Volumes(#[from] MountError),
@@ -106,6 +109,10 @@ impl DeployError {
             }
             Self::Unhealthy(detail) => Problem::new(Code::Unhealthy, detail)
                 .with_hint("the program must listen on 0.0.0.0 and the port in $PORT, and answer in time"),
+            Self::CheckFails(detail) => Problem::new(Code::Unhealthy, detail).with_hint(
+                "the image's HEALTHCHECK is run in the container, and must end with status 0; \
+                 where the program needs longer until it does, set `health_timeout`",
+            ),
             Self::Volumes(_) => Problem::new(Code::StartFailed, self.to_string())
                 .with_hint("change the VOLUME lines of the Containerfile, or the setting `volumes`"),
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())

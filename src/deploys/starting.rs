@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::DeployError;
 use super::health::{self, Expect};
 use super::making::Making;
-use crate::podman::Health;
+use crate::podman::{CheckRun, Health};
 use crate::problem::chain;
 use crate::services::{ServiceError, spec};
 use crate::store::{Release, State, StoreError};
@@ -21,6 +21,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a run of it is waited for. Its unit ends it before that.
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
+/// How many characters are told of what a health check has printed last.
+const PRINTED: usize = 300;
 /// A program that ended so often before it was healthy won't become it.
 const CRASHES: u32 = 3;
 
@@ -44,41 +46,48 @@ impl Making<'_> {
             return Err(DeployError::Start("systemd's generator refused the release's file".into()));
         }
         let limit = spec::health_timeout(&release, &self.uses.config.get()) + START_MARGIN;
+        let mut last_check = None;
         let result = tokio::select! {
             result = units.start(&unit, limit) => result.map_err(ServiceError::from)?,
-            never = self.keep_checking(), if release.healthcheck => match never {},
+            never = self.keep_checking(&mut last_check), if release.healthcheck => match never {},
         };
         if result != JobResult::Done {
-            return Err(self.why_not_started(&unit, &release).await);
+            return Err(self.why_not_started(&unit, &release, last_check.as_ref()).await);
         }
         Ok(release)
     }
 
     /// Runs the release's health check, by the unit that does so when it is live, until systemd takes it for started: the
     /// image's own interval is made for the years after that, and thirty seconds long where it says nothing.
-    async fn keep_checking(&self) -> std::convert::Infallible {
+    async fn keep_checking(&self, last: &mut Option<CheckRun>) -> std::convert::Infallible {
         loop {
             // Its container may not be there yet, or not any more; the release's unit tells.
-            while !self.is_running().await {
+            while !self.is_running(last).await {
                 sleep(LOOK).await;
             }
             if let Err(error) = self.uses.units.start(&self.name.check_service(), CHECK_LIMIT).await {
                 tracing::debug!("{}", chain(&error));
             }
+            self.is_running(last).await;
             sleep(CHECK_EVERY).await;
         }
     }
 
-    async fn is_running(&self) -> bool {
-        let container = self.uses.podman.container(&self.name.container()).await;
-        container.is_ok_and(|container| container.is_some_and(|container| container.running))
+    /// Whether its container runs. With that goes what Podman knows of its check, which is kept here.
+    async fn is_running(&self, last: &mut Option<CheckRun>) -> bool {
+        let Ok(Some(container)) = self.uses.podman.container(&self.name.container()).await else { return false };
+        if container.last_check.is_some() {
+            *last = container.last_check;
+        }
+        container.running
     }
 
-    async fn why_not_started(&self, unit: &str, release: &Release) -> DeployError {
+    async fn why_not_started(&self, unit: &str, release: &Release, last: Option<&CheckRun>) -> DeployError {
         let facts = self.uses.units.unit(unit).await.ok().flatten().unwrap_or_default();
         if facts.result == ServiceResult::Timeout || (release.healthcheck && facts.exit_status == 0) {
             let seconds = spec::health_timeout(release, &self.uses.config.get()).as_secs();
-            return DeployError::Unhealthy(format!("its health check did not pass within {seconds} s"));
+            let said = last.map_or_else(|| "; no run of it has ended".into(), said_last);
+            return DeployError::CheckFails(format!("its health check did not pass within {seconds} s{said}"));
         }
         DeployError::Start(format!("the program ended with status {} before it was ready", facts.exit_status))
     }
@@ -118,8 +127,9 @@ impl Making<'_> {
         }
         if release.healthcheck {
             let container = self.uses.podman.container(&self.name.container()).await.map_err(ServiceError::from)?;
-            if container.and_then(|container| container.health) == Some(Health::Unhealthy) {
-                return Err(DeployError::Unhealthy("its health check does not pass".into()));
+            if let Some(container) = container.filter(|container| container.health == Some(Health::Unhealthy)) {
+                let said = container.last_check.as_ref().map_or_else(String::new, said_last);
+                return Err(DeployError::CheckFails(format!("its health check does not pass{said}")));
             }
         }
         Ok(())
@@ -137,5 +147,35 @@ impl Making<'_> {
                 return;
             }
         }
+    }
+}
+
+/// How the last run of a health check ended, and the last that it printed.
+fn said_last(run: &CheckRun) -> String {
+    let took = run.took.map_or_else(String::new, |took| format!(" after {:.1} s", took.as_secs_f64()));
+    let printed = run.output.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    let printed = printed.map_or_else(
+        || " and had printed nothing".into(),
+        |line| format!(": {}", line.chars().take(PRINTED).collect::<String>()),
+    );
+    format!("; its last run ended with status {}{took}{printed}", run.status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_does_not_pass_is_told_with_what_it_came_to() {
+        let run = |output: &str| CheckRun { status: 7, took: Some(Duration::from_millis(1250)), output: output.into() };
+        assert_eq!(
+            said_last(&run("a\nno database\n \n")),
+            "; its last run ended with status 7 after 1.2 s: no database"
+        );
+        assert_eq!(
+            said_last(&CheckRun { took: None, ..run("") }),
+            "; its last run ended with status 7 and had printed nothing"
+        );
+        assert_eq!(said_last(&run(&"x".repeat(9999))).len(), said_last(&run("")).len() - 24 + 2 + PRINTED);
     }
 }

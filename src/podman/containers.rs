@@ -1,8 +1,10 @@
 //! Containers: how they are, and their removal.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::raw::{Body, segment};
@@ -29,6 +31,19 @@ pub struct ContainerFacts {
     pub running: bool,
     /// What its health check says; none where it has none.
     pub health: Option<Health>,
+    /// The last run of that, where there was one.
+    pub last_check: Option<CheckRun>,
+}
+
+/// A run of a health check that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRun {
+    /// Its exit status.
+    pub status: i32,
+    /// How long it took.
+    pub took: Option<Duration>,
+    /// What it printed, which Podman cuts off.
+    pub output: String,
 }
 
 /// A working container that a build left behind.
@@ -71,6 +86,29 @@ struct State {
 struct HealthState {
     #[serde(default)]
     status: String,
+    #[serde(default)]
+    log: Option<Vec<HealthLog>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthLog {
+    #[serde(default)]
+    start: String,
+    #[serde(default)]
+    end: String,
+    #[serde(default)]
+    exit_code: i32,
+    #[serde(default)]
+    output: String,
+}
+
+impl From<HealthLog> for CheckRun {
+    fn from(log: HealthLog) -> Self {
+        let at = |text: &str| text.parse::<Timestamp>().ok();
+        let took = at(&log.start).zip(at(&log.end)).and_then(|(start, end)| end.duration_since(start).try_into().ok());
+        Self { status: log.exit_code, took, output: log.output }
+    }
 }
 
 impl Podman {
@@ -84,13 +122,15 @@ impl Podman {
             Err(error) => return Err(error),
         };
         let inspect: Inspect = serde_json::from_slice(&body).map_err(|source| PodmanError::Answer { what, source })?;
-        let health = inspect.state.health.and_then(|health| match health.status.as_str() {
+        let said = inspect.state.health;
+        let health = said.as_ref().and_then(|health| match health.status.as_str() {
             "healthy" => Some(Health::Healthy),
             "unhealthy" => Some(Health::Unhealthy),
             "starting" => Some(Health::Starting),
             _ => None,
         });
-        Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, health }))
+        let last_check = said.and_then(|health| health.log?.pop()).map(CheckRun::from);
+        Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, health, last_check }))
     }
 
     /// All containers that are `named` so, whether they run or not.

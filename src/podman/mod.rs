@@ -21,7 +21,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use check::run_check;
-pub use containers::{ContainerFacts, ExternalContainer, Health, Traffic};
+pub use containers::{CheckRun, ContainerFacts, ExternalContainer, Health, Traffic};
 pub use images::{ImageFacts, StoredImage};
 pub use logins::Login;
 pub use refusal::Refusal;
