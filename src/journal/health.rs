@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::reader::{Place, Reader, now};
 use super::{Checked, HealthSaid, JournalError};
 
-/// How far back health checks are heard, in microseconds.
-const SPAN: u64 = 3_600_000_000;
+/// How far back health checks are heard, in microseconds: so long it may take until they are heard at all. What they said
+/// before, Podman knows.
+const SPAN: u64 = 10_000_000;
 /// When it is looked what a check said: that one was begun is heard at once, and the check itself takes some time.
 const SOON: Duration = Duration::from_millis(400);
 /// And when again, each after the one before, until it is found.

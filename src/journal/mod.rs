@@ -399,7 +399,7 @@ impl Journal {
         })
     }
 
-    /// What health checks said in the last hour, and what they say from now on: whoever hears that one was run rings the
+    /// What health checks said in the last seconds, and what they say from now on: whoever hears that one was run rings the
     /// bell, and what it said comes as soon as journald has it. Without its bell the stream ends.
     pub fn health(&self) -> (Bell, impl Stream<Item = Result<HealthSaid, JournalError>> + use<>) {
         let folder = self.folder.clone();

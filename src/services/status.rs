@@ -14,7 +14,7 @@ use super::{ServiceError, Services};
 use crate::events::Event;
 use crate::journal::Checked;
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName, checked_container};
-use crate::podman::Traffic;
+use crate::podman::{Health, Traffic};
 use crate::problem::chain;
 use crate::store::{Desired, Service, State};
 use crate::units::{ActiveState, SubState, UnitChange, UnitChanges, UnitListing, UnitsError};
@@ -186,24 +186,54 @@ impl Services {
             let mut checked = self.live.checked.subscribe();
             let (bell, said) = self.uses.journal.health();
             let mut said = std::pin::pin!(said);
+            // What was said before, be it hours ago.
+            self.ask_health().await;
             loop {
                 let said = tokio::select! {
                     said = said.next() => said,
                     checked = checked.recv() => {
                         // What was missed may have been any.
-                        bell.ring(checked.unwrap_or(Checked::Any));
+                        let checked = checked.unwrap_or(Checked::Any);
+                        bell.ring(checked.clone());
+                        if checked == Checked::Any {
+                            self.ask_health().await;
+                        }
                         continue;
                     }
                 };
                 let Some(Ok(said)) = said else { break };
                 let Some(release) = ReleaseName::of_container(&said.container) else { continue };
-                let changed =
-                    self.live.with(&release.unit(), |unit| unit.health.replace(said.healthy) != Some(said.healthy));
-                if changed {
-                    self.uses.events.publish(Event::Service(release.service));
+                let known = self.live.with(&release.unit(), |unit| unit.health);
+                if known != Some(said.healthy) {
+                    self.hear_health(&release, Some(said.healthy)).await;
                 }
             }
             tokio::time::sleep(HEALTH_PAUSE).await;
+        }
+    }
+
+    /// Asks what the checks of live releases have said of which nothing is known.
+    async fn ask_health(&self) {
+        for release in self.uses.store.checked_releases().await.unwrap_or_default() {
+            if self.live.with(&release.unit(), |unit| unit.health).is_none() {
+                self.hear_health(&release, None).await;
+            }
+        }
+    }
+
+    /// Takes what a release's check says now. What was heard of it, `said`, may be an earlier run's of its unit, or another
+    /// service's that had its name, and counts alone where Podman can't be asked.
+    async fn hear_health(&self, release: &ReleaseName, said: Option<bool>) {
+        let health = match self.uses.podman.container(&release.container()).await {
+            Ok(container) => container.and_then(|container| match container.health {
+                Some(Health::Healthy) => Some(true),
+                Some(Health::Unhealthy) => Some(false),
+                Some(Health::Starting) | None => None,
+            }),
+            Err(_) => said,
+        };
+        if self.live.with(&release.unit(), |unit| std::mem::replace(&mut unit.health, health)) != health {
+            self.uses.events.publish(Event::Service(release.service.clone()));
         }
     }
 

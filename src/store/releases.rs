@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::deployments::{self, Deployment};
 use super::{EnvSecrets, Settings, Store, StoreError, json, micros, parse, time, to_json};
-use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceId, Volumes};
+use crate::names::{CommitId, DeploymentId, ReleaseName, ReleaseNumber, ServiceId, Volumes};
 
 /// A release. It never changes once it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,6 +179,23 @@ impl Store {
             let query = "SELECT EXISTS (SELECT 1 FROM services s JOIN releases r ON r.service = s.id \
                          AND r.number = s.current_release WHERE r.healthcheck)";
             Ok(connection.prepare_cached(query)?.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// The releases that have the traffic, or had it when their service was stopped, and have a health check.
+    pub async fn checked_releases(&self) -> Result<Vec<ReleaseName>, StoreError> {
+        self.read(|connection| {
+            let query = "SELECT s.name, r.number FROM services s JOIN releases r ON r.service = s.id \
+                         AND r.number = s.current_release WHERE r.healthcheck AND s.desired = 'running'";
+            let mut statement = connection.prepare_cached(query)?;
+            let mut rows = statement.query([])?;
+            let mut releases = Vec::new();
+            while let Some(row) = rows.next()? {
+                let number = ReleaseNumber(row.get(1)?);
+                releases.push(ReleaseName::new(&parse(&row.get::<_, String>(0)?, "name")?, number));
+            }
+            Ok(releases)
         })
         .await
     }
