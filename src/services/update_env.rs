@@ -31,11 +31,27 @@ impl Services {
         restart: bool,
         actor: Actor,
     ) -> Result<EnvUpdate, ServiceError> {
+        let updated = self.merge_repeatedly(name, &changes, replace, restart, actor).await;
+        // Values that nothing names any more go with the next release where one comes, else now.
+        if !matches!(updated, Ok(EnvUpdate::Deployed(_) | EnvUpdate::Same)) {
+            self.settle(name).await;
+        }
+        updated
+    }
+
+    async fn merge_repeatedly(
+        &self,
+        name: &ServiceName,
+        changes: &Changes,
+        replace: bool,
+        restart: bool,
+        actor: Actor,
+    ) -> Result<EnvUpdate, ServiceError> {
         let _held = self.env_locks.hold(name).await;
         let mut tries = TRIES;
         loop {
             tries -= 1;
-            match self.merge_env(name, &changes, replace, restart, actor.clone()).await {
+            match self.merge_env(name, changes, replace, restart, actor.clone()).await {
                 // A release went live meanwhile, and brought the one that it had.
                 Err(ServiceError::Store(StoreError::EnvChanged)) if tries > 0 => {}
                 merged => return merged,

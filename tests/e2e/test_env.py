@@ -191,3 +191,16 @@ def test_the_bounds_count_what_is_set_already(host: Host, name: str):
     host.call("POST", f"/services/{name}/env/update", 400, json={"env": {}, "name": "another"})
     host.call("POST", f"/services/{name}/env/update", 200, json={"env": {}, "name": name})
     host.call("GET", "/services/nothing-here/env", 404)
+
+
+def test_a_value_that_a_stopped_service_has_no_more_is_in_no_store(host: Host, running: str) -> None:
+    def secrets() -> set[str]:
+        names = host.user("podman", "secret", "ls", "--format", "{{.Name}}").split()
+        return {secret for secret in names if f"-{running}-" in secret}
+
+    host.call("POST", f"/services/{running}/stop", 200)
+    before = secrets()
+    update(host, running, 200, env={"TOKEN": MARK})
+    assert len(secrets()) == len(before) + 1
+    update(host, running, 200, env={"TOKEN": None})
+    assert secrets() == before
