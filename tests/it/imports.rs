@@ -266,7 +266,7 @@ fn a_name_is_followed_to_the_file_that_has_it() {
         ),
         file(
             "a/c.rs",
-            "use super::B;\nfn f() { let _ = crate::a::e::g(); }\n#[cfg(test)]\nmod tests { use super::super::d::D; }",
+            "use super::B;\nfn f() { let _ = crate::a::e::g(); }\n#[cfg(test)]\nmod tests {\n    use super::super::d::D;\n}",
         ),
         file("a/d.rs", "pub struct D;\nuse super::f;"),
         file("a/e.rs", "use super::{c::{self, C as Other}, b};"),
