@@ -137,10 +137,9 @@ macro_rules! listed {
     };
 }
 
+pub(super) use listed;
+
 listed! {
-    super::services::Unavailable,
-    super::status::Condition,
-    super::status::Health,
     crate::hooks::Sender,
     crate::names::Scope,
     crate::problem::Code,

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::deployments::Deployment;
+use super::fields::listed;
 use super::settings::Settings;
 use super::status::Condition;
 use crate::names::{BranchName, ReleaseNumber, ServiceName};
@@ -110,6 +111,8 @@ words! {
         Invalid = "invalid",
     }
 }
+
+listed! { Unavailable, }
 
 /// Whether a name can be had.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]

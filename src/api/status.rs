@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::fields::listed;
 use crate::names::{CommitId, ReleaseNumber};
 use crate::services::status::{self as host, Figures as HostFigures, Status as HostStatus};
 use crate::words::words;
@@ -81,6 +82,8 @@ words! {
         Unhealthy = "unhealthy",
     }
 }
+
+listed! { Condition, Health, }
 
 impl From<host::Condition> for Condition {
     fn from(condition: host::Condition) -> Self {

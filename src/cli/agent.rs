@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Options, Outcome};
+use super::options::{Options, Outcome};
 use crate::agent;
 
 /// Runs the agent to its end.

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Agent;
+use super::options::Outcome;
 use super::show::{Cell, Paint, cell, colours, or_nothing, second, table, text};
-use super::{Outcome, pages, show};
+use super::{pages, show};
 use crate::api::audit::{AuditRow, Dropped, Verified};
 
 /// What is asked.

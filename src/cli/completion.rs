@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
-use super::program::Arguments;
-use super::{Outcome, show};
+use super::options::Outcome;
+use super::show;
 
 /// For which shell.
 #[derive(Debug, clap::Args)]
@@ -15,7 +13,7 @@ pub struct Wanted {
 }
 
 /// Prints what completes the commands there.
-pub fn run(wanted: &Wanted) -> Outcome {
-    clap_complete::generate(wanted.shell, &mut Arguments::command(), "podkeeper", &mut show::out());
+pub fn run(wanted: &Wanted, mut program: clap::Command) -> Outcome {
+    clap_complete::generate(wanted.shell, &mut program, "podkeeper", &mut show::out());
     Ok(ExitCode::SUCCESS)
 }

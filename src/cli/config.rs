@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Options, Outcome, show};
+use super::options::{Options, Outcome};
+use super::show;
 use crate::config::Config;
 
 /// What is looked at.

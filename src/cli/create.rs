@@ -9,7 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::client::{Agent, segment};
-use super::{Failure, Outcome, input, show};
+use super::options::{Failure, Outcome};
+use super::{input, show};
 use crate::api::services::{CreatedService, Source};
 use crate::names::RepoUri;
 use crate::text::Plain;

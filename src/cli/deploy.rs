@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::client::{Agent, segment};
 use super::follow::{Waiting, follow};
-use super::{Outcome, restart};
+use super::options::Outcome;
+use super::restart;
 
 /// What is deployed.
 #[derive(Debug, clap::Args)]

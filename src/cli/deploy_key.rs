@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::client::{Agent, segment};
-use super::{Outcome, show};
+use super::options::Outcome;
+use super::show;
 use crate::api::services::DeployKey;
 use crate::text::Plain;
 

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Agent, segment};
+use super::options::Outcome;
 use super::show::{Cell, Paint, ago, cell, colours, commit, length, or_nothing, state, table, text};
-use super::{Outcome, pages, show};
+use super::{pages, show};
 use crate::api::deployments::{Deployment, Releases};
 use crate::store::{Cause, State};
 

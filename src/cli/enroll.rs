@@ -7,7 +7,8 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use super::client::Agent;
-use super::{Outcome, show};
+use super::options::Outcome;
+use super::show;
 use crate::api::auth::Enrolment;
 
 /// Asks the agent for a link and prints it: the link alone where a program reads it, with a QR code on a terminal.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Agent, segment};
 use super::follow::{Waiting, follow};
-use super::{Failure, Outcome, input, show};
+use super::options::{Failure, Outcome};
+use super::{input, show};
 use crate::api::env::{Env, EnvUpdate};
 use crate::text::Plain;
 

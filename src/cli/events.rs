@@ -1,7 +1,7 @@
 //! Streams of lines, as the agent sends them: server-sent events.
 
-use super::Failure;
 use super::client::{ClientError, Refusal};
+use super::options::Failure;
 use crate::api::logs::LogEntry;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};

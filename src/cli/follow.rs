@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::client::{Agent, Answer, ClientError};
-use super::{Outcome, events, show};
+use super::options::Outcome;
+use super::{events, show};
 use crate::api::deployments::Deployment;
 use crate::store::State;
 use crate::text::Plain;

@@ -10,8 +10,9 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::client::{Agent, segment};
+use super::options::Outcome;
 use super::show::{Cell, Paint, ago, colours, state, table, text};
-use super::{Outcome, input, show};
+use super::{input, show};
 use crate::api::hooks::{Delivery, Hook};
 use crate::text::Plain;
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::client::Agent;
+use super::options::Outcome;
+use super::show;
 use super::show::{Cell, ago, cell, colours, table, text};
-use super::{Outcome, show};
 use crate::api::host::{Host, Images, Space, Trouble, Volumes};
 
 /// How often it is asked, a second each, until what takes the disk was measured.

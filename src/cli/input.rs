@@ -5,7 +5,8 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-use super::{Failure, prompt};
+use super::options::Failure;
+use super::prompt;
 
 /// What a file holds; `-` is standard input.
 pub fn text(file: &Path) -> Result<String, Failure> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::Outcome;
+use super::options::Outcome;
 use crate::names::{ServiceName, SessionId};
 use crate::{git, journal, podman, sandbox, terminal};
 

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Agent, ClientError, segment};
+use super::options::{Failure, Outcome};
 use super::show::second;
-use super::{Failure, Outcome, events, moments, show};
+use super::{events, moments, show};
 use crate::api::deployments::Deployment;
 use crate::api::logs::{LINES, LogEntry};
 use crate::api::services::Service;

@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
-
-use super::Outcome;
-use super::program::Arguments;
+use super::options::Outcome;
 
 /// Where to.
 #[derive(Debug, clap::Args)]
@@ -16,7 +13,7 @@ pub struct Wanted {
 }
 
 /// Writes the manual pages.
-pub fn run(wanted: &Wanted) -> Outcome {
-    clap_mangen::generate_to(Arguments::command(), &wanted.folder)?;
+pub fn run(wanted: &Wanted, program: clap::Command) -> Outcome {
+    clap_mangen::generate_to(program, &wanted.folder)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,8 @@ use serde_json::json;
 use url::Url;
 
 use super::client::{Agent, segment};
-use super::{Outcome, show};
+use super::options::Outcome;
+use super::show;
 use crate::api::services::Service;
 
 /// What is opened.

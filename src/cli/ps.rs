@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::client::Agent;
+use super::options::Outcome;
 use super::show::{Cell, ago, cell, colours, commit, condition, state, table, text};
-use super::{Outcome, pages, show};
+use super::{pages, show};
 use crate::api::services::Service;
 use crate::api::status::Status;
 use crate::names::ServiceName;

@@ -10,8 +10,9 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::client::{Agent, segment};
+use super::options::Outcome;
 use super::show::{Cell, colours, table, text};
-use super::{Outcome, input, show};
+use super::{input, show};
 use crate::api::registries::RegistryLogins;
 
 /// What is asked.

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::client::{Agent, segment};
-use super::{Outcome, show};
+use super::options::Outcome;
+use super::show;
 
 /// What goes.
 #[derive(Debug, clap::Args)]

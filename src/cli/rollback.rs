@@ -3,9 +3,9 @@
 use http::Method;
 use serde_json::json;
 
-use super::Outcome;
 use super::client::{Agent, segment};
 use super::follow::{Waiting, follow};
+use super::options::Outcome;
 
 /// To what.
 #[derive(Debug, clap::Args)]

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::client::{Agent, segment};
+use super::options::{Failure, Outcome};
+use super::show;
 use super::show::{Cell, Paint, cell, colours, table, text};
-use super::{Failure, Outcome, show};
 use crate::api::services::Service;
 use crate::api::settings::Settings;
 use crate::names::{BranchName, Volumes};

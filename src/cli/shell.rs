@@ -15,9 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::client::{Agent, ClientError, Refusal};
+use super::options::{Failure, Outcome};
+use super::show;
 use super::show::{Cell, Paint, ago, cell, colours, table, text};
 use super::socket::{Event, Said, Socket};
-use super::{Failure, Outcome, show};
 use crate::api::live::{TerminalSession, TerminalSessions};
 use crate::names::SessionId;
 use crate::problem::Code;

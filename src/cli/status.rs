@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Agent, ClientError};
 use super::follow::TRIES;
+use super::options::{Failure, Outcome};
+use super::show;
 use super::show::{Cell, ago, cell, colours, commit, condition, state, table, text};
 use super::socket::{Event, Socket};
-use super::{Failure, Outcome, show};
 use crate::api::deployments::Deployment;
 use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot};
 use crate::api::status::{Condition, Figures, Status};

@@ -7,7 +7,8 @@ use http::Method;
 use serde_json::json;
 
 use super::client::{Agent, segment};
-use super::{Outcome, show};
+use super::options::Outcome;
+use super::show;
 
 /// What is stopped.
 #[derive(Debug, clap::Args)]

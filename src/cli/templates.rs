@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use super::client::Agent;
+use super::options::Outcome;
+use super::show;
 use super::show::{Cell, colours, table, text};
-use super::{Outcome, show};
 use crate::api::templates::Templates;
 
 /// Lists them.

@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client::{Agent, segment};
+use super::options::Outcome;
 use super::show::{Cell, ago, cell, colours, table, text};
-use super::{Outcome, moments, show};
+use super::{moments, show};
 use crate::api::tokens::{CreatedToken, Token, Tokens};
 use crate::names::Scope;
 
@@ -64,7 +65,7 @@ impl Command {
     }
 }
 
-async fn list(agent: &Agent, json: bool) -> Result<(), super::Failure> {
+async fn list(agent: &Agent, json: bool) -> Result<(), super::options::Failure> {
     let answer = agent.get("/credentials/tokens").await?;
     if json {
         return Ok(answer.print()?);

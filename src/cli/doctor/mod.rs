@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use nix::unistd::User;
 
-use super::{Options, Outcome};
+use super::options::{Options, Outcome};
 use crate::config::Config;
 use finding::Level;
 
