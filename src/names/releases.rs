@@ -12,7 +12,7 @@ number_name! {
     ReleaseNumber(u32)
 }
 
-/// A release of a service; it names the unit, the Quadlet file, the container and the image ([`super::on_host`]).
+/// A release of a service; it names the unit, the Quadlet file, the container and the image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReleaseName {
     /// The service.
