@@ -6,7 +6,7 @@ use super::Deploys;
 use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::ServiceError;
-use crate::store::{Cause, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, Service, StoreError};
+use crate::store::{Cause, Deployment, HookDelivery, NewDelivery, NewDeployment, Service};
 
 /// What became of a push.
 #[derive(Debug)]
@@ -17,8 +17,6 @@ pub enum Pushed {
     Kept(BranchName),
     /// It is kept: a newer push has moved the branch on.
     Passed,
-    /// It is kept: the service is stopped, and no push starts it.
-    Stopped,
     /// The branch that is deployed is gone.
     Gone(BranchName),
 }
@@ -66,12 +64,6 @@ impl Deploys {
                 self.uses().store.release(service.id, before).await?
             }
         };
-        if service.desired == Desired::Stopped
-            && let Some(head) = self.uses().repositories.head(name, &service.branch).await?
-        {
-            // What was pushed while it was stopped would follow what it goes back to.
-            self.uses().store.set_seen_commit(service.id, head).await?;
-        }
         let new = NewDeployment::again(name, Cause::Rollback, actor, release.number);
         Ok(self.uses().queue.request(new).await?)
     }
@@ -105,10 +97,8 @@ impl Deploys {
                 if let Some(begun) = self.begun_without_hook(&service, commit).await? {
                     return Ok(Pushed::Deployed(Box::new(begun)));
                 }
-                match self.build(name, Cause::Push, actor, Some(commit.clone())).await {
-                    Err(ServiceError::Store(StoreError::Stopped(_))) => Ok(Pushed::Stopped),
-                    built => Ok(Pushed::Deployed(Box::new(built?))),
-                }
+                let commit = Some(commit.clone());
+                Ok(Pushed::Deployed(Box::new(self.build(name, Cause::Push, actor, commit).await?)))
             }
             Some((_, None)) => Ok(Pushed::Gone(service.branch)),
             None => Ok(Pushed::Kept(service.branch)),

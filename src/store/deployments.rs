@@ -291,16 +291,15 @@ fn is_starting(transaction: &Transaction<'_>, service: ServiceId) -> Result<bool
 
 /// Queues a deployment. Its service's environment is replaced where the new one brings it, and what
 /// waited before is superseded: one that was to make the current release anew builds instead what waited to be built. The
-/// answer names what is superseded, too. A push starts nothing that is stopped: it is built when somebody starts that.
+/// answer names what is superseded, too. A forge's delivery starts nothing that is stopped: it is built when somebody starts that.
 pub(super) fn queue(
     transaction: &Transaction<'_>,
     new: &NewDeployment,
 ) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
     let service = find_kept(transaction, &new.service)?;
-    if service.desired == Desired::Stopped
-        && matches!(new.cause, Cause::Push | Cause::Hook)
-        && !is_starting(transaction, service.id)?
-    {
+    // A push that nobody told of was made before whoever stopped it.
+    let is_nobodys = new.cause == Cause::Hook || (new.cause == Cause::Push && new.actor == Actor::Agent);
+    if service.desired == Desired::Stopped && is_nobodys && !is_starting(transaction, service.id)? {
         return Err(StoreError::Stopped(new.service.to_string()));
     }
     if let Some(change) = &new.env {

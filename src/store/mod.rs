@@ -116,8 +116,8 @@ pub enum StoreError {
     /// The environment that another was made from is not the service's any more.
     #[error("the service's variables were changed meanwhile")]
     EnvChanged,
-    /// The service is stopped, and no push starts it.
-    #[error("`{0}` is stopped, and no push starts it")]
+    /// The service is stopped, and nobody asks that it runs.
+    #[error("`{0}` is stopped, and no delivery starts it")]
     Stopped(String),
     /// No such release.
     #[error("the service has no release {0}")]
@@ -472,16 +472,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_push_starts_nothing_that_is_stopped() {
+    async fn only_who_wants_it_to_run_starts_what_is_stopped() {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
-        store.request_deployment(push('1')).await.unwrap();
         store.end_service(&service.name, Desired::Stopped).await.unwrap();
-        assert!(matches!(store.request_deployment(push('2')).await, Err(StoreError::Stopped(name)) if name == "a"));
-        assert_eq!(store.service(&service.name).await.unwrap().desired, Desired::Stopped);
-        assert_eq!(store.seen_commit(service.id).await.unwrap(), Some(id_of('1')), "it is still owed");
-        store.request_deployment(start("a")).await.unwrap();
-        store.request_deployment(push('2')).await.unwrap();
+        let by = |actor: &str, cause| NewDeployment { actor: actor.parse().unwrap(), cause, ..push('1') };
+        for missed in [by("agent", Cause::Push), by("token:a", Cause::Hook)] {
+            let refused = store.request_deployment(missed).await;
+            assert!(matches!(refused, Err(StoreError::Stopped(name)) if name == "a"));
+        }
+        store.request_deployment(by("token:a", Cause::Push)).await.unwrap();
+        // It will run, and what comes meanwhile is taken.
+        store.request_deployment(by("token:a", Cause::Hook)).await.unwrap();
     }
 
     #[tokio::test]

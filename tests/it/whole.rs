@@ -88,18 +88,6 @@ async fn a_push_is_queued_once_and_no_older_one_behind_it() {
 }
 
 #[tokio::test]
-async fn a_push_that_a_stop_comes_before_starts_nothing() {
-    let agent = TestAgent::start().await;
-    let (service, commit) = pushed_to(&agent, "static").await;
-    agent.store.end_service(&service.name, Desired::Stopped).await.unwrap();
-    let moved = [("refs/heads/main".to_owned(), Some(commit.clone()))];
-    let told = agent.deploys.pushed(&service.name, &moved, Actor::Agent).await.unwrap();
-    assert!(matches!(told, Pushed::Stopped), "{told:?}");
-    assert_ne!(agent.store.seen_commit(service.id).await.unwrap(), Some(commit), "it is owed still");
-    assert_eq!(agent.store.service(&service.name).await.unwrap().desired, Desired::Stopped);
-}
-
-#[tokio::test]
 async fn the_first_push_to_an_empty_repository_is_nobodys_starter() {
     let agent = TestAgent::start().await;
     let (service, commit) = pushed_to(&agent, "empty").await;

@@ -67,9 +67,6 @@ async fn told_to_the_pusher(
     let by = By::Actor(actor.clone());
     match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
         Pushed::Kept(branch) => Ok(only(format!("Kept. Only a push to `{branch}` is deployed."))),
-        Pushed::Stopped => {
-            Ok(only(format!("Kept. `{name}` is stopped: `podkeeper deploy {name}` starts it with your push.")))
-        }
         Pushed::Passed => Ok(only("Kept. A newer push has moved the branch on.".into())),
         Pushed::Gone(branch) => Ok(only(format!("The branch `{branch}` is gone; what runs goes on."))),
         Pushed::Deployed(deployment) => {
