@@ -6,6 +6,7 @@
 pub mod config;
 pub mod connection;
 pub mod events;
+pub mod exchange;
 pub mod names;
 pub mod places;
 pub mod problem;
