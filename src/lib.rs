@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod connection;
+pub mod decode;
 pub mod events;
 pub mod exchange;
 pub mod names;
