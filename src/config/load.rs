@@ -100,7 +100,7 @@ fn place(table: &DeValue<'_>, error: &DecodeError) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Host;
+    use super::super::{Host, Paths};
     use super::*;
 
     const SHIPPED: &str = include_str!("../../config/podkeeper.toml");
@@ -129,8 +129,9 @@ mod tests {
         let config = parse(&uncommented()).expect("every commented key is a real one");
         let shown = |config: &Config| format!("{config:#?}");
         let host = Host { podman_socket: None, bus_socket: None };
+        let paths = Paths { journal: None, ..config.paths.clone() };
         assert_eq!(
-            shown(&Config { host: host.clone(), ..config }),
+            shown(&Config { host: host.clone(), paths, ..config }),
             shown(&Config { host, ..Config::default() })
         );
         let keys = uncommented().lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
