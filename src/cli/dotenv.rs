@@ -7,24 +7,24 @@ use thiserror::Error;
 use crate::names::EnvKey;
 
 /// What `podkeeper env --help` says of it.
-pub(super) const GRAMMAR: &str = "\
-The file of --file holds variables as dotenv files do. Nothing in it is ever replaced: $NAME stays as it is written.
+pub(super) const GRAMMAR: &str = r##"The file of --file holds variables as dotenv files do. Nothing in it is ever replaced: $NAME stays
+as it is written.
 
-  # why              an empty line, and one that begins with #, are passed over
-  A=x  # why         x: a # behind a blank begins a comment, and blanks around a value go
-  B=a#b              a#b
-  C=                 an empty value
-  export D=1         1
-  E='\\n $c \"d\"'     as it stands, to the next '
-  F=\"a\\nb \\\"c\\\" \\\\\"  \\n, \\r and \\t are a line end, a carriage return and a tab; \\\", \\\\ and \\$ are \", \\ and $;
-                     any other \\ stays as it is
-  G=\"-----BEGIN     a value in quotes may have several lines, and every byte of it stays as it is
-  -----END\"
-  PORT=80            passed over, with a word: the agent gives a service its port
+  # why                an empty line, and one that begins with #, are passed over
+  A=x  # why           x: a # behind a blank begins a comment, and blanks around a value go
+  B=a#b                a#b
+  C=                   an empty value
+  export D=1           1
+  E='\n $c "d"'        as it stands, up to the next '
+  F="a\nb \"c\" \\"    \n, \r and \t are a line end, a carriage return and a tab; \", \\ and \$ are
+                       the character itself; any other \ stays as it is
+  G="-----BEGIN        a value in quotes may have several lines, and every byte of it stays
+  -----END"
+  PORT=80              passed over, with a word: the agent gives a service its port
 
-Behind a closing quote only a comment may stand. Of two variables with one name the last counts. A byte-order mark and
-the line ends of Windows are understood. A name takes up to 200 bytes without blanks and without = , \" ' \\ % and $, and begins
-with no -.";
+Behind a closing quote only a comment may stand. Of two variables with one name the last counts. A
+byte-order mark and the line ends of Windows are understood. A name takes up to 200 bytes without
+blanks and without = , " ' \ % and $, and begins with no -."##;
 
 /// A variable of a file.
 pub(super) struct Variable {
