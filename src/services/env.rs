@@ -66,7 +66,7 @@ impl Services {
                         env.insert(key.clone(), kept.clone());
                         continue;
                     }
-                    let name = SecretName::new(service, key).map_err(|error| invalid(error.to_string()))?;
+                    let name = SecretName::new(service, key);
                     let labels = [(SERVICE_LABEL, service.as_str()), ("podkeeper.key", key.as_str())];
                     self.uses.podman.create_secret(&name, value, &labels).await?;
                     env.insert(key.clone(), EnvValue::Secret(name));
@@ -78,7 +78,7 @@ impl Services {
 
     /// Keeps a password that isn't a variable, and tells its secret's name.
     pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<SecretName, ServiceError> {
-        let name = SecretName::new(service, &"URI".parse()?)?;
+        let name = SecretName::new(service, &"URI".parse()?);
         self.uses.podman.create_secret(&name, value, &[(SERVICE_LABEL, service.as_str())]).await?;
         Ok(name)
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 use super::{ServiceError, Services};
+use crate::config::system;
 use crate::events::Event;
 use crate::journal::Checked;
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName, checked_container};
@@ -334,7 +335,7 @@ impl Services {
     /// The cgroup folder of a service's unit. systemd derives the slice from the unit's name.
     fn cgroup(&self, service: &ServiceName, unit: &str) -> Option<PathBuf> {
         let manager = self.uses.units.cgroup()?;
-        let app = Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice");
+        let app = Path::new(system::CGROUPS).join(manager.trim_start_matches('/')).join("app.slice");
         Some(app.join(service.slice()).join(unit))
     }
 }
