@@ -289,6 +289,14 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Changes the tables, as a test wants them.
+    pub(crate) async fn change_schema(&self, sql: &'static str) -> Result<(), StoreError> {
+        self.write(move |transaction| Ok(transaction.execute_batch(sql)?)).await
+    }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found as usize > MIGRATIONS.len() {

@@ -183,11 +183,12 @@ impl Store {
         .await
     }
 
-    /// The releases that have the traffic, or had it when their service was stopped, and have a health check.
+    /// The releases with a health check that run, or are to: those that have the traffic, and those that are being deployed.
     pub async fn checked_releases(&self) -> Result<Vec<ReleaseName>, StoreError> {
         self.read(|connection| {
             let query = "SELECT s.name, r.number FROM services s JOIN releases r ON r.service = s.id \
-                         AND r.number = s.current_release WHERE r.healthcheck AND s.desired = 'running'";
+                         WHERE r.healthcheck AND ((r.number = s.current_release AND s.desired = 'running') OR EXISTS \
+                         (SELECT 1 FROM deployments d WHERE d.id = r.deployment AND d.finished IS NULL))";
             let mut statement = connection.prepare_cached(query)?;
             let mut rows = statement.query([])?;
             let mut releases = Vec::new();
