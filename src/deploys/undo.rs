@@ -161,12 +161,11 @@ impl Undo<'_> {
         let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
         let page = self.uses.journal.query(query).await.ok()?;
         // As what Podman says of the unit is called.
-        let unit = deployment.release.map(|number| ReleaseName::new(&deployment.service, number).unit());
-        let unit = unit.as_deref().and_then(|unit| unit.strip_suffix(".service"));
+        let unit = deployment.release.map(|number| ReleaseName::new(&deployment.service, number).instance());
         let lines: Vec<PlainLines> = page
             .entries
             .iter()
-            .filter(|entry| !is_noise(entry, unit))
+            .filter(|entry| !is_noise(entry, unit.as_deref()))
             .map(|entry| PlainLines::from_bytes(&entry.message))
             .filter(|line| !line.trim().is_empty() && !is_container_id(line))
             .collect();
