@@ -117,7 +117,7 @@ impl Client {
                 own = self.identity().grant.service;
                 own.as_ref()
             }
-            Subject::Shell => None,
+            Subject::Shell | Subject::Nothing => None,
             Subject::Service(service) => Some(service),
         };
         self.inner.stay.refused(right.scope, service).await
@@ -181,7 +181,7 @@ impl Client {
 pub(super) fn authorise(identity: &Identity, scope: Scope, subject: &Subject) -> Result<(), Problem> {
     match subject {
         Subject::Own => identity.allows(scope, identity.grant.service.as_ref()),
-        Subject::Shell => identity.allows(scope, None),
+        Subject::Shell | Subject::Nothing => identity.allows(scope, None),
         Subject::Service(service) => identity.allows(scope, Some(service)),
     }
 }
