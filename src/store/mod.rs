@@ -480,6 +480,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_left_the_queue_is_not_ended_as_if_it_waited() {
+        let (_folder, store) = store();
+        store.create_service(new_service("a")).await.unwrap();
+        let (waiting, _) = store.request_deployment(start("a")).await.unwrap();
+        // Somebody has read that it waits, and it goes on meanwhile.
+        store.step(waiting.id, State::Fetching, None).await.unwrap();
+        assert_eq!(store.cancel_waiting(waiting.id).await.unwrap(), None);
+        assert_eq!(store.deployment(waiting.id).await.unwrap().state, State::Fetching);
+        let (behind, _) = store.request_deployment(start("a")).await.unwrap();
+        let ended = store.cancel_waiting(behind.id).await.unwrap().unwrap();
+        assert_eq!((ended.id, ended.state), (behind.id, State::Cancelled));
+        assert_eq!(store.cancel_waiting(behind.id).await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn only_who_wants_it_to_run_starts_what_is_stopped() {
         let (_folder, store) = store();
         let service = store.create_service(new_service("a")).await.unwrap();
@@ -514,6 +529,17 @@ mod tests {
         store.request_deployment(push('2')).await.unwrap();
         let (back, _) = store.request_deployment(anew(Cause::Rollback)).await.unwrap();
         assert_eq!(made_of(&back), (None, Some(1)), "who goes back wants nothing newer");
+        // What comes behind that is made of the release that it makes.
+        for cause in [Cause::Env, Cause::Restart] {
+            let (behind, _) = store.request_deployment(anew(cause)).await.unwrap();
+            assert_eq!(made_of(&behind), (None, Some(1)));
+            let waiting: Vec<_> =
+                store.unfinished(&behind.service).await.unwrap().iter().map(|row| row.id).rev().take(2).collect();
+            assert_eq!(waiting, [behind.id, back.id], "and there is one of it");
+        }
+        let (newer, superseded) = store.request_deployment(push('3')).await.unwrap();
+        assert!(superseded.contains(&back.id) && superseded.len() == 2);
+        assert_eq!(store.unfinished(&newer.service).await.unwrap().last().map(|row| row.id), Some(newer.id));
     }
 
     #[tokio::test]
