@@ -66,7 +66,7 @@ impl Services {
 
     /// Whether a service of this name, which the store doesn't know (any more), left releases or a repository: they are
     /// whatever somebody else pushed, may be running, and would be taken for the new service's own.
-    async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
+    pub(super) async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
         Ok(self.uses.quadlets.list().await?.iter().any(|file| file.release.service == *name)
             || self.uses.repositories.exists(name).await)
     }
@@ -107,6 +107,7 @@ impl Services {
             Some(branch) => branch,
             None => "main".parse()?,
         };
+        let _held = self.env_locks.hold(name).await;
         let mut files = None;
         let source = match source {
             NewSource::Template(template) => {
@@ -115,6 +116,7 @@ impl Services {
                 Source::Template(template)
             }
             NewSource::External(uri, password) => {
+                // The regular look takes no secret for nobody's before there is the row that names it.
                 let secret = match password {
                     Some(password) => Some(self.keep_password(name, &password).await?),
                     None => None,

@@ -16,6 +16,7 @@ mod reconcile;
 mod release;
 mod remove;
 mod repository;
+mod secrets;
 mod settle;
 pub mod spec;
 pub mod status;

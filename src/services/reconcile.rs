@@ -10,10 +10,9 @@ use tracing::Instrument;
 use super::plan::{Observed, Seen, Step, Wanted, plan};
 use super::{ServiceError, Services, spec};
 use crate::events::Event;
-use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, ServiceName};
-use crate::podman::PodmanError;
+use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
 use crate::proxy::ProxyError;
-use crate::store::{Desired, Release, Service, Source};
+use crate::store::{Desired, Release, Service};
 use crate::units::{ActiveState, JobResult};
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
@@ -227,30 +226,6 @@ impl Services {
             withdrawn = withdrawn.and(self.uses.routes.remove(&host, port).await.map_err(ServiceError::from));
         }
         withdrawn
-    }
-
-    /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.
-    async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
-        let _held = self.env_locks.hold(&service.name).await;
-        let secret = |value: EnvValue| value.secret().cloned();
-        let mut named: HashSet<SecretName> =
-            self.uses.store.env(&service.name).await?.into_values().filter_map(secret).collect();
-        for release in self.uses.store.releases(service.id).await? {
-            named.extend(release.env.into_values().filter_map(secret));
-        }
-        if let Source::External { secret: Some(password), .. } = &service.source {
-            named.insert(password.clone());
-        }
-        for secret in self.uses.podman.secrets(&SecretName::prefix(&service.name)).await? {
-            if *secret.service() == service.name && !named.contains(&secret) {
-                match self.uses.podman.remove_secret(&secret).await {
-                    // The next deployment finds it again.
-                    Err(PodmanError::Full { .. }) => return Ok(()),
-                    other => other?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -32,9 +32,12 @@ impl Services {
         actor: Actor,
     ) -> Result<EnvUpdate, ServiceError> {
         let updated = self.merge_repeatedly(name, &changes, replace, restart, actor).await;
-        // Values that nothing names any more go with the next release where one comes, else now.
-        if !matches!(updated, Ok(EnvUpdate::Deployed(_) | EnvUpdate::Same)) {
-            self.settle(name).await;
+        match &updated {
+            // Values that nothing names any more go with the release that comes.
+            Ok(EnvUpdate::Deployed(_) | EnvUpdate::Same) => {}
+            Ok(EnvUpdate::Kept) => self.settle(name).await,
+            // Nothing has changed but that there may be values that no row names.
+            Err(_) => self.untidy.note(),
         }
         updated
     }

@@ -75,6 +75,11 @@ impl Store {
         self.read(move |connection| read(connection, find_kept(connection, &name)?.id)).await
     }
 
+    /// The same by the service's row, be it one that is being removed.
+    pub async fn env_of(&self, service: ServiceId) -> Result<EnvSecrets, StoreError> {
+        self.read(move |connection| read(connection, service)).await
+    }
+
     /// Replaces the variables for the service's next release, without a deployment.
     pub async fn set_env(&self, name: &ServiceName, change: EnvChange) -> Result<(), StoreError> {
         let name = name.clone();
