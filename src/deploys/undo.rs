@@ -116,11 +116,12 @@ impl Undo<'_> {
         self.uses.store.note_problem(deployment.id, problem, tail).await
     }
 
-    /// Where the switch was begun and could not be ended, the release before has the traffic again.
+    /// Where the switch was begun and could not be ended, the release before has the traffic again, and what was stopped before
+    /// is so again.
     async fn give_back(&self, deployment: &Deployment) -> Result<(), DeployError> {
         let service = self.uses.store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current == Some(*number)) else { return Ok(()) };
-        self.uses.store.give_back(service.id, number).await?;
+        self.uses.store.give_back(service.id, number, deployment.id).await?;
         let service = self.uses.store.find_service(&deployment.service).await?;
         Ok(self.uses.services.reconcile(&service).await?)
     }

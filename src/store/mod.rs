@@ -40,7 +40,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -55,6 +55,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/012.sql"),
     include_str!("migrations/013.sql"),
     include_str!("migrations/014.sql"),
+    include_str!("migrations/015.sql"),
 ];
 
 /// Why the store refused.
@@ -731,14 +732,39 @@ mod tests {
         };
         store.write(backwards).await.unwrap();
         // Not the current one: nothing changes.
-        store.give_back(service.id, ReleaseNumber(3)).await.unwrap();
+        store.give_back(service.id, ReleaseNumber(3), last.unwrap()).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(4)));
-        store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
+        store.give_back(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(3)));
         store.forget_release(service.id, ReleaseNumber(3), false).await.unwrap();
         store.make_current(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
-        store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
+        store.give_back(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
         assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");
+    }
+
+    #[tokio::test]
+    async fn what_was_stopped_before_a_switch_that_failed_is_so_again() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let now = async || {
+            let service = store.service(&service.name).await.unwrap();
+            (service.current.map(|number| number.0), service.desired)
+        };
+        let first = release(&store, &service, start("a")).await;
+        store.finish(first.id, State::Live, None, None).await.unwrap();
+        let give_back = async |deployment: &Deployment| {
+            let number = store.deployment(deployment.id).await.unwrap().release.unwrap();
+            store.give_back(service.id, number, deployment.id).await.unwrap();
+            store.finish(deployment.id, State::Failed, None, None).await.unwrap();
+        };
+        let failed = release(&store, &service, start("a")).await;
+        give_back(&failed).await;
+        assert_eq!(now().await, (Some(1), Desired::Running));
+        store.end_service(&service.name, Desired::Stopped).await.unwrap();
+        let failed = release(&store, &service, start("a")).await;
+        assert_eq!(now().await, (Some(3), Desired::Running));
+        give_back(&failed).await;
+        assert_eq!(now().await, (Some(1), Desired::Stopped));
     }
 
     #[tokio::test]

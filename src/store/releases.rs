@@ -271,6 +271,10 @@ impl Store {
                 return Err(StoreError::Ended(deployment.0));
             }
             transaction.execute(
+                "UPDATE deployments SET desired_before = (SELECT desired FROM services WHERE id = ?2) WHERE id = ?1",
+                params![deployment.0, service],
+            )?;
+            transaction.execute(
                 "UPDATE services SET current_release = ?2, desired = 'running' WHERE id = ?1",
                 params![service, number.0],
             )?;
@@ -279,14 +283,22 @@ impl Store {
         .await
     }
 
-    /// Gives the traffic back to the release that had it before `number`: the one that a deployment made live last.
-    pub async fn give_back(&self, service: ServiceId, number: ReleaseNumber) -> Result<(), StoreError> {
+    /// Gives the traffic back to the release that had it before `number`, which `deployment` makes: the one that a deployment
+    /// made live last. A service that was stopped before is so again.
+    pub async fn give_back(
+        &self,
+        service: ServiceId,
+        number: ReleaseNumber,
+        deployment: DeploymentId,
+    ) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute(
                 "UPDATE services SET current_release = (SELECT r.number FROM releases r JOIN deployments d \
                  ON d.service = r.service AND d.release = r.number AND d.state = 'live' WHERE r.service = ?1 \
-                 ORDER BY d.id DESC LIMIT 1) WHERE id = ?1 AND current_release = ?2",
-                params![service, number.0],
+                 ORDER BY d.id DESC LIMIT 1), desired = iif(desired = 'running', \
+                 coalesce((SELECT desired_before FROM deployments WHERE id = ?3), desired), desired) \
+                 WHERE id = ?1 AND current_release = ?2",
+                params![service, number.0, deployment.0],
             )?;
             Ok(())
         })
