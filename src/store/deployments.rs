@@ -311,9 +311,7 @@ pub(super) fn queue(
     let (mut commit, mut from_release) = (new.commit.clone(), new.from_release);
     // Who goes back wants nothing newer.
     let is_anew = from_release.is_some() && new.cause != Cause::Rollback;
-    if is_anew
-        && let Some(waiting) = waiting_build(transaction, service.id)?
-    {
+    if is_anew && let Some(waiting) = waiting_build(transaction, service.id)? {
         (commit, from_release) = (waiting, None);
     }
     let superseded = end_waiting(transaction, service.id, State::Superseded, is_anew)?;
@@ -567,3 +565,6 @@ impl Store {
         self.write(move |transaction| see(transaction, service, &commit)).await
     }
 }
+
+#[cfg(test)]
+mod tests;
