@@ -111,84 +111,34 @@ impl Services {
 mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
-    use std::sync::{Arc, Mutex};
 
     use jiff::Timestamp;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::UnixListener;
 
-    use super::super::Uses;
+    use super::super::fixture::{Asked, answer, service, services};
     use super::*;
-    use crate::config::{Config, LiveConfig};
-    use crate::events::Events;
-    use crate::git::Repositories;
-    use crate::journal::Journal;
-    use crate::names::{AbsPath, Actor, HookKey, Volumes};
-    use crate::podman::Podman;
-    use crate::proxy::Routes;
-    use crate::queue::Queue;
-    use crate::store::{Cause, EnvSecrets, NewDeployment, NewRelease, NewService, Settings, Source, Store};
-    use crate::templates::Templates;
-    use crate::units::{ActiveState, Quadlets, UnitChange, UnitFacts, UserManager};
+    use crate::names::{Actor, Volumes};
+    use crate::store::{Cause, EnvSecrets, NewDeployment, NewRelease, Settings};
+    use crate::units::{ActiveState, UnitChange, UnitFacts};
 
-    /// The containers that a Podman was asked for, all of which are healthy.
-    type Asked = Arc<Mutex<Vec<String>>>;
-
-    fn podman(socket: &Path) -> Asked {
-        let (listener, asked) = (UnixListener::bind(socket).unwrap(), Asked::default());
-        let answering = asked.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = Vec::new();
-                while !head.windows(4).any(|four| four == b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap() > 0
-                {
-                }
-                let head = String::from_utf8_lossy(&head).into_owned();
-                let container = head.split_once("/containers/").unwrap().1.split('/').next().unwrap().to_owned();
-                answering.lock().unwrap().push(container);
-                let id = "a".repeat(64);
-                let body = format!(r#"{{"Id":"{id}","State":{{"Running":true,"Health":{{"Status":"healthy"}}}}}}"#);
-                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
-            }
-        });
-        asked
+    /// A Podman all of whose containers are healthy.
+    fn podman(folder: &Path) -> Asked {
+        let id = "a".repeat(64);
+        answer(folder, move |_, _| {
+            format!(r#"{{"Id":"{id}","State":{{"Running":true,"Health":{{"Status":"healthy"}}}}}}"#)
+        })
     }
 
-    /// Services over a store in `folder`, a Podman there, and no systemd.
-    fn services(folder: &Path) -> Services {
-        let path = |name: &str| AbsPath::try_from(folder.join(name)).unwrap();
-        let mut config = Config::default();
-        config.paths.state = path("");
-        let config = LiveConfig::new(config);
-        let (store, events) = (Store::open(&folder.join("store.db")).unwrap(), Events::new());
-        Services::new(Uses {
-            store: store.clone(),
-            podman: Podman::new(path("podman.sock").into(), path("auth.json").to_path_buf()),
-            units: UserManager::new(path("bus")),
-            quadlets: Quadlets::new(folder.join("quadlets"), folder.join("units")),
-            routes: Routes::new(folder.join("routes")),
-            repositories: Repositories::new(config.clone()),
-            templates: Templates::new(folder.join("templates")),
-            journal: Journal::new(Some(folder.to_owned())),
-            events: events.clone(),
-            config,
-            queue: Queue::new(store, events, 1),
-        })
+    /// The containers that it was asked for.
+    fn containers(asked: &Asked) -> Vec<String> {
+        let container =
+            |asked: &String| asked.split_once("/containers/").unwrap().1.split('/').next().unwrap().to_owned();
+        asked.lock().unwrap().iter().map(container).collect()
     }
 
     /// A service whose release, which has a health check, is being deployed.
     async fn release(services: &Services, name: &str) -> ReleaseName {
         let store = &services.uses.store;
-        let new = NewService {
-            name: name.parse().unwrap(),
-            source: Source::Template("static".parse().unwrap()),
-            branch: "main".parse().unwrap(),
-            hook_key: HookKey::from_random([7; 32]).unwrap(),
-            settings: Settings::default(),
-            max: 100,
-        };
-        let service = store.create_service(new).await.unwrap();
+        let service = service(services, name).await;
         let start = NewDeployment::build(&service.name, Cause::Start, Actor::Agent, None);
         let (deployment, _) = store.request_deployment(start).await.unwrap();
         let number = store.number_release(deployment.id).await.unwrap();
@@ -232,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_restart_has_its_own_release_asked_once_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let (services, asked) = (services(folder.path()), podman(&folder.path().join("podman.sock")));
+        let (services, asked) = (services(folder.path()), podman(folder.path()));
         let all = releases(&services, 5).await;
         let asking = tokio::spawn({
             let services = services.clone();
@@ -249,14 +199,14 @@ mod tests {
         changed(&services, &all[2], ActiveState::Failed);
         changed(&services, &all[3], ActiveState::Active);
         until_known(&services, &all[3]).await;
-        assert_eq!(*asked.lock().unwrap(), [all[1].container(), all[3].container()]);
+        assert_eq!(containers(&asked), [all[1].container(), all[3].container()]);
         asking.abort();
     }
 
     #[tokio::test]
     async fn where_changes_were_missed_all_are_asked_once() {
         let folder = tempfile::tempdir().unwrap();
-        let (services, asked) = (services(folder.path()), podman(&folder.path().join("podman.sock")));
+        let (services, asked) = (services(folder.path()), podman(folder.path()));
         let all = releases(&services, 12).await;
         let asking = tokio::spawn({
             let services = services.clone();
@@ -269,7 +219,7 @@ mod tests {
         for release in &all {
             until_known(&services, release).await;
         }
-        let mut asked = asked.lock().unwrap().clone();
+        let mut asked = containers(&asked);
         asked.sort();
         let mut once: Vec<_> = all.iter().map(ReleaseName::container).collect();
         once.sort();
@@ -298,9 +248,9 @@ mod tests {
         // There is a store again, and no Podman yet: what was heard counts until then.
         services.unasked.add(all[1].clone(), Some(true));
         until_known(&services, &all[1]).await;
-        let asked = podman(&folder.path().join("podman.sock"));
+        let asked = podman(folder.path());
         until_known(&services, &all[0]).await;
-        assert!(asked.lock().unwrap().contains(&all[0].container()));
+        assert!(containers(&asked).contains(&all[0].container()));
         asking.abort();
     }
 }

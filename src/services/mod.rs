@@ -5,6 +5,8 @@ mod change;
 mod create;
 pub mod env;
 pub mod figures;
+#[cfg(test)]
+mod fixture;
 mod health;
 mod hook;
 mod live;

@@ -72,3 +72,53 @@ impl Services {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{answer, service, services};
+    use super::*;
+    use crate::names::EnvKey;
+    use crate::store::EnvChange;
+
+    #[tokio::test]
+    async fn what_no_row_names_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let services = services(folder.path());
+        let key: EnvKey = "KEY".parse().unwrap();
+        let blog = service(&services, "blog").await;
+        let secret = |name: &str, key: &EnvKey| SecretName::new(&name.parse().unwrap(), key).unwrap();
+        // The one that is set, one that was set before, that of a service whose agent died before its row, and one of a
+        // service whose row is lost, and its release is not.
+        let all =
+            [secret("blog", &key), secret("blog", &key), secret("gone", &"URI".parse().unwrap()), secret("lost", &key)];
+        let env = [(key, EnvValue::Secret(all[0].clone()))].into();
+        services.uses.store.set_env(&blog.name, EnvChange { before: [].into(), after: env }).await.unwrap();
+        std::fs::create_dir(folder.path().join("quadlets")).unwrap();
+        std::fs::write(folder.path().join("quadlets/lost@1.container"), "").unwrap();
+        let listed: Vec<String> =
+            all.iter().map(|name| format!(r#"{{"ID":"x","Spec":{{"Name":"{name}"}}}}"#)).collect();
+        let (listed, storage) = (format!("[{}]", listed.join(",")), folder.path().display().to_string());
+        let asked = answer(folder.path(), move |_, path| match path.rsplit('/').next() {
+            Some("info") => format!(r#"{{"store":{{"graphRoot":"{storage}"}}}}"#),
+            Some(list) if list.starts_with("json") => listed.clone(),
+            _ => String::new(),
+        });
+        services.discard_nobodys_secrets().await.unwrap();
+        let mut removed: Vec<String> =
+            asked.lock().unwrap().iter().filter(|asked| asked.starts_with("DELETE")).cloned().collect();
+        removed.iter_mut().for_each(|asked| *asked = asked.rsplit('/').next().unwrap().to_owned());
+        assert_eq!(removed, [all[1].as_str(), all[2].as_str()]);
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_a_secret_has_it_until_a_row_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let services = services(folder.path());
+        let name: ServiceName = "blog".parse().unwrap();
+        let held = services.env_locks.hold(&name).await;
+        let secret = SecretName::new(&name, &"URI".parse().unwrap()).unwrap();
+        let mut discarding = std::pin::pin!(services.discard_unnamed(&name, std::slice::from_ref(&secret)));
+        assert!(futures_util::poll!(&mut discarding).is_pending());
+        drop(held);
+    }
+}
