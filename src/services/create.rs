@@ -34,6 +34,9 @@ pub enum Availability {
 
 impl Services {
     /// Whether a service named `name` could be made. Any text may be asked for.
+    ///
+    /// # Errors
+    /// The store, the units or the releases' files can't be read.
     pub async fn availability(&self, name: &str) -> Result<Availability, ServiceError> {
         let name: ServiceName = match name.parse() {
             Ok(name) => name,
@@ -79,6 +82,10 @@ impl Services {
     }
 
     /// Makes a service, with its repository where that lies here.
+    ///
+    /// # Errors
+    /// The name can't be had, there is no such template, the host has all the services that it takes, or the password,
+    /// the row or the repository can't be written.
     pub async fn create(
         &self,
         name: &ServiceName,

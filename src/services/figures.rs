@@ -25,6 +25,9 @@ pub struct Figures {
 
 impl Services {
     /// What all services use, by name: one sweep over the cgroup files, and one question to Podman.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn figures(&self) -> Result<BTreeMap<ServiceName, Figures>, ServiceError> {
         let services = self.uses.store.services().await?.into_iter();
         let current = services.filter_map(|service| Some(ReleaseName::new(&service.name, service.current?)));

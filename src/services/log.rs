@@ -62,6 +62,9 @@ pub struct ServiceLog {
 
 impl Services {
     /// The log of a service, or of one release of it.
+    ///
+    /// # Errors
+    /// There is no such service, or the store can't be read.
     pub async fn service_log(
         &self,
         name: &ServiceName,
@@ -86,6 +89,9 @@ impl Services {
 
     /// A service's lines as they come, those that are written from now on among them. Builds that begin meanwhile are
     /// taken in. With the service they end.
+    ///
+    /// # Errors
+    /// The service is gone, the query has a cursor or a pattern that is none, or the store or the journal can't be read.
     pub async fn follow_log(
         &self,
         mut log: ServiceLog,
@@ -110,6 +116,9 @@ impl Services {
     }
 
     /// A part of a service's log, as it comes.
+    ///
+    /// # Errors
+    /// As [`Services::follow_log`].
     pub async fn follow_part(
         &self,
         log: ServiceLog,
@@ -130,6 +139,9 @@ impl Services {
     }
 
     /// The lines that are there.
+    ///
+    /// # Errors
+    /// The query has a cursor or a pattern that is none, or the journal can't be read.
     pub async fn log_page(&self, log: ServiceLog) -> Result<Page, ServiceError> {
         Ok(self.uses.journal.query(log.query).await?)
     }

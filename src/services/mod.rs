@@ -1,5 +1,7 @@
 //! The services: made, set, looked at, brought to what is wanted of them, removed.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod ask_health;
 mod change;
 mod create;

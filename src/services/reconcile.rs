@@ -29,6 +29,9 @@ pub struct HostView {
 
 impl HostView {
     /// Looks at the host.
+    ///
+    /// # Errors
+    /// The releases' files, the units or the folder of the routes can't be read.
     pub async fn look(services: &Services) -> Result<Self, ServiceError> {
         let mut view = Self::default();
         for file in services.uses.quadlets.list().await? {
@@ -118,6 +121,9 @@ fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], kee
 
 impl Services {
     /// What would have to be done for `service`.
+    ///
+    /// # Errors
+    /// The store, or the route of one of its hosts, can't be read.
     pub async fn pending(&self, service: &Service, view: &HostView, start: bool) -> Result<Vec<Step>, ServiceError> {
         let releases = self.uses.store.releases(service.id).await?;
         let failed = self.uses.store.failed_releases(service.id).await?;
@@ -131,6 +137,9 @@ impl Services {
 
     /// Does what is to be done for `service`, without starting anything; it must not be called beside a deployment of the
     /// same service, but by it.
+    ///
+    /// # Errors
+    /// The host can't be seen, or a step fails: those behind it are not taken.
     pub async fn reconcile(&self, service: &Service) -> Result<(), ServiceError> {
         let rest = self.switch(service, false).await?;
         self.clear_up(service, rest).await
@@ -138,6 +147,9 @@ impl Services {
 
     /// Brings the traffic where it belongs, after starting what it shall go to where `start` says so. What is old is still
     /// there: that is for [`Services::clear_up`].
+    ///
+    /// # Errors
+    /// The host can't be seen, or a step fails: those behind it are not taken.
     pub async fn switch(&self, service: &Service, start: bool) -> Result<ClearUp, ServiceError> {
         let view = HostView::look(self).await?;
         let mut steps = self.pending(service, &view, start).await?;
@@ -152,6 +164,9 @@ impl Services {
     }
 
     /// Drains, stops and removes what is old.
+    ///
+    /// # Errors
+    /// A step fails: those behind it are not taken.
     pub async fn clear_up(&self, service: &Service, rest: ClearUp) -> Result<(), ServiceError> {
         // Where a deployment has brought us here, it is over, and what is said from now on is not told as its own.
         let span = tracing::info_span!(parent: None, "clearing", service = %service.name);
@@ -209,6 +224,9 @@ impl Services {
 
     /// Withdraws the routes that are nobody's, which only an older agent or another machine's can have left: another
     /// release will have the port one day.
+    ///
+    /// # Errors
+    /// The store or a route can't be read, or one can't be withdrawn: the others are.
     pub async fn withdraw_nobodys(&self, view: &HostView) -> Result<(), ServiceError> {
         // Read after the look: whatever had a route by then has its rows, and no new release takes a routed port.
         let services = self.uses.store.services().await?;

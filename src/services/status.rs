@@ -48,6 +48,9 @@ pub struct Status {
 
 impl Services {
     /// How all services are, by name, and what they use.
+    ///
+    /// # Errors
+    /// The store or the units can't be read.
     pub async fn status(&self) -> Result<BTreeMap<ServiceName, (Status, Figures)>, ServiceError> {
         let states = self.states().await?;
         let with_figures = states.into_iter().map(|(name, status)| {
@@ -58,6 +61,9 @@ impl Services {
     }
 
     /// How all services are, by name.
+    ///
+    /// # Errors
+    /// The store or the units can't be read.
     pub async fn states(&self) -> Result<BTreeMap<ServiceName, Status>, ServiceError> {
         let services = self.uses.store.services().await?;
         let commits = self.uses.store.current_commits().await?;

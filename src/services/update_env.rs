@@ -23,6 +23,10 @@ pub enum EnvUpdate {
 impl Services {
     /// Changes a service's variables; where it runs and `restart` says so, a new release has them, unless the current one
     /// does and no other comes that does not.
+    ///
+    /// # Errors
+    /// There is no such service, a value is none or all of them are too long, others were set meanwhile again and
+    /// again, or Podman or the store does not take them.
     pub async fn update_env(
         &self,
         name: &ServiceName,
