@@ -159,7 +159,8 @@ impl Services {
         if self.begins_with_files(&service).await {
             self.see_starter(&service).await?;
         }
-        tracing::info!(service = %name, "service created");
+        // Its log begins behind this.
+        tracing::info!(service = %name, mark = super::log::created_mark(&service), "service created");
         self.uses.events.publish(Event::Service(name.clone()));
         Ok(service)
     }

@@ -3,6 +3,7 @@
 #![warn(clippy::missing_errors_doc)]
 
 mod ask_health;
+mod begins;
 mod change;
 mod create;
 pub mod env;
@@ -55,6 +56,7 @@ use crate::queue::{Locks, Queue};
 use crate::store::{Store, StoreError};
 use crate::templates::{TemplateError, Templates};
 use crate::units::{Quadlets, UnitsError, UserManager};
+use begins::Begins;
 use live::LiveUnits;
 use unasked::Unasked;
 use unsettled::Unsettled;
@@ -97,6 +99,7 @@ pub struct Services {
     env_locks: Locks,
     /// Held while it is looked where a service's branch is.
     branch_locks: Locks,
+    begins: Begins,
     live: LiveUnits,
     /// Whose health check was run.
     checks: broadcast::Sender<Checked>,
@@ -113,6 +116,7 @@ impl Services {
             uses,
             env_locks: Locks::default(),
             branch_locks: Locks::default(),
+            begins: Begins::default(),
             live: LiveUnits::default(),
             checks: broadcast::Sender::new(CHECKS),
             unasked: Unasked::default(),

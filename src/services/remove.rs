@@ -91,6 +91,7 @@ impl Services {
             }
         }
         self.uses.store.forget_service(service.id).await?;
+        self.begins.forget(service.id);
         if report.kept.is_empty() {
             self.uses.store.free_ids(&service.name).await?;
         }
