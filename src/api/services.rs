@@ -80,6 +80,10 @@ pub struct CreatedService {
     pub hook_url: String,
     /// The key that authorises it.
     pub hook_key: String,
+    /// The volumes, such as `blog.data`, that an earlier service of this name left: this one gets what they hold. Null where
+    /// Podman did not tell.
+    #[schemars(length(max = MOST))]
+    pub kept_volumes: Option<Vec<String>>,
 }
 
 /// The list of services.

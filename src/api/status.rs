@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::listed;
 use crate::names::{CommitId, ReleaseNumber};
-use crate::services::status::{self as host, Figures as HostFigures, Status as HostStatus};
+use crate::services::figures::Figures as HostFigures;
+use crate::services::status::{self as host, Status as HostStatus};
 use crate::words::words;
 
 /// How a service is.

@@ -80,7 +80,7 @@ pub async fn run(agent: &Agent, new: &New, json: bool) -> Outcome {
 fn tell(new: &New, created: &CreatedService) -> std::io::Result<()> {
     const PASSWORD: &str = "with a token (podkeeper token create --name NAME) as the password";
     let mut out = show::out();
-    let CreatedService { service, hook_url, hook_key } = created;
+    let CreatedService { service, hook_url, hook_key, kept_volumes } = created;
     let (name, branch) = (&new.name, &service.branch);
     let push_url = Plain::from(service.push_url.as_deref().unwrap_or_default());
     match &service.source {
@@ -102,6 +102,22 @@ fn tell(new: &New, created: &CreatedService) -> std::io::Result<()> {
             writeln!(out, "{name} is made. Clone it, {PASSWORD}, and push what you change; or run it as it is:")?;
             writeln!(out, "  git clone {push_url}\n  podkeeper deploy {name}")?;
         }
+    }
+    match kept_volumes.as_deref() {
+        Some([]) => {}
+        Some(volumes) => {
+            let volumes: Vec<_> = volumes.iter().map(|volume| Plain::from(volume).to_string()).collect();
+            writeln!(
+                out,
+                "It gets the volumes that an earlier {name} left, with all that they hold: {}",
+                volumes.join(", ")
+            )?;
+            writeln!(out, "Without them: podkeeper remove {name} --volumes, and make it again")?;
+        }
+        None => writeln!(
+            out,
+            "Whether an earlier {name} left volumes, which it would get, is not known: Podman did not tell"
+        )?,
     }
     writeln!(out, "It will answer at {}", Plain::from(&service.url))
 }

@@ -23,6 +23,9 @@ const LEAVE: Duration = Duration::from_millis(300);
 impl Deploys {
     /// The deployment's lines from its beginning on, or a part of them. The stream ends with the last that the agent says
     /// of it.
+    ///
+    /// # Errors
+    /// There is no such deployment, `part` has a cursor or a pattern that is none, or the store or the journal can't be read.
     pub async fn log(
         &self,
         id: DeploymentId,

@@ -142,6 +142,8 @@ impl<'a> Maintenance<'a> {
             let removed = self.clear_images(service).await;
             cleared &= look.note(Task::Unreleased, Some(&service.name), removed).is_some();
         }
+        let secrets = self.uses.services.discard_nobodys_secrets().await;
+        cleared &= look.note(Task::Secrets, None, secrets).is_some();
         cleared & look.note(Task::Ids, None, self.uses.services.free_unused_ids().await).is_some()
     }
 

@@ -1,6 +1,8 @@
 //! Deployments: each is carried out step by step, each step a row before the next begins, and the regular look ends what was
 //! cut off.
 
+#![warn(clippy::missing_errors_doc)]
+
 mod due;
 mod error;
 mod health;

@@ -19,11 +19,17 @@ pub struct Releases {
 
 impl Deploys {
     /// A deployment.
+    ///
+    /// # Errors
+    /// There is no such deployment, or the store can't be read.
     pub async fn deployment(&self, id: DeploymentId) -> Result<Deployment, ServiceError> {
         Ok(self.uses().store.deployment(id).await?)
     }
 
     /// The service that a deployment is of; none where there is no such one.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn service_of(&self, id: DeploymentId) -> Result<Option<ServiceName>, ServiceError> {
         match self.uses().store.deployment(id).await {
             Ok(deployment) => Ok(Some(deployment.service)),
@@ -33,6 +39,9 @@ impl Deploys {
     }
 
     /// A service's deployments, the newest first: `limit` of them, those before `before`.
+    ///
+    /// # Errors
+    /// There is no such service, or the store can't be read.
     pub async fn of(
         &self,
         service: &ServiceName,
@@ -48,6 +57,9 @@ impl Deploys {
     }
 
     /// All deployments that have not ended.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn unfinished(&self) -> Result<Vec<Deployment>, ServiceError> {
         let mut unfinished = Vec::new();
         for service in self.uses().store.services().await? {
@@ -57,6 +69,9 @@ impl Deploys {
     }
 
     /// A service's releases that can be gone back to.
+    ///
+    /// # Errors
+    /// There is no such service, or the store can't be read.
     pub async fn releases(&self, name: &ServiceName) -> Result<Releases, ServiceError> {
         let store = &self.uses().store;
         let service = store.service(name).await?;

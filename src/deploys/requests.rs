@@ -24,6 +24,9 @@ pub enum Pushed {
 impl Deploys {
     /// Builds a commit and makes it live. Without `commit` it is the newest of the service's branch, as it is when the
     /// deployment's turn comes.
+    ///
+    /// # Errors
+    /// There is no such service, it is stopped and `cause` starts nothing that is, or nothing can be written.
     pub async fn build(
         &self,
         service: &ServiceName,
@@ -35,6 +38,9 @@ impl Deploys {
     }
 
     /// Makes a new release of the current one's image, with the environment and settings of now.
+    ///
+    /// # Errors
+    /// There is no such service, it has no release yet, or nothing can be written.
     pub async fn restart_quickly(&self, name: &ServiceName, actor: Actor) -> Result<Deployment, ServiceError> {
         let service = self.uses().store.service(name).await?;
         let current = service.current.ok_or_else(|| never_released(name))?;
@@ -44,6 +50,9 @@ impl Deploys {
 
     /// Goes back to `release`, or to the one before the current ([`Store::release_before`]), with its environment and
     /// settings. The service has that environment for what follows once it is live, unless somebody sets another meanwhile.
+    ///
+    /// # Errors
+    /// There is no such service or release, or none before the current one, or nothing can be written.
     ///
     /// [`Store::release_before`]: crate::store::Store::release_before
     pub async fn rollback(
@@ -69,16 +78,25 @@ impl Deploys {
     }
 
     /// Cancels a deployment, and tells how it ended: one that was given the traffic in the meantime is live.
+    ///
+    /// # Errors
+    /// There is no such deployment, it has ended already, or nothing can be written.
     pub async fn cancel(&self, id: DeploymentId) -> Result<Deployment, ServiceError> {
         Ok(self.uses().queue.cancel(id).await?)
     }
 
     /// Waits until the deployment has ended or `limit` is over, and tells how it stands then.
+    ///
+    /// # Errors
+    /// There is no such deployment, or the store can't be read.
     pub async fn wait(&self, id: DeploymentId, limit: Duration) -> Result<Deployment, ServiceError> {
         Ok(self.uses().queue.wait(id, limit).await?)
     }
 
     /// What a push has moved: the service's branch is deployed, everything else is only kept.
+    ///
+    /// # Errors
+    /// There is no such service, its repository can't be read, or nothing can be written.
     pub async fn pushed(
         &self,
         name: &ServiceName,
@@ -121,6 +139,9 @@ impl Deploys {
 
     /// Writes down what a forge delivered, with the deployment that it asks for. One that is remembered gets what it got
     /// before, and builds nothing.
+    ///
+    /// # Errors
+    /// There is no such service, or nothing can be written.
     pub async fn deliver(&self, delivery: NewDelivery) -> Result<HookDelivery, ServiceError> {
         Ok(self.uses().queue.deliver(delivery).await?)
     }

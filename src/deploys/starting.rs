@@ -9,6 +9,7 @@ use super::health::{self, Expect};
 use super::making::Making;
 use crate::podman::{CheckRun, Health};
 use crate::problem::chain;
+use crate::queue::Backoff;
 use crate::services::{ServiceError, spec};
 use crate::store::{Release, State, StoreError};
 use crate::units::{JobResult, LoadState, ServiceResult};
@@ -17,8 +18,10 @@ use crate::units::{JobResult, LoadState, ServiceResult};
 const START_MARGIN: Duration = Duration::from_secs(30);
 /// How long to wait until a new release's own health check is run again, until it passes.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether its container runs, so that a program that is ready at once is found so at once.
-const LOOK: Duration = Duration::from_millis(50);
+/// How soon it is looked whether its container runs, so that a program that is ready at once is found so at once.
+const SOON: Duration = Duration::from_millis(50);
+/// And how seldom at last, where it does not for long.
+const LATE: Duration = Duration::from_secs(2);
 /// How long a run of it is waited for. Its unit ends it before that.
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
 /// How many characters are told of what a health check has printed last.
@@ -62,8 +65,9 @@ impl Making<'_> {
     async fn keep_checking(&self, last: &mut Option<CheckRun>) -> std::convert::Infallible {
         loop {
             // Its container may not be there yet, or not any more; the release's unit tells.
+            let mut backoff = Backoff::new(SOON, LATE);
             while !self.is_running(last).await {
-                sleep(LOOK).await;
+                sleep(backoff.next_pause()).await;
             }
             if let Err(error) = self.uses.units.start(&self.name.check_service(), CHECK_LIMIT).await {
                 tracing::debug!("{}", chain(&error));

@@ -36,6 +36,8 @@ pub enum Task {
     UnderWay,
     /// A service's images and containers that were never released.
     Unreleased,
+    /// Secrets that nothing names.
+    Secrets,
     /// The ids of removed services.
     Ids,
     /// What the host shows of all services.
@@ -71,6 +73,7 @@ impl Task {
             Self::Builds => "clear away what builds left",
             Self::UnderWay => "see whether a build is under way",
             Self::Unreleased => "remove what was never released",
+            Self::Secrets => "remove secrets that nothing names",
             Self::Ids => "give the ids of removed services back",
             Self::View => "see what the host shows of the services",
             Self::Wanted => "bring it to what is wanted of it",
@@ -251,7 +254,7 @@ mod tests {
         let (all, more) = troubles.all();
         let told: Vec<_> =
             all.iter().map(|one| (one.service.clone(), one.task, one.why.to_string(), one.times)).collect();
-        let (view, wanted) = ("internal: away".to_owned(), "internal: still no".to_owned());
+        let (view, wanted) = ("internal: Away.".to_owned(), "internal: Still no.".to_owned());
         assert_eq!(told, [(None, Task::View, view, 2), (Some(name("blog")), Task::Wanted, wanted, 2)]);
         assert!(!more && all.iter().all(|one| one.since <= one.last && one.hint.as_deref() == Some("look")));
 

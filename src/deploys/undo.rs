@@ -116,11 +116,12 @@ impl Undo<'_> {
         self.uses.store.note_problem(deployment.id, problem, tail).await
     }
 
-    /// Where the switch was begun and could not be ended, the release before has the traffic again.
+    /// Where the switch was begun and could not be ended, the release before has the traffic again, and what was stopped before
+    /// is so again.
     async fn give_back(&self, deployment: &Deployment) -> Result<(), DeployError> {
         let service = self.uses.store.find_service(&deployment.service).await?;
         let Some(number) = deployment.release.filter(|number| service.current == Some(*number)) else { return Ok(()) };
-        self.uses.store.give_back(service.id, number).await?;
+        self.uses.store.give_back(service.id, number, deployment.id).await?;
         let service = self.uses.store.find_service(&deployment.service).await?;
         Ok(self.uses.services.reconcile(&service).await?)
     }
@@ -161,12 +162,11 @@ impl Undo<'_> {
         let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
         let page = self.uses.journal.query(query).await.ok()?;
         // As what Podman says of the unit is called.
-        let unit = deployment.release.map(|number| ReleaseName::new(&deployment.service, number).unit());
-        let unit = unit.as_deref().and_then(|unit| unit.strip_suffix(".service"));
+        let unit = deployment.release.map(|number| ReleaseName::new(&deployment.service, number).instance());
         let lines: Vec<PlainLines> = page
             .entries
             .iter()
-            .filter(|entry| !is_noise(entry, unit))
+            .filter(|entry| !is_noise(entry, unit.as_deref()))
             .map(|entry| PlainLines::from_bytes(&entry.message))
             .filter(|line| !line.trim().is_empty() && !is_container_id(line))
             .collect();

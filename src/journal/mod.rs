@@ -14,6 +14,7 @@ mod health;
 mod join;
 mod mark;
 mod matches;
+mod order;
 mod page;
 mod places;
 mod printed;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::ends::Ends;
 use super::files::read;
 use super::join::Backward;
+use super::order::order;
 use super::reader::{PIECES, Place, Reader, no_cursor, now};
 use super::{Begun, Direction, Entry, JournalError, Page, Query, Start};
 
@@ -110,7 +111,11 @@ impl Reader {
         let mut ends = if self.searches() { Some(Ends::before(self, &query.select, &seek)?) } else { None };
         seek(self)?;
         while self.retreat()? {
-            if query.since.is_some() && query.since > Some(self.time()?) {
+            let is_first = match &query.behind {
+                Some(begin) => order(&self.cursor()?, begin).is_le(),
+                None => false,
+            };
+            if is_first || (query.since.is_some() && query.since > Some(self.time()?)) {
                 before = Some(Place::Behind(self.cursor()?));
                 break;
             }

@@ -56,6 +56,11 @@ pub struct Query {
     pub since: Option<u64>,
     /// Not after this moment.
     pub until: Option<u64>,
+    /// Only what lies behind the entry at this cursor, and before that at the other, whatever the clock said; they need not be
+    /// the query's own.
+    pub behind: Option<String>,
+    /// The other.
+    pub before: Option<String>,
     /// Beyond this line, in the query's direction.
     pub cursor: Option<String>,
     /// Forward: that line itself too.
@@ -79,6 +84,8 @@ impl Query {
             select,
             since: None,
             until: None,
+            behind: None,
+            before: None,
             cursor: None,
             including: false,
             direction: Direction::Backward,

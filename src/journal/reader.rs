@@ -15,6 +15,7 @@ use super::fields;
 use super::files::{Files, read};
 use super::join::{Forward, Output, Piece, goes_on};
 use super::matches::{self, NO_PRIORITY, Source};
+use super::order::order;
 use super::{Entry, JournalError, Query};
 
 /// How long a follower waits before it looks again; a look costs microseconds.
@@ -331,6 +332,7 @@ impl Reader {
     pub(super) fn wanted(&self, query: &Query, entry: &Entry) -> bool {
         is_since(query, entry)
             && query.until.is_none_or(|until| entry.time <= until)
+            && query.before.as_ref().is_none_or(|end| order(&entry.cursor, end).is_lt())
             && query.priority.is_none_or(|most| entry.priority <= most)
             && self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(&entry.message))
     }
@@ -355,17 +357,19 @@ pub(super) fn no_cursor(error: systemd::Error) -> JournalError {
 
 impl Place {
     pub(super) fn forward(query: &Query) -> Self {
-        match (&query.cursor, query.since) {
-            (Some(cursor), _) if query.including => Self::At(cursor.clone()),
-            (Some(cursor), _) => Self::Behind(cursor.clone()),
-            (None, Some(since)) => Self::Since(since),
-            (None, None) => Self::Head,
+        match (&query.cursor, query.since, &query.behind) {
+            (Some(cursor), ..) if query.including => Self::At(cursor.clone()),
+            (Some(cursor), ..) => Self::Behind(cursor.clone()),
+            (None, Some(since), _) => Self::Since(since),
+            (None, None, Some(begin)) => Self::Behind(begin.clone()),
+            (None, None, None) => Self::Head,
         }
     }
 }
 
 pub(super) fn is_since(query: &Query, entry: &Entry) -> bool {
     query.since.is_none_or(|since| entry.time >= since)
+        && query.behind.as_ref().is_none_or(|begin| order(&entry.cursor, begin).is_gt())
 }
 
 /// Microseconds since 1970.

@@ -24,6 +24,12 @@ impl Backoff {
         now
     }
 
+    /// Whether no pause was taken since it went well.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.next == self.first
+    }
+
     /// It went well.
     pub fn reset(&mut self) {
         self.next = self.first;
@@ -37,8 +43,10 @@ mod tests {
     #[test]
     fn they_grow_to_a_bound_and_begin_anew() {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+        assert!(backoff.is_fresh());
         let taken: Vec<u64> = (0..5).map(|_| backoff.next_pause().as_secs()).collect();
         assert_eq!(taken, [1, 2, 4, 5, 5]);
+        assert!(!backoff.is_fresh());
         backoff.reset();
         assert_eq!(backoff.next_pause().as_secs(), 1);
     }

@@ -31,6 +31,19 @@ impl Queue {
         ending.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Cancels a deployment that waits; none where it does not, or not any more.
+    pub(super) async fn end_waiting(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        let this = self.clone();
+        let ending = self.inner.tasks.spawn_whole(async move {
+            let ended = this.inner.store.cancel_waiting(id).await?;
+            if let Some(ended) = &ended {
+                this.ended(id, &ended.service, State::Cancelled, None, "cancelled");
+            }
+            Ok(ended)
+        });
+        ending.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     /// Says that a deployment has ended, whose row tells so. Nothing is logged as its own after that.
     pub(super) fn ended(
         &self,

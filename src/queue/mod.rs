@@ -149,8 +149,8 @@ impl Queue {
             return Err(StoreError::Ended(id.0));
         }
         if !self.inner.slots.cancel(&deployment.service, id) {
-            if deployment.state == State::Queued {
-                return self.end(id, State::Cancelled, None, None, "cancelled".into()).await;
+            if let Some(ended) = self.end_waiting(id).await? {
+                return Ok(ended);
             }
             // Only the slot may end its row, since something of it may run.
             self.inner.slots.cancel_when_begun(&deployment.service, id);

@@ -8,6 +8,10 @@ use crate::store::{Desired, NewBranch, Service, Settings};
 impl Services {
     /// Changes a service's settings, and its branch where there is one. Nothing is waited for: a deployment that is under
     /// way ends with what it began with, and what concerns a release is the next one's.
+    ///
+    /// # Errors
+    /// There is no such service, `change` refuses, a domain is another's or the host's, the repository can't be read,
+    /// or nothing can be written.
     pub async fn change_settings(
         &self,
         name: &ServiceName,
@@ -40,6 +44,10 @@ impl Services {
     }
 
     /// Stops a service; it stays stopped, over reboots too. What was being deployed is cancelled.
+    ///
+    /// # Errors
+    /// There is no such service, nothing can be written, or the host does not do what is wanted: it is written down all
+    /// the same, and the regular look goes on.
     pub async fn stop(&self, name: &ServiceName, actor: &Actor) -> Result<Service, ServiceError> {
         self.uses.queue.end_service(name, Desired::Stopped).await?;
         tracing::info!(service = %name, actor = %actor, "stopped by request");

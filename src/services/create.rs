@@ -34,6 +34,9 @@ pub enum Availability {
 
 impl Services {
     /// Whether a service named `name` could be made. Any text may be asked for.
+    ///
+    /// # Errors
+    /// The store, the units or the releases' files can't be read.
     pub async fn availability(&self, name: &str) -> Result<Availability, ServiceError> {
         let name: ServiceName = match name.parse() {
             Ok(name) => name,
@@ -66,7 +69,7 @@ impl Services {
 
     /// Whether a service of this name, which the store doesn't know (any more), left releases or a repository: they are
     /// whatever somebody else pushed, may be running, and would be taken for the new service's own.
-    async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
+    pub(super) async fn is_left(&self, name: &ServiceName) -> Result<bool, ServiceError> {
         Ok(self.uses.quadlets.list().await?.iter().any(|file| file.release.service == *name)
             || self.uses.repositories.exists(name).await)
     }
@@ -79,6 +82,10 @@ impl Services {
     }
 
     /// Makes a service, with its repository where that lies here.
+    ///
+    /// # Errors
+    /// The name can't be had, there is no such template, the host has all the services that it takes, or the password,
+    /// the row or the repository can't be written.
     pub async fn create(
         &self,
         name: &ServiceName,
@@ -107,6 +114,7 @@ impl Services {
             Some(branch) => branch,
             None => "main".parse()?,
         };
+        let _held = self.env_locks.hold(name).await;
         let mut files = None;
         let source = match source {
             NewSource::Template(template) => {
@@ -115,6 +123,7 @@ impl Services {
                 Source::Template(template)
             }
             NewSource::External(uri, password) => {
+                // The regular look takes no secret for nobody's before there is the row that names it.
                 let secret = match password {
                     Some(password) => Some(self.keep_password(name, &password).await?),
                     None => None,
@@ -150,7 +159,8 @@ impl Services {
         if self.begins_with_files(&service).await {
             self.see_starter(&service).await?;
         }
-        tracing::info!(service = %name, "service created");
+        // Its log begins behind this.
+        tracing::info!(service = %name, mark = super::log::created_mark(&service), "service created");
         self.uses.events.publish(Event::Service(name.clone()));
         Ok(service)
     }

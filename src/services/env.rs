@@ -20,6 +20,9 @@ pub type Changes = BTreeMap<EnvKey, Option<SecretString>>;
 
 impl Services {
     /// The variables of the service's next release, with their values.
+    ///
+    /// # Errors
+    /// There is no such service, a value is in Podman's secret store no more, or that or the store can't be read.
     pub async fn read_env(&self, service: &ServiceName) -> Result<BTreeMap<EnvKey, SecretString>, ServiceError> {
         let mut values = BTreeMap::new();
         for (key, value) in self.uses.store.env(service).await? {
@@ -42,6 +45,9 @@ impl Services {
     /// Makes the secrets for `changes`, and tells the whole set that the service then has, and what it was made from; a value
     /// that stays as it is keeps its secret. Nothing is written in the store; the caller holds the service's `env_locks` until
     /// it is, since unnamed secrets are removed. A release that goes live meanwhile may bring another environment.
+    ///
+    /// # Errors
+    /// There is no such service, a value is none or all of them are too long, or Podman or the store does not answer.
     pub async fn prepare_env(
         &self,
         service: &ServiceName,
@@ -77,6 +83,9 @@ impl Services {
     }
 
     /// Keeps a password that isn't a variable, and tells its secret's name.
+    ///
+    /// # Errors
+    /// Podman does not keep it.
     pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<SecretName, ServiceError> {
         let name = SecretName::new(service, &"URI".parse()?);
         self.uses.podman.create_secret(&name, value, &[(SERVICE_LABEL, service.as_str())]).await?;
@@ -84,6 +93,9 @@ impl Services {
     }
 
     /// The password in the secret `name`.
+    ///
+    /// # Errors
+    /// It is not there any more, or Podman does not answer.
     pub async fn read_password(&self, name: &SecretName) -> Result<SecretString, ServiceError> {
         self.uses.podman.reveal_secret(name).await?.ok_or_else(|| {
             Problem::new(Code::FetchFailed, "the repository's password is no longer in Podman's secret store")

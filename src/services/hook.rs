@@ -20,6 +20,9 @@ pub fn new_hook_key() -> HookKey {
 
 impl Services {
     /// Gives a service's hook another key: `key`, or a new one. The old one is dead from then on.
+    ///
+    /// # Errors
+    /// There is no such service, or nothing can be written.
     pub async fn rotate_hook(&self, name: &ServiceName, key: Option<HookKey>) -> Result<Service, ServiceError> {
         self.uses.store.set_hook_key(name, key.unwrap_or_else(new_hook_key)).await?;
         tracing::info!(service = %name, "the hook has a new key");
@@ -27,6 +30,9 @@ impl Services {
     }
 
     /// What forges sent to it, the newest first.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn deliveries(&self, service: &Service) -> Result<Vec<HookDelivery>, ServiceError> {
         Ok(self.uses.store.deliveries(service.id, SHOWN).await?)
     }

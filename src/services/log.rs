@@ -12,7 +12,7 @@ use crate::journal::{Begun, JournalError, Select};
 pub use crate::journal::{By, Direction, Entry, Page, Query, check};
 use crate::names::{DeploymentId, ReleaseName, ReleaseNumber, ServiceId, ServiceName};
 use crate::problem::{Code, Problem, chain};
-use crate::store::StoreError;
+use crate::store::{Service, StoreError};
 
 /// One line of a log.
 pub type LogLine = Result<Entry, ServiceError>;
@@ -60,8 +60,16 @@ pub struct ServiceLog {
     pub query: Query,
 }
 
+/// What marks the agent's first word of a service: what lies before that in the journal is another's that had its name.
+pub(super) fn created_mark(service: &Service) -> String {
+    format!("created {} {}", service.id, service.created.as_microsecond())
+}
+
 impl Services {
     /// The log of a service, or of one release of it.
+    ///
+    /// # Errors
+    /// There is no such service, or the store can't be read.
     pub async fn service_log(
         &self,
         name: &ServiceName,
@@ -73,9 +81,25 @@ impl Services {
             None => Select::Service(name.clone(), self.newest_builds(name).await?),
         };
         // What lies further back belongs to another service that had this name.
-        let since = u64::try_from(service.created.as_microsecond()).ok();
+        let behind = self.begin_of(&service).await?;
+        let by_clock = behind.is_none().then_some(service.created.as_microsecond());
+        let since = by_clock.and_then(|created| u64::try_from(created).ok());
         let removed = remove::mark(&service);
-        Ok(ServiceLog { name: name.clone(), id: service.id, removed, query: Query { since, ..Query::newest(select) } })
+        let query = Query { since, behind, ..Query::newest(select) };
+        Ok(ServiceLog { name: name.clone(), id: service.id, removed, query })
+    }
+
+    /// Behind which line of the journal a service's own are; none where that isn't there: the service is older than that the
+    /// agent writes it, the journal has forgotten it, or holds it not yet.
+    async fn begin_of(&self, service: &Service) -> Result<Option<String>, ServiceError> {
+        if let Some(begin) = self.begins.of(service.id) {
+            return Ok(Some(begin));
+        }
+        let begin = self.uses.journal.marked(created_mark(service)).await?;
+        if let Some(begin) = &begin {
+            self.begins.note(service.id, begin.clone());
+        }
+        Ok(begin)
     }
 
     async fn newest_builds(&self, name: &ServiceName) -> Result<Vec<DeploymentId>, ServiceError> {
@@ -86,6 +110,9 @@ impl Services {
 
     /// A service's lines as they come, those that are written from now on among them. Builds that begin meanwhile are
     /// taken in. With the service they end.
+    ///
+    /// # Errors
+    /// The service is gone, the query has a cursor or a pattern that is none, or the store or the journal can't be read.
     pub async fn follow_log(
         &self,
         mut log: ServiceLog,
@@ -110,6 +137,9 @@ impl Services {
     }
 
     /// A part of a service's log, as it comes.
+    ///
+    /// # Errors
+    /// As [`Services::follow_log`].
     pub async fn follow_part(
         &self,
         log: ServiceLog,
@@ -130,6 +160,9 @@ impl Services {
     }
 
     /// The lines that are there.
+    ///
+    /// # Errors
+    /// The query has a cursor or a pattern that is none, or the journal can't be read.
     pub async fn log_page(&self, log: ServiceLog) -> Result<Page, ServiceError> {
         Ok(self.uses.journal.query(log.query).await?)
     }
@@ -217,8 +250,12 @@ impl Following {
         // What this reader has and nobody took yet is read again.
         self.lines = Box::pin(futures_util::stream::empty());
         let journal = &self.services.uses.journal;
-        journal.find_mark(self.log.removed.clone(), self.log.query.by.clone(), self.services.patience()).await;
-        self.begun.query().until = u64::try_from(since.as_microsecond()).ok();
+        let end =
+            journal.find_mark(self.log.removed.clone(), self.log.query.by.clone(), self.services.patience()).await;
+        match end {
+            Some(end) => self.begun.query().before = Some(end),
+            None => self.begun.query().until = u64::try_from(since.as_microsecond()).ok(),
+        }
         let rest = self.services.uses.journal.read(self.begun.clone());
         self.lines = Box::pin(lines(rest).chain(futures_util::stream::iter([Err(gone())])));
         self.gone = true;

@@ -1,9 +1,18 @@
 //! The services: made, set, looked at, brought to what is wanted of them, removed.
 
+#![warn(clippy::missing_errors_doc)]
+
+mod ask_health;
+mod begins;
 mod change;
 mod create;
 pub mod env;
+pub mod figures;
+#[cfg(test)]
+mod fixture;
+mod health;
 mod hook;
+mod live;
 pub mod log;
 pub mod plan;
 mod port;
@@ -12,13 +21,18 @@ mod reconcile;
 mod release;
 mod remove;
 mod repository;
+mod secrets;
 mod settle;
 pub mod spec;
 pub mod status;
+mod unasked;
+mod unsettled;
 mod untidy;
 mod update_env;
+mod watch;
 
 use thiserror::Error;
+use tokio::sync::broadcast;
 
 pub use create::{Availability, NewSource};
 pub use hook::new_hook_key;
@@ -33,7 +47,7 @@ pub use crate::store::{Service, Settings, Source};
 use crate::config::LiveConfig;
 use crate::events::Events;
 use crate::git::{GitError, Repositories};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Checked, Journal, JournalError};
 use crate::names::NameError;
 use crate::podman::{Podman, PodmanError};
 use crate::problem::{Code, Problem};
@@ -42,6 +56,13 @@ use crate::queue::{Locks, Queue};
 use crate::store::{Store, StoreError};
 use crate::templates::{TemplateError, Templates};
 use crate::units::{Quadlets, UnitsError, UserManager};
+use begins::Begins;
+use live::LiveUnits;
+use unasked::Unasked;
+use unsettled::Unsettled;
+
+/// How many health checks that were run wait to be told.
+const CHECKS: usize = 64;
 
 /// What services are made of.
 #[derive(Debug, Clone)]
@@ -78,8 +99,12 @@ pub struct Services {
     env_locks: Locks,
     /// Held while it is looked where a service's branch is.
     branch_locks: Locks,
-    live: status::LiveUnits,
-    unsettled: settle::Unsettled,
+    begins: Begins,
+    live: LiveUnits,
+    /// Whose health check was run.
+    checks: broadcast::Sender<Checked>,
+    unasked: Unasked,
+    unsettled: Unsettled,
     untidy: Untidy,
 }
 
@@ -87,8 +112,17 @@ impl Services {
     /// The services that these parts make.
     #[must_use]
     pub fn new(uses: Uses) -> Self {
-        let (env_locks, branch_locks, live) = (Locks::default(), Locks::default(), status::LiveUnits::default());
-        Self { uses, env_locks, branch_locks, live, unsettled: settle::Unsettled::default(), untidy: Untidy::default() }
+        Self {
+            uses,
+            env_locks: Locks::default(),
+            branch_locks: Locks::default(),
+            begins: Begins::default(),
+            live: LiveUnits::default(),
+            checks: broadcast::Sender::new(CHECKS),
+            unasked: Unasked::default(),
+            unsettled: Unsettled::default(),
+            untidy: Untidy::default(),
+        }
     }
 
     /// Whether something of them may lie about that only a look at all of the host finds.

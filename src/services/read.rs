@@ -10,11 +10,17 @@ use crate::templates::Template;
 
 impl Services {
     /// A service that isn't being removed.
+    ///
+    /// # Errors
+    /// There is none, or the store can't be read.
     pub async fn service(&self, name: &ServiceName) -> Result<Service, ServiceError> {
         Ok(self.uses.store.service(name).await?)
     }
 
     /// A service that isn't being removed; none where there is no such one.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn find(&self, name: &ServiceName) -> Result<Option<Service>, ServiceError> {
         match self.uses.store.service(name).await {
             Ok(service) => Ok(Some(service)),
@@ -24,6 +30,9 @@ impl Services {
     }
 
     /// All services, without those that are being removed.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn all(&self) -> Result<Vec<Service>, ServiceError> {
         let mut services = self.uses.store.services().await?;
         services.retain(|service| !service.desired.is_deleted());
@@ -31,16 +40,25 @@ impl Services {
     }
 
     /// The newest deployment of each service that has one, by the service's row.
+    ///
+    /// # Errors
+    /// The store can't be read.
     pub async fn last_deployments(&self) -> Result<HashMap<ServiceId, Deployment>, ServiceError> {
         Ok(self.uses.store.last_deployments().await?)
     }
 
     /// The keys of the variables that are set.
+    ///
+    /// # Errors
+    /// There is no such service, or the store can't be read.
     pub async fn env_keys(&self, name: &ServiceName) -> Result<Vec<EnvKey>, ServiceError> {
         Ok(self.uses.store.env(name).await?.into_keys().collect())
     }
 
     /// The variables that the image of the current release sets; none where there is no release.
+    ///
+    /// # Errors
+    /// Podman does not answer.
     pub async fn image_env(&self, service: &Service) -> Result<BTreeMap<String, String>, ServiceError> {
         let Some(number) = service.current else { return Ok(BTreeMap::new()) };
         let image = self.uses.podman.image(&ReleaseName::new(&service.name, number).image()).await?;
@@ -48,6 +66,9 @@ impl Services {
     }
 
     /// What a new service's repository can begin with.
+    ///
+    /// # Errors
+    /// Their folder can't be read.
     pub async fn templates(&self) -> Result<Vec<Template>, ServiceError> {
         Ok(self.uses.templates.list().await?)
     }

@@ -10,10 +10,9 @@ use tracing::Instrument;
 use super::plan::{Observed, Seen, Step, Wanted, plan};
 use super::{ServiceError, Services, spec};
 use crate::events::Event;
-use crate::names::{EnvValue, HostName, ReleaseName, ReleaseNumber, SecretName, ServiceName};
-use crate::podman::PodmanError;
+use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
 use crate::proxy::ProxyError;
-use crate::store::{Desired, Release, Service, Source};
+use crate::store::{Desired, Release, Service};
 use crate::units::{ActiveState, JobResult};
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
@@ -30,6 +29,9 @@ pub struct HostView {
 
 impl HostView {
     /// Looks at the host.
+    ///
+    /// # Errors
+    /// The releases' files, the units or the folder of the routes can't be read.
     pub async fn look(services: &Services) -> Result<Self, ServiceError> {
         let mut view = Self::default();
         for file in services.uses.quadlets.list().await? {
@@ -119,6 +121,9 @@ fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], kee
 
 impl Services {
     /// What would have to be done for `service`.
+    ///
+    /// # Errors
+    /// The store, or the route of one of its hosts, can't be read.
     pub async fn pending(&self, service: &Service, view: &HostView, start: bool) -> Result<Vec<Step>, ServiceError> {
         let releases = self.uses.store.releases(service.id).await?;
         let failed = self.uses.store.failed_releases(service.id).await?;
@@ -132,6 +137,9 @@ impl Services {
 
     /// Does what is to be done for `service`, without starting anything; it must not be called beside a deployment of the
     /// same service, but by it.
+    ///
+    /// # Errors
+    /// The host can't be seen, or a step fails: those behind it are not taken.
     pub async fn reconcile(&self, service: &Service) -> Result<(), ServiceError> {
         let rest = self.switch(service, false).await?;
         self.clear_up(service, rest).await
@@ -139,6 +147,9 @@ impl Services {
 
     /// Brings the traffic where it belongs, after starting what it shall go to where `start` says so. What is old is still
     /// there: that is for [`Services::clear_up`].
+    ///
+    /// # Errors
+    /// The host can't be seen, or a step fails: those behind it are not taken.
     pub async fn switch(&self, service: &Service, start: bool) -> Result<ClearUp, ServiceError> {
         let view = HostView::look(self).await?;
         let mut steps = self.pending(service, &view, start).await?;
@@ -153,6 +164,9 @@ impl Services {
     }
 
     /// Drains, stops and removes what is old.
+    ///
+    /// # Errors
+    /// A step fails: those behind it are not taken.
     pub async fn clear_up(&self, service: &Service, rest: ClearUp) -> Result<(), ServiceError> {
         // Where a deployment has brought us here, it is over, and what is said from now on is not told as its own.
         let span = tracing::info_span!(parent: None, "clearing", service = %service.name);
@@ -210,6 +224,9 @@ impl Services {
 
     /// Withdraws the routes that are nobody's, which only an older agent or another machine's can have left: another
     /// release will have the port one day.
+    ///
+    /// # Errors
+    /// The store or a route can't be read, or one can't be withdrawn: the others are.
     pub async fn withdraw_nobodys(&self, view: &HostView) -> Result<(), ServiceError> {
         // Read after the look: whatever had a route by then has its rows, and no new release takes a routed port.
         let services = self.uses.store.services().await?;
@@ -227,30 +244,6 @@ impl Services {
             withdrawn = withdrawn.and(self.uses.routes.remove(&host, port).await.map_err(ServiceError::from));
         }
         withdrawn
-    }
-
-    /// Removes the Podman secrets of `service` that neither its next release, nor a kept one, nor its source names.
-    async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
-        let _held = self.env_locks.hold(&service.name).await;
-        let secret = |value: EnvValue| value.secret().cloned();
-        let mut named: HashSet<SecretName> =
-            self.uses.store.env(&service.name).await?.into_values().filter_map(secret).collect();
-        for release in self.uses.store.releases(service.id).await? {
-            named.extend(release.env.into_values().filter_map(secret));
-        }
-        if let Source::External { secret: Some(password), .. } = &service.source {
-            named.insert(password.clone());
-        }
-        for secret in self.uses.podman.secrets(&SecretName::prefix(&service.name)).await? {
-            if *secret.service() == service.name && !named.contains(&secret) {
-                match self.uses.podman.remove_secret(&secret).await {
-                    // The next deployment finds it again.
-                    Err(PodmanError::Full { .. }) => return Ok(()),
-                    other => other?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -8,6 +8,9 @@ use crate::units;
 
 impl Services {
     /// Writes the release's Quadlet file, as its row says, to the letter as it was the first time.
+    ///
+    /// # Errors
+    /// The store has no such release or can't be read, or a file can't be written.
     pub async fn write_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
         let release = self.uses.store.release(service.id, number).await?;
         let spec = spec::container(service, &release, &self.uses.config.get());
@@ -16,6 +19,9 @@ impl Services {
     }
 
     /// Removes all of a release: its units' files, its container, its image, then its row.
+    ///
+    /// # Errors
+    /// A part of it can't be removed: what comes behind that stays, too.
     pub async fn discard_release(&self, service: &Service, number: ReleaseNumber) -> Result<(), ServiceError> {
         let release = ReleaseName::new(&service.name, number);
         let is_checked = match self.uses.store.release(service.id, number).await {

@@ -24,6 +24,9 @@ pub(super) fn mark(service: &Service) -> String {
 impl Services {
     /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so. Where something of it
     /// can't be removed, the regular look goes on, and so does whoever asks again.
+    ///
+    /// # Errors
+    /// There is no such service, nothing can be written, or a part of it can't be removed.
     pub async fn delete(&self, name: &ServiceName, volumes: bool, actor: &Actor) -> Result<Removed, ServiceError> {
         let service = self.uses.queue.end_service(name, Desired::Deleted { volumes }).await?;
         tracing::info!(service = %name, actor = %actor, "removed by request");
@@ -40,6 +43,9 @@ impl Services {
     }
 
     /// Removes `service`, whose row says that it shall be, and whether with its volumes. Nothing of it may be under way.
+    ///
+    /// # Errors
+    /// A part of it can't be removed: what comes behind that stays, too.
     pub async fn remove(&self, service: &Service) -> Result<Removed, ServiceError> {
         let volumes_go = service.desired == Desired::Deleted { volumes: true };
         let mut report = Removed::default();
@@ -85,6 +91,7 @@ impl Services {
             }
         }
         self.uses.store.forget_service(service.id).await?;
+        self.begins.forget(service.id);
         if report.kept.is_empty() {
             self.uses.store.free_ids(&service.name).await?;
         }
@@ -96,16 +103,27 @@ impl Services {
     }
 
     /// What a removal that has ended has kept.
+    ///
+    /// # Errors
+    /// Podman does not answer.
     pub async fn left_of(&self, name: &ServiceName) -> Result<Removed, ServiceError> {
         let kept = self.volumes(name).await?.into_iter().map(|volume| format!("volume {volume}")).collect();
         Ok(Removed { kept, ..Removed::default() })
     }
 
-    async fn volumes(&self, service: &ServiceName) -> Result<Vec<HostVolume>, ServiceError> {
+    /// The volumes that the host has of `service`, or of one that had its name: a service that is made again gets what they
+    /// hold.
+    ///
+    /// # Errors
+    /// Podman does not answer.
+    pub async fn volumes(&self, service: &ServiceName) -> Result<Vec<HostVolume>, ServiceError> {
         Ok(self.uses.podman.volumes(service).await?)
     }
 
     /// Gives the ids of removed services away whose volumes are gone, too.
+    ///
+    /// # Errors
+    /// The store can't be read or written, or Podman does not answer: the ids of the others are given away.
     pub async fn free_unused_ids(&self) -> Result<(), ServiceError> {
         let mut freed = Ok(());
         for name in self.uses.store.kept_ids().await? {

@@ -10,6 +10,9 @@ use crate::store::{Desired, Service, Source};
 
 impl Services {
     /// Makes the repositories that a service with a row lacks, because the agent died between the two.
+    ///
+    /// # Errors
+    /// Its template is none any more, the repository can't be made, or nothing can be written.
     pub async fn complete_repository(&self, service: &Service) -> Result<(), ServiceError> {
         if let Source::Template(template) = &service.source
             && !self.uses.repositories.exists(&service.name).await
@@ -54,6 +57,9 @@ impl Services {
     }
 
     /// Whether the service's branch is at `commit`.
+    ///
+    /// # Errors
+    /// The repository can't be read.
     pub async fn is_at(&self, service: &Service, commit: &CommitId) -> Result<bool, ServiceError> {
         let (name, branch, repositories) = (&service.name, &service.branch, &self.uses.repositories);
         // It may be packed.
@@ -63,6 +69,9 @@ impl Services {
 
     /// What a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref and the first
     /// row.
+    ///
+    /// # Errors
+    /// The repository can't be made or read, or the store can't be read.
     pub async fn missed_push(&self, service: &Service) -> Result<Option<CommitId>, ServiceError> {
         // What is stopped builds it when somebody starts it.
         if !service.is_hosted() || service.desired == Desired::Stopped {
@@ -81,11 +90,17 @@ impl Services {
     }
 
     /// Answers a request of git's.
+    ///
+    /// # Errors
+    /// Git can't be run, or the request is none that it answers.
     pub async fn smart_http(&self, request: GitRequest) -> Result<GitResponse, ServiceError> {
         Ok(self.uses.repositories.smart_http(request).await?)
     }
 
     /// The public key that reads a repository elsewhere, which is made at the first call.
+    ///
+    /// # Errors
+    /// There is no such service, its code lies on this host, or the key can't be made.
     pub async fn deploy_key(&self, name: &ServiceName) -> Result<String, ServiceError> {
         let service = self.service(name).await?;
         if service.is_hosted() {

@@ -23,6 +23,10 @@ pub enum EnvUpdate {
 impl Services {
     /// Changes a service's variables; where it runs and `restart` says so, a new release has them, unless the current one
     /// does and no other comes that does not.
+    ///
+    /// # Errors
+    /// There is no such service, a value is none or all of them are too long, others were set meanwhile again and
+    /// again, or Podman or the store does not take them.
     pub async fn update_env(
         &self,
         name: &ServiceName,
@@ -32,9 +36,12 @@ impl Services {
         actor: Actor,
     ) -> Result<EnvUpdate, ServiceError> {
         let updated = self.merge_repeatedly(name, &changes, replace, restart, actor).await;
-        // Values that nothing names any more go with the next release where one comes, else now.
-        if !matches!(updated, Ok(EnvUpdate::Deployed(_) | EnvUpdate::Same)) {
-            self.settle(name).await;
+        match &updated {
+            // Values that nothing names any more go with the release that comes.
+            Ok(EnvUpdate::Deployed(_) | EnvUpdate::Same) => {}
+            Ok(EnvUpdate::Kept) => self.settle(name).await,
+            // Nothing has changed but that there may be values that no row names.
+            Err(_) => self.untidy.note(),
         }
         updated
     }

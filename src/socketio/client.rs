@@ -113,7 +113,7 @@ impl Client {
     pub(super) fn lease(&self, right: Right) -> Lease {
         let service = match right.subject {
             Subject::Own => self.identity().grant.service,
-            Subject::Shell => None,
+            Subject::Shell | Subject::Nothing => None,
             Subject::Service(service) => Some(service),
         };
         Lease::default().of(self.inner.stay.clone(), right.scope, service)
@@ -177,7 +177,7 @@ impl Client {
 pub(super) fn authorise(identity: &Identity, scope: Scope, subject: &Subject) -> Result<(), Problem> {
     match subject {
         Subject::Own => identity.allows(scope, identity.grant.service.as_ref()),
-        Subject::Shell => identity.allows(scope, None),
+        Subject::Shell | Subject::Nothing => identity.allows(scope, None),
         Subject::Service(service) => identity.allows(scope, Some(service)),
     }
 }

@@ -15,6 +15,8 @@ pub(super) enum Subject {
     Shell,
     /// A service.
     Service(ServiceName),
+    /// What isn't there: to whoever may not see all it is as if it were another service's.
+    Nothing,
 }
 
 impl fmt::Display for Subject {
@@ -23,6 +25,7 @@ impl fmt::Display for Subject {
             Self::Own => f.write_str("its own connection"),
             Self::Shell => f.write_str("the isolated shell"),
             Self::Service(service) => service.fmt(f),
+            Self::Nothing => f.write_str("nothing that is there"),
         }
     }
 }
@@ -53,8 +56,8 @@ impl About {
             Self::Own => Subject::Own,
             Self::Place(place) => place.into(),
             Self::Deployment(id) => {
-                let row = state.deploys().deployment(id).await.map_err(|error| error.problem())?;
-                Subject::Service(row.service)
+                let service = state.deploys().service_of(id).await.map_err(|error| error.problem())?;
+                service.map_or(Subject::Nothing, Subject::Service)
             }
             Self::Session(id) => {
                 let session = state.terminals().session(&id).map_err(|error| error.problem())?;

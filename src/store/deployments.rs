@@ -252,18 +252,21 @@ fn see_found(transaction: &Transaction<'_>, deployment: &Deployment, commit: &Co
     if is_passed { Ok(()) } else { see(transaction, deployment.service_id, commit) }
 }
 
-/// Ends the service's waiting deployments as `state`, and tells which they were.
+/// Ends the service's waiting deployments as `state`, but for one that goes back where `keeps_rollback` says so, and tells
+/// which they were.
 fn end_waiting(
     transaction: &Transaction<'_>,
     service: ServiceId,
     state: State,
+    keeps_rollback: bool,
 ) -> Result<Vec<DeploymentId>, StoreError> {
     let mut waiting = Vec::new();
     {
         let mut statement = transaction.prepare_cached(
-            "SELECT id FROM deployments WHERE service = ?1 AND state = 'queued' AND finished IS NULL",
+            "SELECT id FROM deployments WHERE service = ?1 AND state = 'queued' AND finished IS NULL \
+             AND NOT (?2 AND cause = 'rollback')",
         )?;
-        let mut rows = statement.query([service])?;
+        let mut rows = statement.query(params![service, keeps_rollback])?;
         while let Some(row) = rows.next()? {
             waiting.push(DeploymentId(row.get(0)?));
         }
@@ -289,9 +292,9 @@ fn is_starting(transaction: &Transaction<'_>, service: ServiceId) -> Result<bool
     Ok(transaction.prepare_cached(sql)?.exists([service])?)
 }
 
-/// Queues a deployment. Its service's environment is replaced where the new one brings it, and what
-/// waited before is superseded: one that was to make the current release anew builds instead what waited to be built. The
-/// answer names what is superseded, too. A forge's delivery starts nothing that is stopped: it is built when somebody starts that.
+/// Queues a deployment. Its service's environment is replaced where the new one brings it, and what waited before is
+/// superseded: one that was to make the current release anew builds instead what waited to be built, and stands behind one
+/// that goes back, whose release it makes anew. The answer names what is superseded, too. A forge's delivery starts nothing that is stopped: it is built when somebody starts that.
 pub(super) fn queue(
     transaction: &Transaction<'_>,
     new: &NewDeployment,
@@ -307,13 +310,11 @@ pub(super) fn queue(
     }
     let (mut commit, mut from_release) = (new.commit.clone(), new.from_release);
     // Who goes back wants nothing newer.
-    if from_release.is_some()
-        && new.cause != Cause::Rollback
-        && let Some(waiting) = waiting_build(transaction, service.id)?
-    {
+    let is_anew = from_release.is_some() && new.cause != Cause::Rollback;
+    if is_anew && let Some(waiting) = waiting_build(transaction, service.id)? {
         (commit, from_release) = (waiting, None);
     }
-    let superseded = end_waiting(transaction, service.id, State::Superseded)?;
+    let superseded = end_waiting(transaction, service.id, State::Superseded, is_anew)?;
     history::forget(transaction, service.id, AT_ONCE)?;
     transaction.execute(
         "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued, brings_env) \
@@ -362,7 +363,7 @@ impl Store {
                 _ => find_kept(transaction, &name)?,
             };
             services::set_desired(transaction, service.id, desired)?;
-            let waiting = end_waiting(transaction, service.id, State::Cancelled)?;
+            let waiting = end_waiting(transaction, service.id, State::Cancelled, false)?;
             // One that has given its release the traffic ends as it would have: that release is what is ended then.
             let sql = "UPDATE deployments SET problem = ?2, detail = ?3 WHERE service = ?1 AND finished IS NULL \
                        AND problem IS NULL \
@@ -465,12 +466,22 @@ impl Store {
         .await
     }
 
+    /// Cancels a deployment that waits; none where it does not, or not any more.
+    pub async fn cancel_waiting(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
+        self.write(move |transaction| {
+            let waits = find(transaction, id)?.state == State::Queued;
+            waits.then(|| set_state(transaction, id, State::Cancelled, None, None)).transpose()
+        })
+        .await
+    }
+
     /// The deployment `id`.
     pub async fn deployment(&self, id: DeploymentId) -> Result<Deployment, StoreError> {
         self.read(move |connection| find(connection, id)).await
     }
 
-    /// What of a service has not ended, oldest first: at most one that is under way, and one that waits.
+    /// What of a service has not ended, oldest first: at most one that is under way, and one that waits, or one that goes
+    /// back and one behind it.
     pub async fn unfinished(&self, name: &ServiceName) -> Result<Vec<Deployment>, StoreError> {
         let name = name.clone();
         self.read(move |connection| {
@@ -554,3 +565,6 @@ impl Store {
         self.write(move |transaction| see(transaction, service, &commit)).await
     }
 }
+
+#[cfg(test)]
+mod tests;

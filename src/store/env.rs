@@ -75,6 +75,11 @@ impl Store {
         self.read(move |connection| read(connection, find_kept(connection, &name)?.id)).await
     }
 
+    /// The same by the service's row, be it one that is being removed.
+    pub async fn env_of(&self, service: ServiceId) -> Result<EnvSecrets, StoreError> {
+        self.read(move |connection| read(connection, service)).await
+    }
+
     /// Replaces the variables for the service's next release, without a deployment.
     pub async fn set_env(&self, name: &ServiceName, change: EnvChange) -> Result<(), StoreError> {
         let name = name.clone();
@@ -83,5 +88,56 @@ impl Store {
             set(transaction, service.id, &change)
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{new_service, release, start, store};
+    use super::super::{Cause, NewDeployment, State};
+    use super::*;
+    use crate::names::ReleaseNumber;
+
+    #[tokio::test]
+    async fn who_goes_back_has_the_old_environment_once_that_is_live_and_not_before() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let env = |key: &str| EnvSecrets::from([(key.parse().unwrap(), "".parse().unwrap())]);
+        let now = async || store.env(&service.name).await.unwrap();
+        let keys = async || now().await.into_keys().map(|key| key.to_string()).collect::<Vec<_>>();
+        let set = async |key: &str| {
+            let change = EnvChange { before: now().await, after: env(key) };
+            store.set_env(&service.name, change).await.unwrap();
+        };
+        // Release 1 has no variable.
+        let first = release(&store, &service, start("a")).await;
+        store.finish(first.id, State::Live, None, None).await.unwrap();
+        set("NEW").await;
+        let back = || NewDeployment { cause: Cause::Rollback, from_release: Some(ReleaseNumber(1)), ..start("a") };
+        // One that another one supersedes, and one that fails, change nothing.
+        store.request_deployment(back()).await.unwrap();
+        let failed = release(&store, &service, back()).await;
+        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        assert_eq!(keys().await, ["NEW"]);
+        let live = release(&store, &service, back()).await;
+        assert_eq!(keys().await, ["NEW"]);
+        let change = EnvChange { before: now().await, after: env("LATE") };
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        assert!(keys().await.is_empty());
+        // What was made of the variables from before is none of those that are there now.
+        let late = NewDeployment { cause: Cause::Env, env: Some(change.clone()), ..start("a") };
+        assert!(matches!(store.request_deployment(late).await, Err(StoreError::EnvChanged)));
+        assert!(matches!(store.set_env(&service.name, change).await, Err(StoreError::EnvChanged)));
+        assert!(keys().await.is_empty() && store.unfinished(&service.name).await.unwrap().is_empty());
+        // What was set after it was asked for stays.
+        let live = release(&store, &service, back()).await;
+        set("NEWER").await;
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        assert_eq!(keys().await, ["NEWER"]);
+        // Be it what was there already.
+        let live = release(&store, &service, back()).await;
+        set("NEWER").await;
+        store.finish(live.id, State::Live, None, None).await.unwrap();
+        assert_eq!(keys().await, ["NEWER"]);
     }
 }

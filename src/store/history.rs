@@ -54,9 +54,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::one_service;
     use super::*;
     use crate::names::{Actor, DeploymentId, ServiceName};
-    use crate::store::tests::one_service;
     use crate::store::{Cause, NewDeployment, Service};
 
     async fn run(store: &Store, sql: String) {

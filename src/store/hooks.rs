@@ -201,9 +201,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::one_service;
     use super::*;
     use crate::names::Actor;
-    use crate::store::tests::one_service;
     use crate::store::{Cause, Desired, Service, State};
 
     fn delivery(id: Option<&str>, outcome: NewOutcome) -> NewDelivery {

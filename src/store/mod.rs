@@ -6,6 +6,8 @@ mod audit;
 mod deployments;
 mod disk;
 mod env;
+#[cfg(test)]
+mod fixture;
 mod history;
 mod hooks;
 mod ids;
@@ -40,7 +42,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -55,6 +57,7 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("migrations/012.sql"),
     include_str!("migrations/013.sql"),
     include_str!("migrations/014.sql"),
+    include_str!("migrations/015.sql"),
 ];
 
 /// Why the store refused.
@@ -289,6 +292,14 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Changes the tables, as a test wants them.
+    pub(crate) async fn change_schema(&self, sql: &'static str) -> Result<(), StoreError> {
+        self.write(move |transaction| Ok(transaction.execute_batch(sql)?)).await
+    }
+}
+
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if found as usize > MIGRATIONS.len() {
@@ -330,411 +341,10 @@ fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<String,
 
 #[cfg(test)]
 mod tests {
+    use super::fixture::{new_service, store};
     use super::*;
-    use crate::names::{Actor, CommitId, ReleaseNumber, ServiceName, Volumes};
+    use crate::names::ServiceName;
     use crate::problem::Code;
-
-    /// A store with one service.
-    pub(super) async fn one_service() -> (tempfile::TempDir, Store, Service) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("store.db")).unwrap();
-        let service = store.create_service(new_service("blog")).await.unwrap();
-        (folder, store, service)
-    }
-
-    fn new_service(name: &str) -> NewService {
-        NewService {
-            name: name.parse().unwrap(),
-            source: Source::Template("static".parse().unwrap()),
-            branch: "main".parse().unwrap(),
-            hook_key: crate::names::HookKey::from_random([7; 32]).unwrap(),
-            settings: Settings::default(),
-            max: 3,
-        }
-    }
-
-    fn start(name: &str) -> NewDeployment {
-        NewDeployment {
-            service: name.parse().unwrap(),
-            cause: Cause::Start,
-            actor: Actor::Agent,
-            commit: None,
-            from_release: None,
-            env: None,
-        }
-    }
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join("agent/store.db")).unwrap();
-        (folder, store)
-    }
-
-    #[tokio::test]
-    async fn a_service_has_ids_of_its_own_that_are_given_to_another_only_when_its_volumes_are_gone() {
-        let (_folder, store) = store();
-        let first = store.create_service(new_service("a")).await.unwrap();
-        let second = store.create_service(new_service("b")).await.unwrap();
-        assert_eq!((first.ids.base, second.ids.base), (1, 65_537));
-        assert!(matches!(store.create_service(new_service("a")).await, Err(StoreError::NameTaken(_))));
-        store.create_service(new_service("c")).await.unwrap();
-        assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::Full)));
-        store.forget_service(first.id).await.unwrap();
-        assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::NoIds)));
-        // Its name comes back, and with it what its volumes belong to.
-        let first = store.create_service(new_service("a")).await.unwrap();
-        assert_eq!(first.ids.base, 1);
-        store.forget_service(first.id).await.unwrap();
-        assert_eq!(store.kept_ids().await.unwrap(), ["a".parse().unwrap()]);
-        store.free_ids(&first.name).await.unwrap();
-        assert_eq!(store.create_service(new_service("d")).await.unwrap().ids, first.ids);
-    }
-
-    #[tokio::test]
-    async fn whoever_ends_a_removal_reads_whether_the_volumes_go() {
-        let (folder, store) = store();
-        for (name, volumes) in [("a", true), ("b", false)] {
-            let name = store.create_service(new_service(name)).await.unwrap().name;
-            store.end_service(&name, Desired::Deleted { volumes }).await.unwrap();
-            let again = Store::open(&folder.path().join("agent/store.db")).unwrap();
-            assert_eq!(again.find_service(&name).await.unwrap().desired, Desired::Deleted { volumes });
-            assert!(matches!(again.service(&name).await, Err(StoreError::NoService(_))));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_domain_leads_to_one_service() {
-        let (_folder, store) = store();
-        let first = store.create_service(new_service("a")).await.unwrap();
-        store.create_service(new_service("b")).await.unwrap();
-        let with = |domains: &[&str]| Settings {
-            domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
-            ..Settings::default()
-        };
-        let set = |name: &str, settings| {
-            let name = name.parse().unwrap();
-            let store = store.clone();
-            async move { store.change_settings(&name, None, |_| Ok(settings)).await }
-        };
-        set("a", with(&["one.example", "two.example"])).await.unwrap().unwrap();
-        set("a", with(&["one.example"])).await.unwrap().unwrap();
-        let taken = set("b", with(&["one.example"])).await;
-        assert!(matches!(taken, Err(StoreError::DomainTaken(domain)) if domain == "one.example"));
-        assert!(matches!(set("b", with(&["c.example", "c.example"])).await, Err(StoreError::DomainTaken(_))));
-        set("b", with(&["two.example"])).await.unwrap().unwrap();
-        store.forget_service(first.id).await.unwrap();
-        set("b", with(&["one.example"])).await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_newer_deployment_supersedes_the_one_that_waits_and_not_the_one_under_way() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let (first, _) = store.request_deployment(start("a")).await.unwrap();
-        store.step(first.id, State::Fetching, None).await.unwrap();
-        let (second, superseded) = store.request_deployment(start("a")).await.unwrap();
-        assert!(superseded.is_empty());
-        let (third, superseded) = store.request_deployment(start("a")).await.unwrap();
-        assert_eq!(superseded, [second.id]);
-        assert_eq!(store.deployment(second.id).await.unwrap().state, State::Superseded);
-        let unfinished: Vec<_> = store.unfinished(&service.name).await.unwrap().iter().map(|d| d.id).collect();
-        assert_eq!(unfinished, [first.id, third.id]);
-        assert!(matches!(store.step(second.id, State::Fetching, None).await, Err(StoreError::Ended(_))));
-        let page = store.deployments(&service.name, None, 2).await.unwrap();
-        assert_eq!((page.deployments[0].id, page.next), (third.id, Some(second.id)));
-    }
-
-    fn push(commit: char) -> NewDeployment {
-        NewDeployment { cause: Cause::Push, commit: Some(id_of(commit)), ..start("a") }
-    }
-
-    fn id_of(commit: char) -> CommitId {
-        commit.to_string().repeat(40).parse().unwrap()
-    }
-
-    #[tokio::test]
-    async fn no_deployment_forgets_a_push_that_came_while_it_was_under_way() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let seen = async || store.seen_commit(service.id).await.unwrap();
-        // The one was pushed itself, the other takes what it finds.
-        for (under_way, newer) in [(push('1'), '2'), (start("a"), '4')] {
-            let commit = under_way.commit.clone().unwrap_or_else(|| id_of('3'));
-            let (under_way, _) = store.request_deployment(under_way).await.unwrap();
-            store.step(under_way.id, State::Fetching, None).await.unwrap();
-            store.request_deployment(push(newer)).await.unwrap();
-            let building = store.step(under_way.id, State::Building, Some(commit.clone())).await.unwrap();
-            assert_eq!((building.commit, seen().await), (Some(commit), Some(id_of(newer))));
-        }
-        let (last, _) = store.request_deployment(start("a")).await.unwrap();
-        store.step(last.id, State::Building, Some(id_of('5'))).await.unwrap();
-        assert_eq!(seen().await, Some(id_of('5')), "nobody pushes what it has found");
-    }
-
-    #[tokio::test]
-    async fn only_who_wants_it_to_run_starts_what_is_stopped() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        store.end_service(&service.name, Desired::Stopped).await.unwrap();
-        let by = |actor: &str, cause| NewDeployment { actor: actor.parse().unwrap(), cause, ..push('1') };
-        for missed in [by("agent", Cause::Push), by("token:a", Cause::Hook)] {
-            let refused = store.request_deployment(missed).await;
-            assert!(matches!(refused, Err(StoreError::Stopped(name)) if name == "a"));
-        }
-        store.request_deployment(by("token:a", Cause::Push)).await.unwrap();
-        // It will run, and what comes meanwhile is taken.
-        store.request_deployment(by("token:a", Cause::Hook)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_makes_the_current_release_anew_builds_what_waits_to_be_built() {
-        let (_folder, store) = store();
-        store.create_service(new_service("a")).await.unwrap();
-        let anew = |cause| NewDeployment { cause, from_release: Some(ReleaseNumber(1)), ..start("a") };
-        let made_of = |row: &Deployment| (row.commit.clone(), row.from_release.map(|release| release.0));
-        for (waits, commit) in [(push('1'), Some(id_of('1'))), (start("a"), None)] {
-            let (waiting, _) = store.request_deployment(waits).await.unwrap();
-            let (env, superseded) = store.request_deployment(anew(Cause::Env)).await.unwrap();
-            assert_eq!((made_of(&env), superseded), ((commit.clone(), None), vec![waiting.id]));
-            let (again, _) = store.request_deployment(anew(Cause::Restart)).await.unwrap();
-            assert_eq!(made_of(&again), (commit, None), "from one to the next");
-            // What is under way goes on, and is not built again.
-            store.step(again.id, State::Fetching, None).await.unwrap();
-            let (behind, _) = store.request_deployment(anew(Cause::Env)).await.unwrap();
-            assert_eq!(made_of(&behind), (None, Some(1)));
-        }
-        store.request_deployment(push('2')).await.unwrap();
-        let (back, _) = store.request_deployment(anew(Cause::Rollback)).await.unwrap();
-        assert_eq!(made_of(&back), (None, Some(1)), "who goes back wants nothing newer");
-    }
-
-    #[tokio::test]
-    async fn a_failed_deployment_keeps_its_problem_and_its_number_is_given_once() {
-        let (_folder, store) = store();
-        store.create_service(new_service("a")).await.unwrap();
-        let (deployment, _) = store.request_deployment(start("a")).await.unwrap();
-        assert_eq!(store.number_release(deployment.id).await.unwrap(), ReleaseNumber(1));
-        assert_eq!(store.number_release(deployment.id).await.unwrap(), ReleaseNumber(1));
-        let problem = Problem::new(Code::BuildFailed, "it failed").with_hint("read the log");
-        let ended = store.finish(deployment.id, State::Failed, Some(problem.clone()), Some("last line".into())).await;
-        let ended = ended.unwrap();
-        assert_eq!((ended.problem, ended.tail.as_deref()), (Some(problem), Some("last line")));
-        assert_eq!(ended.steps.last().map(|(state, _)| *state), Some(State::Failed));
-    }
-
-    /// A deployment's release, which has the traffic.
-    async fn release(store: &Store, service: &Service, new: NewDeployment) -> Deployment {
-        let (deployment, _) = store.request_deployment(new).await.unwrap();
-        let number = store.number_release(deployment.id).await.unwrap();
-        let release = NewRelease {
-            number,
-            deployment: deployment.id,
-            commit: None,
-            port: 20_000 + number.0 as u16,
-            container_port: 80,
-            healthcheck: false,
-            health_interval: None,
-            check_timeout: None,
-            env: EnvSecrets::new(),
-            volumes: Volumes::default(),
-            settings: Settings::default(),
-            created: Timestamp::now(),
-        };
-        assert!(store.create_release(service.id, release).await.unwrap());
-        store.make_current(service.id, number, deployment.id).await.unwrap();
-        deployment
-    }
-
-    #[tokio::test]
-    async fn who_goes_back_again_comes_further_back_and_never_to_what_they_left() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let live = async |cause: Cause, from_release: Option<u32>| {
-            let new = NewDeployment { cause, from_release: from_release.map(ReleaseNumber), ..start("a") };
-            let deployment = release(&store, &service, new).await;
-            store.finish(deployment.id, State::Live, None, None).await.unwrap();
-        };
-        let before = async || store.release_before(service.id).await.unwrap().map(|number| number.0);
-        assert_eq!(before().await, None, "there is none at all");
-        live(Cause::Push, None).await;
-        assert_eq!(before().await, None);
-        live(Cause::Push, None).await;
-        live(Cause::Push, None).await;
-        assert_eq!(before().await, Some(2));
-        // Release 4, of release 2's image.
-        live(Cause::Rollback, Some(2)).await;
-        assert_eq!(before().await, Some(1));
-        live(Cause::Restart, Some(4)).await;
-        assert_eq!(before().await, Some(4), "a restart may have another environment");
-        live(Cause::Rollback, Some(4)).await;
-        assert_eq!(before().await, Some(1), "also where what was gone back to had been gone back to");
-        // One that failed, and whose release is not cleared away yet, is none to go back to.
-        let failed = release(&store, &service, start("a")).await;
-        store.finish(failed.id, State::Failed, None, None).await.unwrap();
-        live(Cause::Push, None).await;
-        assert_eq!(before().await, Some(6));
-        store.forget_release(service.id, ReleaseNumber(6), false).await.unwrap();
-        assert_eq!(before().await, Some(5));
-        let listed = store.live_releases(service.id).await.unwrap();
-        let numbers: Vec<u32> = listed.iter().map(|(release, _)| release.number.0).collect();
-        assert_eq!(numbers, [8, 5, 4, 3, 2, 1]);
-        live(Cause::Rollback, Some(1)).await;
-        assert_eq!(before().await, None);
-    }
-
-    #[tokio::test]
-    async fn who_goes_back_has_the_old_environment_once_that_is_live_and_not_before() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let env = |key: &str| EnvSecrets::from([(key.parse().unwrap(), "".parse().unwrap())]);
-        let now = async || store.env(&service.name).await.unwrap();
-        let keys = async || now().await.into_keys().map(|key| key.to_string()).collect::<Vec<_>>();
-        let set = async |key: &str| {
-            let change = EnvChange { before: now().await, after: env(key) };
-            store.set_env(&service.name, change).await.unwrap();
-        };
-        // Release 1 has no variable.
-        let first = release(&store, &service, start("a")).await;
-        store.finish(first.id, State::Live, None, None).await.unwrap();
-        set("NEW").await;
-        let back = || NewDeployment { cause: Cause::Rollback, from_release: Some(ReleaseNumber(1)), ..start("a") };
-        // One that another one supersedes, and one that fails, change nothing.
-        store.request_deployment(back()).await.unwrap();
-        let failed = release(&store, &service, back()).await;
-        store.finish(failed.id, State::Failed, None, None).await.unwrap();
-        assert_eq!(keys().await, ["NEW"]);
-        let live = release(&store, &service, back()).await;
-        assert_eq!(keys().await, ["NEW"]);
-        let change = EnvChange { before: now().await, after: env("LATE") };
-        store.finish(live.id, State::Live, None, None).await.unwrap();
-        assert!(keys().await.is_empty());
-        // What was made of the variables from before is none of those that are there now.
-        let late = NewDeployment { cause: Cause::Env, env: Some(change.clone()), ..start("a") };
-        assert!(matches!(store.request_deployment(late).await, Err(StoreError::EnvChanged)));
-        assert!(matches!(store.set_env(&service.name, change).await, Err(StoreError::EnvChanged)));
-        assert!(keys().await.is_empty() && store.unfinished(&service.name).await.unwrap().is_empty());
-        // What was set after it was asked for stays.
-        let live = release(&store, &service, back()).await;
-        set("NEWER").await;
-        store.finish(live.id, State::Live, None, None).await.unwrap();
-        assert_eq!(keys().await, ["NEWER"]);
-        // Be it what was there already.
-        let live = release(&store, &service, back()).await;
-        set("NEWER").await;
-        store.finish(live.id, State::Live, None, None).await.unwrap();
-        assert_eq!(keys().await, ["NEWER"]);
-    }
-
-    #[tokio::test]
-    async fn a_port_that_a_route_may_lead_to_is_taken_until_that_is_known() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        for _ in 0..3 {
-            release(&store, &service, start("a")).await;
-        }
-        store.forget_release(service.id, ReleaseNumber(1), true).await.unwrap();
-        store.forget_release(service.id, ReleaseNumber(2), false).await.unwrap();
-        let taken = async || {
-            let mut taken = store.taken_ports().await.unwrap();
-            taken.sort_unstable();
-            taken
-        };
-        assert_eq!((taken().await, store.ports().await.unwrap()), (vec![20_001, 20_003], vec![20_003]));
-        let with = |port| {
-            let of = store.release(service.id, ReleaseNumber(3));
-            async move { NewRelease { number: ReleaseNumber(4), port, ..of.await.unwrap() } }
-        };
-        assert!(!store.create_release(service.id, with(20_001).await).await.unwrap());
-        let kept = store.kept_ports().await.unwrap();
-        // One that comes after the look is kept for the next.
-        store.forget_release(service.id, ReleaseNumber(3), true).await.unwrap();
-        store.free_ports(kept).await.unwrap();
-        assert_eq!(taken().await, [20_003]);
-    }
-
-    #[tokio::test]
-    async fn what_makes_the_current_release_anew_takes_the_one_of_its_turn() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let made = async |cause: Cause, from: u32| {
-            let new = NewDeployment { cause, from_release: Some(ReleaseNumber(from)), ..start("a") };
-            store.request_deployment(new).await.unwrap().0.id
-        };
-        let from = async |id| {
-            store.number_release(id).await.unwrap();
-            store.deployment(id).await.unwrap().from_release.map(|number| number.0)
-        };
-        let first = release(&store, &service, start("a")).await;
-        store.finish(first.id, State::Live, None, None).await.unwrap();
-        let pushed = store.request_deployment(start("a")).await.unwrap().0;
-        store.step(pushed.id, State::Fetching, None).await.unwrap();
-        let renewed = made(Cause::Env, 1).await;
-        // What was pushed goes live before its turn comes.
-        release(&store, &service, start("a")).await;
-        assert_eq!(store.service(&service.name).await.unwrap().current, Some(ReleaseNumber(2)));
-        assert_eq!(from(renewed).await, Some(2));
-        assert_eq!(from(renewed).await, Some(2), "whatever is current by then");
-        assert_eq!(from(made(Cause::Rollback, 1).await).await, Some(1));
-    }
-
-    #[tokio::test]
-    async fn the_traffic_goes_back_to_the_release_that_was_live_last() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let current = async || store.service(&service.name).await.unwrap().current;
-        let mut last = None;
-        for number in 1..=4 {
-            let deployment = release(&store, &service, start("a")).await;
-            last = Some(deployment.id);
-            let state = if number == 2 { State::Failed } else { State::Live };
-            if number < 4 {
-                store.finish(deployment.id, state, None, None).await.unwrap();
-            }
-        }
-        // Whatever a clock said that was set back meanwhile.
-        let backwards = |transaction: &Transaction<'_>| {
-            Ok(transaction.execute("UPDATE deployments SET finished = 1000 - id WHERE finished IS NOT NULL", [])?)
-        };
-        store.write(backwards).await.unwrap();
-        // Not the current one: nothing changes.
-        store.give_back(service.id, ReleaseNumber(3)).await.unwrap();
-        assert_eq!(current().await, Some(ReleaseNumber(4)));
-        store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
-        assert_eq!(current().await, Some(ReleaseNumber(3)));
-        store.forget_release(service.id, ReleaseNumber(3), false).await.unwrap();
-        store.make_current(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
-        store.give_back(service.id, ReleaseNumber(4)).await.unwrap();
-        assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");
-    }
-
-    #[tokio::test]
-    async fn a_service_is_to_run_from_the_moment_on_that_a_release_has_its_traffic() {
-        let (_folder, store) = store();
-        let service = store.create_service(new_service("a")).await.unwrap();
-        let desired = async || store.service(&service.name).await.unwrap().desired;
-        // What comes to nothing changes nothing.
-        let (failed, _) = store.request_deployment(start("a")).await.unwrap();
-        store.finish(failed.id, State::Failed, None, None).await.unwrap();
-        assert_eq!(desired().await, Desired::Created);
-        let live = release(&store, &service, start("a")).await;
-        store.step(live.id, State::Checking, None).await.unwrap();
-        assert_eq!(desired().await, Desired::Running);
-        // One that has the traffic already ends as it would have.
-        let ended = store.end_service(&service.name, Desired::Stopped).await.unwrap();
-        assert_eq!((ended.waiting, ended.begun), (vec![], vec![]));
-        store.finish(live.id, State::Live, None, None).await.unwrap();
-        // Whoever stops it means all that is under way, and nothing that is asked for later.
-        let (begun, _) = store.request_deployment(start("a")).await.unwrap();
-        store.step(begun.id, State::Fetching, None).await.unwrap();
-        let (waiting, _) = store.request_deployment(start("a")).await.unwrap();
-        let ended = store.end_service(&service.name, Desired::Stopped).await.unwrap();
-        assert_eq!((ended.waiting, ended.begun), (vec![waiting.id], vec![begun.id]));
-        let (later, _) = store.request_deployment(start("a")).await.unwrap();
-        assert_eq!(store.deployment(later.id).await.unwrap().problem, None);
-        let refused = store.make_current(service.id, ReleaseNumber(1), begun.id).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Ended(_)), "{refused}");
-        assert_eq!(desired().await, Desired::Stopped);
-    }
 
     #[tokio::test]
     async fn a_disk_that_took_nothing_is_asked_whether_it_does_again() {

@@ -183,11 +183,12 @@ impl Store {
         .await
     }
 
-    /// The releases that have the traffic, or had it when their service was stopped, and have a health check.
+    /// The releases with a health check that run, or are to: those that have the traffic, and those that are being deployed.
     pub async fn checked_releases(&self) -> Result<Vec<ReleaseName>, StoreError> {
         self.read(|connection| {
             let query = "SELECT s.name, r.number FROM services s JOIN releases r ON r.service = s.id \
-                         AND r.number = s.current_release WHERE r.healthcheck AND s.desired = 'running'";
+                         WHERE r.healthcheck AND ((r.number = s.current_release AND s.desired = 'running') OR EXISTS \
+                         (SELECT 1 FROM deployments d WHERE d.id = r.deployment AND d.finished IS NULL))";
             let mut statement = connection.prepare_cached(query)?;
             let mut rows = statement.query([])?;
             let mut releases = Vec::new();
@@ -270,6 +271,10 @@ impl Store {
                 return Err(StoreError::Ended(deployment.0));
             }
             transaction.execute(
+                "UPDATE deployments SET desired_before = (SELECT desired FROM services WHERE id = ?2) WHERE id = ?1",
+                params![deployment.0, service],
+            )?;
+            transaction.execute(
                 "UPDATE services SET current_release = ?2, desired = 'running' WHERE id = ?1",
                 params![service, number.0],
             )?;
@@ -278,14 +283,22 @@ impl Store {
         .await
     }
 
-    /// Gives the traffic back to the release that had it before `number`: the one that a deployment made live last.
-    pub async fn give_back(&self, service: ServiceId, number: ReleaseNumber) -> Result<(), StoreError> {
+    /// Gives the traffic back to the release that had it before `number`, which `deployment` makes: the one that a deployment
+    /// made live last. A service that was stopped before is so again.
+    pub async fn give_back(
+        &self,
+        service: ServiceId,
+        number: ReleaseNumber,
+        deployment: DeploymentId,
+    ) -> Result<(), StoreError> {
         self.write(move |transaction| {
             transaction.execute(
                 "UPDATE services SET current_release = (SELECT r.number FROM releases r JOIN deployments d \
                  ON d.service = r.service AND d.release = r.number AND d.state = 'live' WHERE r.service = ?1 \
-                 ORDER BY d.id DESC LIMIT 1) WHERE id = ?1 AND current_release = ?2",
-                params![service, number.0],
+                 ORDER BY d.id DESC LIMIT 1), desired = iif(desired = 'running', \
+                 coalesce((SELECT desired_before FROM deployments WHERE id = ?3), desired), desired) \
+                 WHERE id = ?1 AND current_release = ?2",
+                params![service, number.0, deployment.0],
             )?;
             Ok(())
         })
@@ -312,5 +325,133 @@ impl Store {
             Ok(())
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Transaction;
+
+    use super::super::fixture::{new_service, release, start, store};
+    use super::super::{Cause, Desired, NewDeployment, State};
+    use super::*;
+
+    #[tokio::test]
+    async fn who_goes_back_again_comes_further_back_and_never_to_what_they_left() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let live = async |cause: Cause, from_release: Option<u32>| {
+            let new = NewDeployment { cause, from_release: from_release.map(ReleaseNumber), ..start("a") };
+            let deployment = release(&store, &service, new).await;
+            store.finish(deployment.id, State::Live, None, None).await.unwrap();
+        };
+        let before = async || store.release_before(service.id).await.unwrap().map(|number| number.0);
+        assert_eq!(before().await, None, "there is none at all");
+        live(Cause::Push, None).await;
+        assert_eq!(before().await, None);
+        live(Cause::Push, None).await;
+        live(Cause::Push, None).await;
+        assert_eq!(before().await, Some(2));
+        // Release 4, of release 2's image.
+        live(Cause::Rollback, Some(2)).await;
+        assert_eq!(before().await, Some(1));
+        live(Cause::Restart, Some(4)).await;
+        assert_eq!(before().await, Some(4), "a restart may have another environment");
+        live(Cause::Rollback, Some(4)).await;
+        assert_eq!(before().await, Some(1), "also where what was gone back to had been gone back to");
+        // One that failed, and whose release is not cleared away yet, is none to go back to.
+        let failed = release(&store, &service, start("a")).await;
+        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        live(Cause::Push, None).await;
+        assert_eq!(before().await, Some(6));
+        store.forget_release(service.id, ReleaseNumber(6), false).await.unwrap();
+        assert_eq!(before().await, Some(5));
+        let listed = store.live_releases(service.id).await.unwrap();
+        let numbers: Vec<u32> = listed.iter().map(|(release, _)| release.number.0).collect();
+        assert_eq!(numbers, [8, 5, 4, 3, 2, 1]);
+        live(Cause::Rollback, Some(1)).await;
+        assert_eq!(before().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_a_route_may_lead_to_is_taken_until_that_is_known() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        for _ in 0..3 {
+            release(&store, &service, start("a")).await;
+        }
+        store.forget_release(service.id, ReleaseNumber(1), true).await.unwrap();
+        store.forget_release(service.id, ReleaseNumber(2), false).await.unwrap();
+        let taken = async || {
+            let mut taken = store.taken_ports().await.unwrap();
+            taken.sort_unstable();
+            taken
+        };
+        assert_eq!((taken().await, store.ports().await.unwrap()), (vec![20_001, 20_003], vec![20_003]));
+        let with = |port| {
+            let of = store.release(service.id, ReleaseNumber(3));
+            async move { NewRelease { number: ReleaseNumber(4), port, ..of.await.unwrap() } }
+        };
+        assert!(!store.create_release(service.id, with(20_001).await).await.unwrap());
+        let kept = store.kept_ports().await.unwrap();
+        // One that comes after the look is kept for the next.
+        store.forget_release(service.id, ReleaseNumber(3), true).await.unwrap();
+        store.free_ports(kept).await.unwrap();
+        assert_eq!(taken().await, [20_003]);
+    }
+
+    #[tokio::test]
+    async fn the_traffic_goes_back_to_the_release_that_was_live_last() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let current = async || store.service(&service.name).await.unwrap().current;
+        let mut last = None;
+        for number in 1..=4 {
+            let deployment = release(&store, &service, start("a")).await;
+            last = Some(deployment.id);
+            let state = if number == 2 { State::Failed } else { State::Live };
+            if number < 4 {
+                store.finish(deployment.id, state, None, None).await.unwrap();
+            }
+        }
+        // Whatever a clock said that was set back meanwhile.
+        let backwards = |transaction: &Transaction<'_>| {
+            Ok(transaction.execute("UPDATE deployments SET finished = 1000 - id WHERE finished IS NOT NULL", [])?)
+        };
+        store.write(backwards).await.unwrap();
+        // Not the current one: nothing changes.
+        store.give_back(service.id, ReleaseNumber(3), last.unwrap()).await.unwrap();
+        assert_eq!(current().await, Some(ReleaseNumber(4)));
+        store.give_back(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
+        assert_eq!(current().await, Some(ReleaseNumber(3)));
+        store.forget_release(service.id, ReleaseNumber(3), false).await.unwrap();
+        store.make_current(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
+        store.give_back(service.id, ReleaseNumber(4), last.unwrap()).await.unwrap();
+        assert_eq!(current().await, Some(ReleaseNumber(1)), "never one that failed");
+    }
+
+    #[tokio::test]
+    async fn what_was_stopped_before_a_switch_that_failed_is_so_again() {
+        let (_folder, store) = store();
+        let service = store.create_service(new_service("a")).await.unwrap();
+        let now = async || {
+            let service = store.service(&service.name).await.unwrap();
+            (service.current.map(|number| number.0), service.desired)
+        };
+        let first = release(&store, &service, start("a")).await;
+        store.finish(first.id, State::Live, None, None).await.unwrap();
+        let give_back = async |deployment: &Deployment| {
+            let number = store.deployment(deployment.id).await.unwrap().release.unwrap();
+            store.give_back(service.id, number, deployment.id).await.unwrap();
+            store.finish(deployment.id, State::Failed, None, None).await.unwrap();
+        };
+        let failed = release(&store, &service, start("a")).await;
+        give_back(&failed).await;
+        assert_eq!(now().await, (Some(1), Desired::Running));
+        store.end_service(&service.name, Desired::Stopped).await.unwrap();
+        let failed = release(&store, &service, start("a")).await;
+        assert_eq!(now().await, (Some(3), Desired::Running));
+        give_back(&failed).await;
+        assert_eq!(now().await, (Some(1), Desired::Stopped));
     }
 }

@@ -371,3 +371,65 @@ fn check_domains(transaction: &Transaction<'_>, service: ServiceId, settings: &S
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{new_service, store};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_has_ids_of_its_own_that_are_given_to_another_only_when_its_volumes_are_gone() {
+        let (_folder, store) = store();
+        let first = store.create_service(new_service("a")).await.unwrap();
+        let second = store.create_service(new_service("b")).await.unwrap();
+        assert_eq!((first.ids.base, second.ids.base), (1, 65_537));
+        assert!(matches!(store.create_service(new_service("a")).await, Err(StoreError::NameTaken(_))));
+        store.create_service(new_service("c")).await.unwrap();
+        assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::Full)));
+        store.forget_service(first.id).await.unwrap();
+        assert!(matches!(store.create_service(new_service("d")).await, Err(StoreError::NoIds)));
+        // Its name comes back, and with it what its volumes belong to.
+        let first = store.create_service(new_service("a")).await.unwrap();
+        assert_eq!(first.ids.base, 1);
+        store.forget_service(first.id).await.unwrap();
+        assert_eq!(store.kept_ids().await.unwrap(), ["a".parse().unwrap()]);
+        store.free_ids(&first.name).await.unwrap();
+        assert_eq!(store.create_service(new_service("d")).await.unwrap().ids, first.ids);
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_a_removal_reads_whether_the_volumes_go() {
+        let (folder, store) = store();
+        for (name, volumes) in [("a", true), ("b", false)] {
+            let name = store.create_service(new_service(name)).await.unwrap().name;
+            store.end_service(&name, Desired::Deleted { volumes }).await.unwrap();
+            let again = Store::open(&folder.path().join("agent/store.db")).unwrap();
+            assert_eq!(again.find_service(&name).await.unwrap().desired, Desired::Deleted { volumes });
+            assert!(matches!(again.service(&name).await, Err(StoreError::NoService(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_domain_leads_to_one_service() {
+        let (_folder, store) = store();
+        let first = store.create_service(new_service("a")).await.unwrap();
+        store.create_service(new_service("b")).await.unwrap();
+        let with = |domains: &[&str]| Settings {
+            domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
+            ..Settings::default()
+        };
+        let set = |name: &str, settings| {
+            let name = name.parse().unwrap();
+            let store = store.clone();
+            async move { store.change_settings(&name, None, |_| Ok(settings)).await }
+        };
+        set("a", with(&["one.example", "two.example"])).await.unwrap().unwrap();
+        set("a", with(&["one.example"])).await.unwrap().unwrap();
+        let taken = set("b", with(&["one.example"])).await;
+        assert!(matches!(taken, Err(StoreError::DomainTaken(domain)) if domain == "one.example"));
+        assert!(matches!(set("b", with(&["c.example", "c.example"])).await, Err(StoreError::DomainTaken(_))));
+        set("b", with(&["two.example"])).await.unwrap().unwrap();
+        store.forget_service(first.id).await.unwrap();
+        set("b", with(&["one.example"])).await.unwrap().unwrap();
+    }
+}

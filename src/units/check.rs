@@ -51,8 +51,7 @@ fn service(release: &ReleaseName, check: &CheckSpec, cpu_percent: Option<u32>) -
     let CheckSpec { program, podman, timeout, .. } = check;
     let _ = write!(
         text,
-        // A deployment starts it again as soon as it has ended.
-        "PartOf={}\nStartLimitIntervalSec=0\n\
+        "PartOf={}\n\
          # Where the agent is not installed any more, nobody asks for the service's health.\n\
          ConditionFileIsExecutable={program}\n\n\
          [Service]\nType=oneshot\nSlice={}\n\
@@ -77,7 +76,10 @@ fn service(release: &ReleaseName, check: &CheckSpec, cpu_percent: Option<u32>) -
 fn begun(release: &ReleaseName, what: &str) -> String {
     format!(
         "# Written by Podkeeper once, with {}, and removed with it.\n[Unit]\nDescription={what} of {}, release {}\n\
-         CollectMode=inactive-or-failed\n",
+         CollectMode=inactive-or-failed\n\
+         # Each restart of the release starts the timer anew, twice, and a deployment runs the check again and again. By\n\
+         # systemd's defaults the sixth start within ten seconds is refused, and nobody asks for another one.\n\
+         StartLimitIntervalSec=0\n",
         release.quadlet_file(),
         release.service,
         release.number
@@ -95,6 +97,10 @@ mod tests {
         let has = |text: &str, line: &str| assert!(text.lines().any(|l| l == line), "`{line}` is missing from\n{text}");
         for line in ["BindsTo=blog@41.service", "OnUnitInactiveSec=5", "DefaultDependencies=no"] {
             has(&timer, line);
+        }
+        // As the sixth start within ten seconds would be, by systemd's defaults.
+        for text in [&timer, &service] {
+            has(text, "StartLimitIntervalSec=0");
         }
         for line in [
             "PartOf=blog@41.service",

@@ -325,12 +325,12 @@ def test_delete_tells_what_is_gone_and_what_is_kept(host: Host, name: str):
     problem(host.call("POST", f"/services/{name}/start", 404), "not-found")
     assert available(host, name)["available"] is True
 
-    host.create(name)
+    assert host.create(name)["kept_volumes"] == [f"{name}.data"]
     report = host.call("DELETE", f"/services/{name}", 200, params={"volumes": "true"}).json()
     assert f"volume {name}.data" in report["removed"] and report["kept"] == []
     wait_for(lambda: traces(host, name) == "", 10, lambda: f"nothing is left: {traces(host, name)}")
     # `false` is no wish, and another service's name in the body is none either.
-    host.create(name)
+    assert host.create(name)["kept_volumes"] == []
     problem(host.call("DELETE", f"/services/{name}", 400, json={"name": "another"}), "bad-request")
     host.call("DELETE", f"/services/{name}", 200, json={"name": name, "volumes": False})
 

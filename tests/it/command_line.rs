@@ -37,7 +37,7 @@ fn answer(method: &str, path: &str) -> Value {
     let service = json!({
         "name": "x", "source": { "type": "external", "uri": HOSTILE }, "branch": "main", "push_url": HOSTILE, "url": HOSTILE,
         "release": 1, "state": "running", "created": THEN, "last_deployment": deployment("live"), "settings": {},
-        "hook_url": HOSTILE, "hook_key": HOSTILE,
+        "hook_url": HOSTILE, "hook_key": HOSTILE, "kept_volumes": [HOSTILE],
     });
     let token = json!({ "name": HOSTILE, "scope": "admin", "service": HOSTILE, "created": THEN, "expires": null, "last_used": null });
     match path.strip_prefix("/services/x").unwrap_or(path) {

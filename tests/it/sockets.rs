@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use podkeeper::events::Event;
-use podkeeper::names::Scope;
+use podkeeper::names::{Actor, Scope};
 use podkeeper::socketio::table::{EVENTS, NAMESPACES};
-use podkeeper::store::Grant;
+use podkeeper::store::{Cause, Grant, NewDeployment};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -480,6 +480,20 @@ async fn a_stream_ends_when_its_token_may_do_something_else() {
     assert_eq!((event.as_str(), &data["channel"], &data["problem"]), ("closed", &channel, &json!("forbidden")));
     // The connection stays, and opens what it may now.
     assert!(client.ask("/log", "open", json!({ "service": "shop" })).await["channel"].is_number());
+}
+
+#[tokio::test]
+async fn anothers_deployment_is_as_if_it_were_not_there() {
+    let agent = TestAgent::start().await;
+    let (blog, shop) = (agent.service("blog").await, agent.service("shop").await);
+    let push = NewDeployment::build(&shop, Cause::Push, Actor::Agent, None);
+    let id = agent.store.request_deployment(push).await.unwrap().0.id.0;
+    let token = agent.token("one", Scope::Read, Some(blog)).await;
+    let mut client = Client::open(&agent, &[("Authorization", &format!("Bearer {}", token.expose_secret()))]).await;
+    client.join("/log", json!({})).await.unwrap();
+    let there = client.ask("/log", "open", json!({ "deployment": id })).await;
+    assert_eq!(there["problem"], "forbidden");
+    assert_eq!(client.ask("/log", "open", json!({ "deployment": id + 99 })).await, there);
 }
 
 #[tokio::test]

@@ -79,15 +79,11 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     let (event, id, outcome) = match read {
         Ok(told) => {
             let outcome = match hooks::decide(&told, &service.branch) {
-                Decision::Build => NewOutcome::Deployed(NewDeployment {
-                    service: service.name.clone(),
-                    cause: Cause::Hook,
-                    actor: Actor::Hook(sender.name()),
+                Decision::Build => {
                     // The branch's newest when its turn comes, which may be newer than what was pushed here.
-                    commit: None,
-                    from_release: None,
-                    env: None,
-                }),
+                    let actor = Actor::Hook(sender.name());
+                    NewOutcome::Deployed(NewDeployment::build(&service.name, Cause::Hook, actor, None))
+                }
                 Decision::Ping => NewOutcome::Ping,
                 Decision::Ignore(why) => NewOutcome::Ignored(why),
             };

@@ -17,7 +17,8 @@ use super::outcome::told;
 use crate::deploys::{Deployment, State as DeploymentState};
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
-use crate::services::status::{Condition, Figures, Status};
+use crate::services::figures::Figures;
+use crate::services::status::{Condition, Status};
 
 /// OpenMetrics 1.0, "Protocol Negotiation".
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

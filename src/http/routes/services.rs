@@ -16,7 +16,7 @@ use crate::api::status::Condition;
 use crate::api::{services as api, settings, status as how, templates};
 use crate::deploys::{Cause, Deployment};
 use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, chain};
 use crate::services::{NewSource, Service, Settings, spec, status::Status};
 
 /// What a service is shown as.
@@ -107,7 +107,10 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
     };
     let service = call.state().services().create(&name, source, branch).await.map_err(told)?;
     let config = call.state().config();
+    let kept = call.state().services().volumes(&name).await;
+    let kept = kept.inspect_err(|error| tracing::warn!(service = %name, "can't see its volumes: {}", chain(error)));
     let created = api::CreatedService {
+        kept_volumes: kept.ok().map(|volumes| volumes.iter().map(ToString::to_string).collect()),
         hook_url: spec::hook_url(&name, &config),
         hook_key: service.hook_key.as_str().to_owned(),
         service: shown(&call, service, None, None),

@@ -31,6 +31,9 @@ pub struct SecretName {
 }
 
 impl SecretName {
+    /// What all of them begin with.
+    pub const PREFIX: &str = "podkeeper-";
+
     /// A new one for the variable `key` of `service`.
     #[must_use]
     pub fn new(service: &ServiceName, key: &EnvKey) -> Self {
@@ -43,7 +46,7 @@ impl SecretName {
     /// What all secrets of `service` begin with, and those of services whose names go on with a `-`.
     #[must_use]
     pub fn prefix(service: &ServiceName) -> String {
-        format!("podkeeper-{service}-")
+        format!("{}{service}-", Self::PREFIX)
     }
 
     /// The name as text.
@@ -69,7 +72,7 @@ impl FromStr for SecretName {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         let refused = || NameError::Secret(shown(text));
-        let mut parts = text.strip_prefix("podkeeper-").ok_or_else(refused)?.rsplitn(3, '-');
+        let mut parts = text.strip_prefix(Self::PREFIX).ok_or_else(refused)?.rsplitn(3, '-');
         let (random, key, service) = (parts.next(), parts.next(), parts.next());
         let random =
             random.filter(|end| end.len() == 16 && end.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
