@@ -107,7 +107,7 @@ async fn what_is_malformed_is_refused_at_the_edge() {
     for (body, status, told) in [
         (r#"{"keep":2,"container_port":70000}"#, 422, "`container_port` must be from 1 to 65535"),
         (r#"{"domains":["a b"]}"#, 422, "`domains`: `a b` is not a host name"),
-        (r#"{"kept":2}"#, 400, "Unknown field `kept`"),
+        (r#"{"kept":2}"#, 400, "Unknown field `kept`; there are `container_port`, "),
     ] {
         let answer = agent.ask(&request("PATCH", "/services/blog", &[key, json], body)).await;
         assert!(answer.status == status && answer.body.contains(told), "{body}: {answer:?}");

@@ -590,7 +590,34 @@ async fn what_an_event_does_not_take_is_refused() {
     ] {
         let answer = client.ask(namespace, event, data.clone()).await;
         assert_eq!(answer["problem"], problem, "{namespace} {event} {data}: {answer}");
-        assert!(answer["detail"].is_string());
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(
+            !["expected", "struct", "invalid type", "at line"].iter().any(|word| detail.contains(word)),
+            "{detail}"
+        );
+    }
+    // What is wrong is told by its field and what that takes.
+    for (namespace, event, data, told) in [
+        (
+            "/log",
+            "open",
+            json!({ "other": 1 }),
+            "`open` doesn't take that: unknown field `other`; there are `service`, ",
+        ),
+        ("/log", "open", json!({ "service": 5 }), "`open` doesn't take that: `service` takes a text"),
+        (
+            "/log",
+            "open",
+            json!({ "service": "A b" }),
+            "`open` doesn't take that: `service`: `A b` is not a service name: ",
+        ),
+        ("/log", "ack", json!("x"), "`ack` doesn't take that: an object with the fields `channel`, `seq` is wanted"),
+        ("/status", "stats", json!({ "on": "hunter2" }), "`stats` doesn't take that: `on` takes true or false"),
+        ("/term", "open", json!({ "cols": 80 }), "`open` doesn't take that: `rows` is missing"),
+    ] {
+        let answer = client.ask(namespace, event, data.clone()).await;
+        let detail = answer["detail"].as_str().unwrap();
+        assert!(detail.starts_with(told) && !detail.contains("hunter2"), "{namespace} {event} {data}: {detail}");
     }
 }
 
