@@ -8,6 +8,9 @@ use std::fmt;
 use crate::text::Plain;
 use crate::words::words;
 
+/// Names that have no capital, wherever they stand.
+const SMALL: [&str; 4] = ["systemd ", "journald ", "pip ", "npm "];
+
 words! {
     /// What went wrong, in a word that clients can match on. The list is closed: when in doubt it is `internal`.
     Code {
@@ -124,9 +127,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem without a hint.
+    /// A problem without a hint. `detail` becomes a sentence: errors begin small, since others go before them in a chain.
     pub fn new(code: Code, detail: impl Into<Plain>) -> Self {
-        Self { code, detail: detail.into(), hint: None, retry_after: None }
+        Self { code, detail: sentence(&detail.into()), hint: None, retry_after: None }
     }
 
     /// Somebody cancelled it.
@@ -144,9 +147,25 @@ impl Problem {
     /// The same problem, with what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<Plain>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(sentence(&hint.into()));
         self
     }
+}
+
+/// A sentence: with a capital, but where a name begins it that has none, and with an end.
+fn sentence(text: &str) -> Plain {
+    let text = text.trim();
+    let mut letters = text.chars();
+    let mut sentence: String = match letters.next() {
+        Some(first) if !SMALL.iter().any(|name| text.starts_with(name)) => {
+            first.to_uppercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    };
+    if sentence.ends_with(|last: char| last.is_alphanumeric() || "`)\"'%/".contains(last)) {
+        sentence.push('.');
+    }
+    sentence.into()
 }
 
 impl fmt::Display for Problem {
@@ -195,11 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_is_told_is_a_sentence() {
+        let told = |text: &str| Problem::new(Code::Internal, text).detail.to_string();
+        assert_eq!(told("the build ended with status 1"), "The build ended with status 1.");
+        assert_eq!(told("`blog` is stopped"), "`blog` is stopped.");
+        assert_eq!(told("systemd refused `start`"), "systemd refused `start`.");
+        assert_eq!(told("Is it there?"), "Is it there?");
+        assert_eq!(told(" "), "");
+    }
+
+    #[test]
     fn what_others_said_commands_nobodys_terminal() {
         let said = "denied\x1b]0;owned\x07\n\u{9b}2J\u{202e}!";
         let problem = Problem::new(Code::LoginFailed, said).with_hint(format!("ask {said}"));
-        assert_eq!(problem.detail, "denied 2J!");
-        assert_eq!(problem.hint.as_deref(), Some("ask denied 2J!"));
+        assert_eq!(problem.detail, "Denied 2J!");
+        assert_eq!(problem.hint.as_deref(), Some("Ask denied 2J!"));
         assert_eq!(chain(&std::io::Error::other(said)), "denied 2J!");
     }
 }

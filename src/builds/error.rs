@@ -62,7 +62,7 @@ impl BuildError {
             Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 (Code::DiskFull, "free some space, then deploy again")
             }
-            Self::Folder { .. } => (Code::Internal, "look at the agent's log: journalctl -u podkeeper"),
+            Self::Folder { .. } => (Code::Internal, "look at the agent's log: `journalctl -u podkeeper`"),
             Self::Space { .. } => (Code::DiskFull, "free some space, then deploy again"),
             Self::IgnoreFile(_) => (Code::BuildFailed, "commit it as a file"),
             Self::NoRecipe => (Code::NoRecipe, "add a Containerfile at the top of the repository"),

@@ -112,7 +112,7 @@ async fn verify(agent: &Agent, json: bool) -> Outcome {
                 writeln!(
                     show::err(),
                     "podkeeper: the audit log was changed at row {broken_at}\n\
-                     next: compare that row and those before it with the agent's own lines: journalctl -u podkeeper"
+                     Next: compare that row and those before it with the agent's own lines: journalctl -u podkeeper"
                 )?;
             }
             Ok(ExitCode::FAILURE)

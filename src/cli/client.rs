@@ -47,7 +47,7 @@ pub enum ClientError {
         source: std::io::Error,
     },
     /// The address can't be one of an agent.
-    #[error("`{0}` is no address of an agent\nnext: write it like https://host or http://localhost:7070")]
+    #[error("`{0}` is no address of an agent\nNext: write it like https://host or http://localhost:7070")]
     Address(String),
     /// The token would be readable on its way.
     #[error(
@@ -74,17 +74,17 @@ pub enum ClientError {
     /// What it said is not what an agent of this version says.
     #[error(
         "the agent's answer can't be read: it is of another version, or something else answered in its place\n\
-         next: compare `podkeeper --version` on this machine and on the agent's, and upgrade the older one"
+         Next: compare `podkeeper --version` on this machine and on the agent's, and upgrade the older one"
     )]
     Unreadable,
     /// What said no is not the agent.
     #[error(
         "not the agent, but something before it answered, with HTTP status {0}\n\
-         next: `systemctl status podkeeper` on its host tells whether it runs; see also what the proxy before it logs"
+         Next: `systemctl status podkeeper` on its host tells whether it runs; see also what the proxy before it logs"
     )]
     Foreign(u16),
     /// The agent said no.
-    #[error("{detail}{}", hint.as_ref().map(|hint| format!("\nnext: {hint}")).unwrap_or_default())]
+    #[error("{detail}{}", hint.as_ref().map(|hint| format!("\nNext: {hint}")).unwrap_or_default())]
     Refused {
         /// The problem's code; none is one that this version doesn't know.
         code: Option<Code>,
@@ -421,7 +421,7 @@ mod tests {
             assert!(proxys.to_string().contains("not the agent"), "{proxys}");
         }
         let odd = Answer(Bytes::from_static(b"{\"name\":7}")).read::<crate::api::services::Service>().unwrap_err();
-        assert!(!odd.to_string().contains("expected") && odd.to_string().contains("next: "), "{odd}");
+        assert!(!odd.to_string().contains("expected") && odd.to_string().contains("Next: "), "{odd}");
     }
 
     #[test]

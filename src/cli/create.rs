@@ -47,7 +47,7 @@ fn external(name: &str, text: &str, password: Option<&Path>) -> Result<SecretStr
             let from = if uri.is_token() { uri.address().to_owned() } else { uri.to_string() };
             Err(format!(
                 "others can read a command line, and so the password or token in it; nothing is made\n\
-                 next: podkeeper create {name} --from {from} --password-file FILE, where - is standard input"
+                 Next: podkeeper create {name} --from {from} --password-file FILE, where - is standard input"
             )
             .into())
         }

@@ -39,7 +39,7 @@ fn pair(text: &str) -> Result<(String, Value), Failure> {
     let (key, value) = text.split_once('=').ok_or_else(|| {
         // What is behind it may be a secret all the same.
         let text = Plain::from(text.split_whitespace().next().unwrap_or_default());
-        format!("`{text}` is not KEY=VALUE\nnext: write KEY= for an empty value, or --remove KEY to take it away")
+        format!("`{text}` is not KEY=VALUE\nNext: write KEY= for an empty value, or --remove KEY to take it away")
     })?;
     Ok((key.trim().to_owned(), value.into()))
 }

@@ -90,7 +90,7 @@ fn ending(ended: &Deployment, last: &str) -> String {
         tail.lines().for_each(|line| told.push_str(&format!("\n  | {}", Plain::from(line))));
     }
     if let Some(hint) = problem.and_then(|problem| problem.hint.as_ref()) {
-        told.push_str(&format!("\nnext: {}", Plain::from(hint)));
+        told.push_str(&format!("\nNext: {}", Plain::from(hint)));
     }
     told
 }
@@ -111,12 +111,12 @@ mod tests {
         let mut ended: Deployment = serde_json::from_value(ended).unwrap();
         assert_eq!(
             ending(&ended, "failed: the program ended; what ran before goes on"),
-            "deployment 7 failed\nnext: look"
+            "deployment 7 failed\nNext: look"
         );
-        assert_eq!(ending(&ended, ""), "deployment 7 failed: the program ended\nnext: look");
+        assert_eq!(ending(&ended, ""), "deployment 7 failed: the program ended\nNext: look");
         ended.steps.insert(State::Starting, "2026-01-01T00:00:00Z".parse().unwrap());
         let told = ending(&ended, "failed: the program ended");
-        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nnext: look");
+        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nNext: look");
         ended.state = State::Cancelled;
         assert_eq!(ending(&ended, ""), "deployment 7 was cancelled");
     }

@@ -45,7 +45,7 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
     for trouble in &host.troubles {
         writeln!(out, "{}", sentence(trouble, now))?;
         if let Some(hint) = &trouble.hint {
-            writeln!(out, "  next: {hint}")?;
+            writeln!(out, "  Next: {hint}")?;
         }
     }
     if host.more_troubles {

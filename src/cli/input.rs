@@ -29,9 +29,9 @@ pub fn secret(file: &Path, what: &str) -> Result<SecretString, Failure> {
         text(file)?
     };
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(format!("the {what} is empty\nnext: write it into the file as its one line").into()),
+        "" => Err(format!("the {what} is empty\nNext: write it into the file as its one line").into()),
         line if line.contains(['\r', '\n']) => {
-            Err(format!("the {what} has more than one line\nnext: leave nothing but it in the file").into())
+            Err(format!("the {what} has more than one line\nNext: leave nothing but it in the file").into())
         }
         line => Ok(line.to_owned().into()),
     }

@@ -161,7 +161,7 @@ async fn tell_why_not_started<'a>(
         writeln!(err, "  | {line}")?;
     }
     if let Some(hint) = problem.hint {
-        writeln!(err, "next: {}", Plain::from(hint))?;
+        writeln!(err, "Next: {}", Plain::from(hint))?;
     }
     Ok(())
 }

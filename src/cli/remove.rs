@@ -29,7 +29,7 @@ pub async fn run(agent: &Agent, Wanted { name, volumes, yes }: &Wanted, json: bo
         // Whoever mistyped is told so before being asked.
         agent.get(&path).await?;
         if !std::io::stdin().is_terminal() {
-            return Err(format!("nobody is here to ask\nnext: podkeeper remove --yes {name}").into());
+            return Err(format!("nobody is here to ask\nNext: podkeeper remove --yes {name}").into());
         }
         let kept = if *volumes { "and all that its volumes hold" } else { "its volumes stay" };
         write!(show::err(), "Remove {name}, its repository and its releases; {kept}. Type its name: ")?;

@@ -97,7 +97,7 @@ impl Setting {
     fn find(key: &str) -> Result<&'static Self, Failure> {
         SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| {
             let keys: Vec<_> = keys().collect();
-            format!("there is no setting `{}`\nnext: it is one of {}", Plain::from(key), keys.join(", ")).into()
+            format!("there is no setting `{}`\nNext: it is one of {}", Plain::from(key), keys.join(", ")).into()
         })
     }
 
@@ -202,7 +202,7 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let mut changed: Vec<&Setting> = Vec::new();
     let given = wanted.set.iter().map(|text| {
         let (key, value) = text.split_once('=').ok_or_else(|| {
-            format!("`{}` is not KEY=VALUE\nnext: `podkeeper settings --help` lists the keys", Plain::from(text))
+            format!("`{}` is not KEY=VALUE\nNext: `podkeeper settings --help` lists the keys", Plain::from(text))
         })?;
         let setting = Setting::find(key.trim())?;
         Ok((setting, setting.read(value.trim())?))

@@ -138,7 +138,7 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
             Ok(ExitCode::SUCCESS)
         }
         Left::Lost => Err(format!(
-            "the connection is lost, and the session goes on for a while\nnext: podkeeper shell --attach {id}"
+            "the connection is lost, and the session goes on for a while\nNext: podkeeper shell --attach {id}"
         )
         .into()),
     }

@@ -39,7 +39,7 @@ impl Wanted {
 }
 
 fn nobody(name: &str) -> Failure {
-    format!("there is no service `{name}`\nnext: `podkeeper ps` lists them").into()
+    format!("there is no service `{name}`\nNext: `podkeeper ps` lists them").into()
 }
 
 /// Tells how they are; it fails where one has failed.

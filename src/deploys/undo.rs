@@ -73,7 +73,7 @@ impl Undo<'_> {
         let ended = match noted.problem.filter(|problem| problem.code != Code::Cancelled) {
             Some(problem) => {
                 let ran_before = ran_before(&self.uses.store, &deployment.service).await;
-                let goes_on = if ran_before { "; what ran before goes on" } else { "" };
+                let goes_on = if ran_before { " What ran before goes on." } else { "" };
                 let said = format!("failed: {}{goes_on}", problem.detail);
                 queue.end(id, State::Failed, Some(problem), tail, said).await
             }

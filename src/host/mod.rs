@@ -3,9 +3,11 @@
 mod facts;
 mod leftovers;
 mod logins;
+mod measure;
 mod noted;
 mod ready;
 mod space;
+mod uses;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,33 +18,10 @@ use tokio::time::Instant;
 
 pub use facts::{Disk, Memory, Versions};
 pub use space::{Images, Space, Volumes};
-
-use crate::builds::Builds;
-use crate::config::LiveConfig;
-use crate::journal::Journal;
-use crate::podman::Podman;
-use crate::store::Store;
-use crate::units::UserManager;
+pub use uses::Uses;
 
 /// How old versions may be that are told. They change with an upgrade.
 const VERSIONS: Duration = Duration::from_secs(300);
-
-/// What the host is looked at with.
-#[derive(Debug)]
-pub struct Uses {
-    /// The agent's state.
-    pub store: Store,
-    /// Podman's REST socket.
-    pub podman: Podman,
-    /// The service user's systemd manager.
-    pub units: UserManager,
-    /// The journal.
-    pub journal: Journal,
-    /// The configuration.
-    pub config: LiveConfig,
-    /// The builds.
-    pub builds: Builds,
-}
 
 /// The host. A clone is another handle.
 #[derive(Debug, Clone)]

@@ -69,7 +69,7 @@ impl<S: Clone + Send + Sync + 'static> Bridge<S> {
 }
 
 fn internal() -> Problem {
-    Problem::new(Code::Internal, "the agent could not answer").with_hint("its log tells why: journalctl -u podkeeper")
+    Problem::new(Code::Internal, "the agent could not answer").with_hint("its log tells why: `journalctl -u podkeeper`")
 }
 
 impl<S, B> hyper::service::Service<Request<B>> for Bridge<S>

@@ -3,7 +3,10 @@
 //! Each reader is a thread of its own with a bounded channel: libsystemd blocks, and a slow listener must stop the reader
 //! instead of filling the memory. When nobody listens there is no reader.
 
+mod checked;
 mod ends;
+mod entry;
+mod error;
 mod fields;
 mod files;
 mod follow;
@@ -15,31 +18,28 @@ mod order;
 mod page;
 mod places;
 mod printed;
+mod query;
 mod reader;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
-use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+pub use checked::{Bell, Checked, HealthSaid};
+pub use entry::{Entry, MAX_LINE, Page};
+pub use error::JournalError;
 pub use printed::until_read;
+pub use query::{Begun, By, Direction, FINAL, Query, Select};
 
-use crate::names::{Actor, ContainerId, DeploymentId, ReleaseName, ServiceName};
-use crate::problem::{Code, Problem};
 use places::Places;
+use query::Start;
 use reader::Reader;
-
-/// The longest line that is joined of pieces; what is longer comes in several.
-pub const MAX_LINE: usize = 1024 * 1024;
-
-/// The field `state` of the agent's last entry of a deployment is one of these: behind it its story is over.
-pub const FINAL: [&str; 4] = ["live", "failed", "cancelled", "superseded"];
 
 /// How many batches of lines wait for a slow listener; one may hold a single long line.
 const WINDOW: usize = 1;
@@ -54,231 +54,9 @@ const RINGS: usize = 64;
 /// A reader's stack.
 const STACK: usize = 512 * 1024;
 
-/// Why the journal can't be read.
-#[derive(Debug, Error)]
-pub enum JournalError {
-    /// libsystemd.
-    #[error("the journal can't be read")]
-    Read(#[source] std::io::Error),
-    /// A cursor that isn't one.
-    #[error("that is no cursor of this journal")]
-    Cursor,
-    /// A pattern that isn't a regular expression.
-    #[error("the pattern is no regular expression")]
-    Pattern(#[source] Box<regex::Error>),
-    /// As many readers as there may be are at work.
-    #[error("too many read the journal at once")]
-    Busy,
-    /// The reading thread ended, or nobody listened to it any more.
-    #[error("the journal's reader ended")]
-    Ended,
-}
-
-impl JournalError {
-    /// Whether the file that was read was just being changed: journald writes, cuts and renames its files under whoever
-    /// reads them, and what is half written reads as damaged. Opened anew, it is there whole.
-    fn is_torn(&self) -> bool {
-        matches!(self, Self::Read(error) if error.raw_os_error() == Some(nix::libc::EBADMSG))
-    }
-
-    /// The problem that a client sees.
-    #[must_use]
-    pub fn problem(&self) -> Problem {
-        match self {
-            Self::Cursor | Self::Pattern(_) => Problem::new(Code::BadRequest, crate::problem::chain(self)),
-            Self::Busy => Problem::new(Code::Exhausted, self.to_string())
-                .with_hint("close a log stream, or wait until a search has ended; then try again"),
-            Self::Read(_) | Self::Ended => Problem::new(Code::JournalUnavailable, self.to_string())
-                .with_hint("`podkeeper doctor` on the host tells what is wrong"),
-        }
-    }
-}
-
-/// Whose lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Select {
-    /// Those of all releases of a service, and of these of its builds.
-    Service(ServiceName, Vec<DeploymentId>),
-    /// Those of one release.
-    Release(ReleaseName),
-    /// Those of one release, and what Podman itself says of starting it.
-    Unit(ReleaseName),
-    /// The whole story of a deployment: the agent's steps and the build's lines.
-    Deployment(DeploymentId),
-    /// The build's lines alone.
-    Build(DeploymentId),
-    /// The one entry of the agent's whose field `mark` is this.
-    Mark(String),
-}
-
-/// Who reads: places are counted by that.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub enum By {
-    /// The agent, for what it does itself. It waits for nobody.
-    Agent,
-    /// Somebody who is known.
-    Actor(Actor),
-    /// Whoever else; all of them are one.
-    #[default]
-    Anybody,
-}
-
-/// Which way a page goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Direction {
-    /// From the start, or behind the cursor, on.
-    Forward,
-    /// From the end, or before the cursor, back.
-    #[default]
-    Backward,
-}
-
-/// What is looked for.
-#[derive(Debug, Clone)]
-pub struct Query {
-    /// Who reads.
-    pub by: By,
-    /// Whose lines.
-    pub select: Select,
-    /// Not before this moment, in microseconds since 1970.
-    pub since: Option<u64>,
-    /// Not after this moment.
-    pub until: Option<u64>,
-    /// Only what lies behind the entry at this cursor, and before that at the other, whatever the clock said; they need not be
-    /// the query's own.
-    pub behind: Option<String>,
-    /// The other.
-    pub before: Option<String>,
-    /// Beyond this line, in the query's direction.
-    pub cursor: Option<String>,
-    /// Forward: that line itself too.
-    pub including: bool,
-    /// Which way.
-    pub direction: Direction,
-    /// How many lines at most. A page of very long lines has fewer.
-    pub lines: usize,
-    /// Only lines that this regular expression finds something in.
-    pub grep: Option<String>,
-    /// Only lines of this syslog priority or a graver one.
-    pub priority: Option<u8>,
-}
-
-impl Query {
-    /// The newest 200 lines of `select`.
-    #[must_use]
-    pub fn newest(select: Select) -> Self {
-        Self {
-            by: By::default(),
-            select,
-            since: None,
-            until: None,
-            behind: None,
-            before: None,
-            cursor: None,
-            including: false,
-            direction: Direction::Backward,
-            lines: 200,
-            grep: None,
-            priority: None,
-        }
-    }
-}
-
-/// A query that is to be followed. Its place in the journal is fixed, however late somebody begins to read.
-#[derive(Debug, Clone)]
-pub struct Begun {
-    /// What is behind that place.
-    query: Query,
-    /// And so many of the newest lines up to it.
-    back: usize,
-}
-
-impl From<Query> for Begun {
-    /// Forward from where the query begins.
-    fn from(query: Query) -> Self {
-        Self { query, back: 0 }
-    }
-}
-
-impl Begun {
-    /// What of the journal it is; where it begins stays as it is.
-    pub fn query(&mut self) -> &mut Query {
-        &mut self.query
-    }
-
-    /// All up to this line was read.
-    pub fn read(&mut self, line: &Entry) {
-        self.query.cursor = Some(line.cursor.clone());
-        self.query.including = false;
-        self.back = 0;
-    }
-}
-
-/// What follows.
-struct Start {
-    /// At first these, oldest first.
-    lines: Vec<Entry>,
-    /// Then this, forward.
-    rest: Query,
-}
-
-/// A line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Where it lies.
-    pub cursor: String,
-    /// When it was written, in microseconds since 1970.
-    pub time: u64,
-    /// Its syslog priority; 6 for what a program prints, 3 for what it prints as an error.
-    pub priority: u8,
-    /// The unit that it came from.
-    pub unit: Option<String>,
-    /// The program that it came from, as syslog names it.
-    pub identifier: Option<String>,
-    /// The process that it came from.
-    pub pid: Option<u32>,
-    /// Its bytes, as they were written, without the line's end.
-    pub message: Vec<u8>,
-}
-
-impl Entry {
-    /// How many bytes it takes as JSON at most, be it text or not.
-    fn weight(&self) -> usize {
-        /// What stands around the line.
-        const AROUND: usize = 320;
-        let message = &self.message;
-        let controls = message.iter().filter(|byte| **byte < b' ').count();
-        let escaped = if std::str::from_utf8(message).is_ok() {
-            message.iter().filter(|byte| matches!(byte, b'"' | b'\\')).count()
-        } else {
-            // Each byte may be replaced by three, and all of them stand beside that in base64.
-            message.len() * 2 + message.len().div_ceil(3) * 4
-        };
-        AROUND + message.len() + controls * 5 + escaped
-    }
-}
-
-/// Some lines, oldest first.
-#[derive(Debug, Clone, Default)]
-pub struct Page {
-    /// The lines.
-    pub entries: Vec<Entry>,
-    /// Where the next page in the same direction goes on; none at the end.
-    pub next: Option<String>,
-}
-
 /// Whether `pattern` is one that a query takes.
 pub fn check(pattern: &str) -> Result<(), JournalError> {
     reader::compile(pattern).map(drop)
-}
-
-/// What a container's health check said; Podman writes it into the journal, where it costs no Podman to hear of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthSaid {
-    /// The container's name.
-    pub container: String,
-    /// Whether it passed.
-    pub healthy: bool,
 }
 
 /// The journal.
@@ -419,28 +197,6 @@ impl Journal {
     }
 }
 
-/// Whose health check may have said something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Checked {
-    /// That of the container with this id: it was begun.
-    Container(ContainerId),
-    /// That of the container with this name: it was run.
-    Named(String),
-    /// Anybody's.
-    Any,
-}
-
-/// Tells a reader that there is something to read.
-#[derive(Debug)]
-pub struct Bell(SyncSender<Checked>);
-
-impl Bell {
-    /// Rings. What doesn't fit any more goes with what is read then.
-    pub fn ring(&self, checked: Checked) {
-        let _ = self.0.try_send(checked);
-    }
-}
-
 /// A thread of its own that reads, and what it reads.
 fn spawn<T: Send + 'static>(
     read: impl FnOnce(&mpsc::Sender<Result<T, JournalError>>) -> Result<(), JournalError> + Send + 'static,
@@ -465,6 +221,7 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+    use crate::names::{Actor, DeploymentId};
 
     #[tokio::test]
     async fn whoever_begins_to_follow_waits_for_nobody_who_searches() {

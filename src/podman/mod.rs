@@ -104,10 +104,10 @@ impl PodmanError {
                 .with_hint("look at the registry's name, the user and the password; nothing was changed"),
             Self::Logins { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::Logins { .. } => Problem::new(Code::Internal, self.to_string())
-                .with_hint("the agent's log tells why: journalctl -u podkeeper"),
+                .with_hint("the agent's log tells why: `journalctl -u podkeeper`"),
             Self::Refused { why: Refusal::NoSpace, .. } | Self::Full { .. } => Problem::disk_full(),
             Self::Refused { what, .. } => Problem::new(Code::Internal, format!("Podman refused to {what}"))
-                .with_hint("the agent's log has Podman's own words: journalctl -u podkeeper"),
+                .with_hint("the agent's log has Podman's own words: `journalctl -u podkeeper`"),
             Self::Layers(_) => Problem::new(Code::Internal, self.to_string()).with_hint(
                 "when nothing is built, started or pulled, `podman system check --quick --repair` as the user podkeeper \
                  removes them",

@@ -205,7 +205,7 @@ impl StoreError {
             }
             _ => {
                 return Problem::new(Code::StoreUnavailable, "the agent's store can't be used at the moment").with_hint(
-                    "see on the host whether its disk fails or is read-only: `podkeeper doctor`, or journalctl -u podkeeper",
+                    "see on the host whether its disk fails or is read-only: `podkeeper doctor`, or `journalctl -u podkeeper`",
                 );
             }
         };

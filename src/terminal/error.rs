@@ -111,7 +111,7 @@ impl TerminalError {
             Self::Units(error) => return error.problem(),
             Self::Store(error) => return error.problem(),
             Self::Pty { .. } | Self::File { .. } => {
-                (Code::Internal, "the agent's log tells why: journalctl -u podkeeper")
+                (Code::Internal, "the agent's log tells why: `journalctl -u podkeeper`")
             }
             Self::Size => (Code::BadRequest, "send the size of your window"),
             Self::Unknown => (Code::NotFound, "`list` tells which sessions there are"),
@@ -121,7 +121,7 @@ impl TerminalError {
             Self::NoShell(_) => (Code::NoShell, "add a shell to its image"),
             Self::Image(_) => (Code::BuildFailed, "the lines above tell why"),
             Self::Open => (Code::Internal, "install podkeeper-host again; `podkeeper doctor` tells more"),
-            Self::Left => (Code::Internal, "the agent's log tells why: journalctl -u podkeeper"),
+            Self::Left => (Code::Internal, "the agent's log tells why: `journalctl -u podkeeper`"),
             Self::Stuck => (Code::Conflict, "press Ctrl-C, or close the session"),
             Self::Ended => (Code::NotFound, "open another"),
             Self::Stopping => (Code::Restarting, "open another in a moment"),

@@ -9,6 +9,7 @@ mod reap;
 mod screen;
 mod session;
 mod shell;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,8 @@ use tokio_util::task::TaskTracker;
 pub use error::{Size, TerminalError};
 pub use pace::Pace;
 pub use reap::reap;
-pub use session::{End, Session, View, Viewer};
+pub use session::{Session, Viewer};
+pub use window::{End, View};
 
 use crate::config::LiveConfig;
 use crate::names::{AbsPath, Actor, ServiceName, SessionId, SessionName};

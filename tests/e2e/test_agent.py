@@ -237,7 +237,7 @@ def test_sigterm_ends_it_in_time_and_cuts_off_nothing_that_matters(host: Host, n
         reader.join(600)
         event, data = [line for line in events if line][-2:]
         assert event == "event: closed"
-        assert json.loads(data.removeprefix("data: ")) == {"detail": "the agent is stopping", "problem": "restarting"}
+        assert json.loads(data.removeprefix("data: ")) == {"detail": "The agent is stopping.", "problem": "restarting"}
         assert "[restarting]" in push.end()
         goes_on(host, deployment, gate)
 

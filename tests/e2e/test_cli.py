@@ -83,12 +83,12 @@ def test_errors_say_what_to_do_next(host: Host, running: str):
         (("logs", "-f", "t-nobody"), "t-nobody"),
         (("deploy", "t-nobody"), "podkeeper create"),
         (("create", "t-cli-more", "--template", "none"), "podkeeper templates"),
-        (("create", "app"), "next: choose another name"),
+        (("create", "app"), "Next: Choose another name"),
         (("env", running, "PORT=1"), "podkeeper settings NAME container_port=PORT"),
         (("settings", running, "memory=1"), "memory_mib"),
         (("settings", running, "memory_mib=little"), "whole number"),
         (("settings", running, "container_port=99999"), "`container_port`"),
-        (("settings", running, "domains=localhost"), "choose a domain of your own"),
+        (("settings", running, "domains=localhost"), "Choose a domain of your own"),
         (("deploy-key", running), "lies on this host"),
         (("rollback", running, "999"), "podkeeper deployments NAME"),
         (("token", "remove", "t-nobody"), "podkeeper token list"),
@@ -171,7 +171,7 @@ def test_a_repository_of_ones_own_is_pushed_to_a_new_service(host: Host, name: s
     own = Clone(tmp_path)
     own.commit({"index.html": "my own"})
     refused = own.git("push", host.remote(name), "main", check=False)
-    assert f"there is no service `{name}`" in refused and "podkeeper create" in refused
+    assert f"There is no service `{name}`" in refused and "podkeeper create" in refused
     made = cli(host, "create", name)
     assert f"git push http://localhost:7070/git/{name}.git HEAD:main" in made and f"http://{name}.localhost:8080" in made
     assert "podkeeper deploy" in cli(host, "deploy", name, "--quick", check=False)
@@ -280,7 +280,7 @@ def test_deployments_tell_what_a_rollback_may_name(host: Host, name: str, tmp_pa
     table = cli(host, "deployments", name).splitlines()
     assert table[0].split() == ["ID", "STATE", "RELEASE", "CAUSE", "COMMIT", "BY", "AGE", "TOOK", "WHY"]
     assert "failed" in table[1] and "push" in table[1] and commit[:10] in table[1]
-    assert table[1].endswith("the build ended with status 7")
+    assert table[1].endswith("The build ended with status 7.")
     listed = json.loads(cli(host, "deployments", name, "--json", "-n", "3"))
     assert [one["release"] for one in listed["releases"]] == [3, 2]
     assert [one["state"] for one in listed["deployments"]] == ["failed", "live", "live"]
@@ -306,7 +306,7 @@ def test_a_release_that_goes_while_a_rollback_to_it_waits_is_told_as_gone(host: 
         gate.open()
         assert "Live:" in push.end()
         said = rollback.end()
-    assert "the service has no release 1" in said and "podkeeper deployments" in said and "Podman" not in said, said
+    assert "The service has no release 1" in said and "podkeeper deployments" in said and "Podman" not in said, said
 
 
 def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
@@ -316,9 +316,9 @@ def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     pushed = clone.push()
     assert "Your push is kept." in pushed and "what ran before" not in pushed, "nothing did"
     said = cli(host, "deploy", name, check=False)
-    assert "the reason" in said and "next: " in said
-    assert said.count("the build ended with status 7") == 1, "it is told once"
-    assert "failed: the build ended with status 7" in said and re.search(r"^podkeeper: deployment \d+ failed$", said, re.M)
+    assert "the reason" in said and "Next: " in said
+    assert said.count("The build ended with status 7") == 1, "it is told once"
+    assert "failed: The build ended with status 7" in said and re.search(r"^podkeeper: deployment \d+ failed$", said, re.M)
     assert host.code("podkeeper", "deploy", name, "--json") == 1
     # What the program said is no part of the story.
     clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nCMD [\"sh\", \"-c\", \"echo the program spoke; exit 3\"]\n"})
@@ -330,7 +330,7 @@ def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     clone.push()
     said = cli(host, "logs", name, check=False)
     assert re.search(r"^podkeeper: deployment \d+ did not start: ", said, re.M), said
-    assert re.search(r"^  \| .*/t-nothing", said, re.M) and "next: " in said, said
+    assert re.search(r"^  \| .*/t-nothing", said, re.M) and "Next: " in said, said
 
 
 # A title, a cleared screen, the clipboard, C1 as UTF-8, a colour that stays, and a sequence that doesn't end.
@@ -593,7 +593,7 @@ def test_logs_follow_a_service_that_has_no_line_yet(host: Host, name: str, token
             assert away.startswith("podkeeper: the agent is away")
             assert [line.split()[1] for line in shown] == [f"meanwhile-{number}" for number in range(300)]
             host.delete(name)
-            logs.wait("the service is gone")
+            logs.wait("The service is gone")
             assert logs.code() == 1
 
 

@@ -461,7 +461,7 @@ def test_a_services_page_shows_its_log_as_it_is_written(host: Host, browser, nam
     host.delete(name)
     page.shows("This service was removed.")
     browser.get(f"{DASHBOARD}/#services/t-nothing-of-this-name")
-    page.shows("there is no service `t-nothing-of-this-name`")
+    page.shows("There is no service `t-nothing-of-this-name`")
     page.policy_stopped_nothing()
 
 
@@ -1118,7 +1118,7 @@ def test_a_services_settings_are_changed(host: Host, browser, name: str):
     page.write("domains", f"{name}.example.org\na b")
     page.refused("domains", "`a b` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address")
     page.write("domains", "other.localhost")
-    page.refused("domains", "`other.localhost` is an address that the host itself gives (choose a domain of your own)")
+    page.refused("domains", "`other.localhost` is an address that the host itself gives. Choose a domain of your own.")
     page.picture("settings-refused")
     assert settings() == {"branch": "main"}
 
@@ -1274,7 +1274,7 @@ def test_a_service_is_made(host: Host, browser, name: str):
     refused("name", f"`A b` is not a service name: {rule}")
     page.write("name", "podkeeper")
     why = "it would be read as something of the agent's or of the host's"
-    refused("name", f"the name `podkeeper` is reserved: {why} (choose another name for the service, such as `my-app`)")
+    refused("name", f"The name `podkeeper` is reserved: {why}. Choose another name for the service, such as `my-app`.")
     page.write("name", name)
     page.write("branch", "a branch")
     refused("branch", "`a branch` is not a branch name")
@@ -1332,7 +1332,7 @@ def test_what_could_not_be_shown_is_there_once_it_can(host: Host, browser):
     page.shows("The agent can't be reached.")
     page.picture("unreachable")
     browser.delete_network_conditions()
-    page.shows("there is no service `anything`")
+    page.shows("There is no service `anything`")
 
 
 def test_what_is_copied_is_said_and_so_is_what_cant_be(screen: Screen):
@@ -1409,7 +1409,7 @@ def test_a_token_signs_in_and_a_stranger_is_told_why_not(host: Host, browser):
     field = browser.find_element(By.CSS_SELECTOR, "input[type=password]")
     field.send_keys("pk_nothing")
     page.press("Sign in with the token")
-    page.shows("this is no token")
+    page.shows("This is no token")
     field.clear()
     field.send_keys(host.token)
     page.press("Sign in with the token")

@@ -81,7 +81,7 @@ def test_it_names_each_thing_and_the_next_step(own: Host):
         own.run("sh", "-c", breaking)
         found = wait_for(lambda: doctor(own).get(what), 10, f"{what} is named after: {breaking}")
         assert next_step in found["next"], found
-        told = (found["detail"], f"next: {found['next']}")
+        told = (found["detail"], f"Next: {found['next']}")
         shown = lambda: own.run("podkeeper", "doctor", check=False)
         wait_for(lambda: all(text in shown() for text in told), 10, lambda: f"a person reads {told}; they read: {shown()}")
         own.run("sh", "-c", repair or next_step)

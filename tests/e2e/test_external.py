@@ -158,7 +158,7 @@ def test_a_wrong_password_is_told_and_not_shown(host: Host, forge: Forge, name: 
     assert "hunter2" not in json.dumps(deployment)
     # None at all is no hang either.
     without = failed(host, name, f"http://{HTTP}/private.git")["problem"]
-    assert without["code"] == "fetch-failed" and "git could not fetch" in without["detail"], without
+    assert without["code"] == "fetch-failed" and "Git could not fetch" in without["detail"], without
 
 
 def test_a_user_name_alone_is_a_token(host: Host, forge: Forge, name: str):

@@ -179,7 +179,7 @@ def test_disk_full_while_a_release_starts(host: Host, name: str, before, tmp_pat
     clone = live_first(host, name, tmp_path / "clone")
     clone.commit({"Containerfile": BASE + """CMD ["sh", "-c", "echo 'write /data: No space left on device' >&2; exit 125"]\n"""})
     assert "Failed (disk-full)" in clone.push()
-    assert "free some space" in last(host, name)["problem"]["hint"] and host.serve(name).text == "first"
+    assert "Free some space" in last(host, name)["problem"]["hint"] and host.serve(name).text == "first"
     assert_nothing_leaks(host, before, {name: {"releases": [1], "live": 1}})
 
 
@@ -316,7 +316,7 @@ def test_a_repository_without_commits(host: Host, name: str, before, tmp_path, m
         if missing == "repository":
             host.create(name, external=f"git://127.0.0.1:{server.port}/empty")
         ended = host.start(name, "failed")
-    assert ended["problem"]["code"] == "no-commits" and "push a commit" in ended["problem"]["hint"], ended
+    assert ended["problem"]["code"] == "no-commits" and "Push a commit" in ended["problem"]["hint"], ended
     assert_nothing_leaks(host, before, {name: {}})
 
 

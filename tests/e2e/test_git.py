@@ -196,7 +196,7 @@ def test_without_a_commit_on_its_branch_there_is_nothing_to_build(host: Host, na
     git("init", "-q", "-b", "nothing", cwd=other)
     git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=other)
     said = push_all(host, name, other)
-    assert "Failed (no-recipe)" in said and "add a Containerfile" in said, said
+    assert "Failed (no-recipe)" in said and "Add a Containerfile" in said, said
 
 
 def push_all(host: Host, name: str, folder: pathlib.Path) -> str:

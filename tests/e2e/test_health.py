@@ -89,7 +89,7 @@ def test_what_a_check_that_does_not_pass_came_to_is_told(host: Host, name: str, 
     clone = host.clone(name, tmp_path / "clone")
     clone.commit({"Containerfile": BASE + check("echo no database; exit 7") + SERVE, "site/index.html": "never"})
     said = clone.push()
-    assert "Failed (unhealthy): its health check did not pass within 8 s" in said, said
+    assert "Failed (unhealthy): Its health check did not pass within 8 s" in said, said
     assert "ended with status" in said and "no database" in said and "HEALTHCHECK" in said, said
     assert "conmon" not in said and "libpod" not in said, said
 

@@ -196,7 +196,7 @@ def test_a_stream_ends_with_its_service(host: Host, name: str, client: Client):
     # Another one has the name at once.
     host.create(name)
     wait_for(lambda: channel in client.closed, 10, "the stream is closed")
-    assert client.closed[channel] == {"channel": channel, "problem": "not-found", "detail": "the service is gone"}
+    assert client.closed[channel] == {"channel": channel, "problem": "not-found", "detail": "The service is gone."}
     assert client.ask("/log", "open", service=name)["channel"] != channel
 
 

@@ -344,7 +344,7 @@ async fn the_log_of_a_program_that_did_not_start_ends_with_what_its_unit_says() 
     let shown = output(folder.path(), &["logs", "x"]).await;
     assert_eq!(String::from_utf8(shown.stdout).unwrap(), format!("{} STEP 1/1: FROM x\n", THEN));
     let told =
-        "podkeeper: deployment 7 did not start: the unit failed\n  | Error: no such program: /nothing\nnext: mend it\n";
+        "podkeeper: deployment 7 did not start: the unit failed\n  | Error: no such program: /nothing\nNext: mend it\n";
     assert_eq!(String::from_utf8(shown.stderr).unwrap(), told);
     for only in [&["logs", "x", "--json"][..], &["logs", "x", "--grep", "STEP"]] {
         assert!(output(folder.path(), only).await.stderr.is_empty(), "{only:?}");

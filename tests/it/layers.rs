@@ -57,28 +57,8 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),
     (
-        &["deploys", "deploys/troubles"],
-        "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
-    ),
-    (
-        &["host", "host/facts", "host/space"],
-        "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
-    ),
-    (
         &["http/openapi", "http/openapi/operations"],
         "the description of each operation is made by the type that the document is made of",
-    ),
-    (
-        &[
-            "journal",
-            "journal/fields",
-            "journal/files",
-            "journal/join",
-            "journal/matches",
-            "journal/places",
-            "journal/reader",
-        ],
-        "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),
     (
         &["podman", "podman/logins", "podman/raw"],

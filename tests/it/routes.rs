@@ -101,13 +101,13 @@ async fn what_is_malformed_is_refused_at_the_edge() {
     }
     let answer = agent.ask(&request("PUT", "/services/app", &[key, json], r#"{"template":"node"}"#)).await;
     assert!(answer.body.contains("something of the agent's or of the host's"), "it says why: {answer:?}");
-    assert!(answer.body.contains("\"hint\":\"choose another name"), "and what to do: {answer:?}");
+    assert!(answer.body.contains("\"hint\":\"Choose another name"), "and what to do: {answer:?}");
     agent.service("blog").await;
     // What is wrong is told by its name.
     for (body, status, told) in [
         (r#"{"keep":2,"container_port":70000}"#, 422, "`container_port` must be from 1 to 65535"),
         (r#"{"domains":["a b"]}"#, 422, "`domains`: `a b` is not a host name"),
-        (r#"{"kept":2}"#, 400, "unknown field `kept`"),
+        (r#"{"kept":2}"#, 400, "Unknown field `kept`"),
     ] {
         let answer = agent.ask(&request("PATCH", "/services/blog", &[key, json], body)).await;
         assert!(answer.status == status && answer.body.contains(told), "{body}: {answer:?}");

@@ -19,7 +19,7 @@ pub(super) fn print(findings: &[Finding], json: bool) -> std::io::Result<()> {
         };
         writeln!(out, "{level}  {:<15} {}", finding.what, finding.detail)?;
         if let Some(next) = &finding.next {
-            writeln!(out, "      {:<15} next: {next}", "")?;
+            writeln!(out, "      {:<15} Next: {next}", "")?;
         }
     }
     Ok(())

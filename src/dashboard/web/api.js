@@ -9,7 +9,7 @@ export class Problem extends Error {
    * @param {string} [hint]
    */
   constructor(code, detail, hint) {
-    super(hint ? `${detail} (${hint})` : detail);
+    super(hint ? `${detail} ${hint}` : detail);
     this.code = code;
   }
 }

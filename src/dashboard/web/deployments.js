@@ -20,7 +20,7 @@ export function hasEnded(deployment) {
 
 /** @param {any} deployment */
 function reason({ problem }) {
-  return `${problem?.detail ?? "no reason was given"}${problem?.hint ? ` (${problem.hint})` : ""}`;
+  return `${problem?.detail ?? "No reason was given."}${problem?.hint ? ` ${problem.hint}` : ""}`;
 }
 
 /** @param {any} deployment */

@@ -110,7 +110,9 @@ async fn end(deploys: Deploys, id: DeploymentId, url: String) -> Vec<LogLine> {
     match (deployment.state, deployment.problem) {
         (DeploymentState::Live, _) => lines.push(said(format!("  Live: {url}"))),
         (DeploymentState::Failed, Some(problem)) => {
-            if let Some(tail) = deployment.tail {
+            // What a build prints was read already, and what the program prints was not.
+            let has_started = deployment.steps.iter().any(|(state, _)| *state == DeploymentState::Starting);
+            if let Some(tail) = deployment.tail.filter(|_| has_started) {
                 lines.extend(tail.lines().map(|line| said(format!("  | {line}"))));
             }
             lines.push(said(format!("  Failed ({}): {}", problem.code.as_str(), problem.detail)));
