@@ -57,10 +57,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),
     (
-        &["http/openapi", "http/openapi/operations"],
-        "the description of each operation is made by the type that the document is made of",
-    ),
-    (
         &["podman", "podman/logins", "podman/raw"],
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http_types::Method;
 
-use super::Operation;
+use super::operation::{self, Operation};
 use crate::api::audit::{Audit, AuditPage, Verified};
 use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Session, SignIn, Who};
 use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Releases, Restart, Rollback};
@@ -65,9 +65,9 @@ pub fn all() -> Vec<Operation> {
         get("/services/:name/logs", "What it wrote").query::<Logs>().answers(
             200,
             vec![
-                ("application/json", super::got::<LogPage>),
-                ("text/plain", super::sent::<String>),
-                ("text/event-stream", super::event),
+                ("application/json", operation::got::<LogPage>),
+                ("text/plain", operation::sent::<String>),
+                ("text/event-stream", operation::event),
             ],
         ),
         get("/services/:name/env", "Its variables").json::<Env>(200),
