@@ -254,9 +254,9 @@ mod tests {
         let (all, more) = troubles.all();
         let told: Vec<_> =
             all.iter().map(|one| (one.service.clone(), one.task, one.why.to_string(), one.times)).collect();
-        let (view, wanted) = ("internal: away".to_owned(), "internal: still no".to_owned());
+        let (view, wanted) = ("internal: Away.".to_owned(), "internal: Still no.".to_owned());
         assert_eq!(told, [(None, Task::View, view, 2), (Some(name("blog")), Task::Wanted, wanted, 2)]);
-        assert!(!more && all.iter().all(|one| one.since <= one.last && one.hint.as_deref() == Some("look")));
+        assert!(!more && all.iter().all(|one| one.since <= one.last && one.hint.as_deref() == Some("Look.")));
 
         let mut look = Look::begin(&troubles);
         look.note(Task::Wanted, Some(&name("blog")), Ok::<_, ServiceError>(()));
