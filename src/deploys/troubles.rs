@@ -256,7 +256,7 @@ mod tests {
             all.iter().map(|one| (one.service.clone(), one.task, one.why.to_string(), one.times)).collect();
         let (view, wanted) = ("internal: Away.".to_owned(), "internal: Still no.".to_owned());
         assert_eq!(told, [(None, Task::View, view, 2), (Some(name("blog")), Task::Wanted, wanted, 2)]);
-        assert!(!more && all.iter().all(|one| one.since <= one.last && one.hint.as_deref() == Some("look")));
+        assert!(!more && all.iter().all(|one| one.since <= one.last && one.hint.as_deref() == Some("Look.")));
 
         let mut look = Look::begin(&troubles);
         look.note(Task::Wanted, Some(&name("blog")), Ok::<_, ServiceError>(()));
