@@ -1,11 +1,15 @@
 //! Places for what anybody may take before it is known whose it is: bounded all together, and by address, so that no one
 //! address takes what is everybody's.
 
+mod shares;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use shares::{Share, Shares};
 
 /// Whose a place is. Whoever has one IPv6 address has the 2^64 beside it.
 #[must_use]

@@ -12,6 +12,10 @@ use super::values::duration;
 pub struct Git {
     /// The largest push, and the most that is fetched of an external repository, in MiB.
     pub max_push_mib: u64,
+    /// What a repository may take, whatever was pushed to it and however often, in MiB.
+    pub max_repository_mib: u64,
+    /// How many branches and tags a repository may have.
+    pub max_refs: u64,
     /// How many files and folders a commit may have.
     pub max_files: u64,
     /// What a commit's files may take, in MiB.
@@ -29,6 +33,8 @@ impl Default for Git {
     fn default() -> Self {
         Self {
             max_push_mib: 1024,
+            max_repository_mib: 4096,
+            max_refs: 10_000,
             max_files: 200_000,
             max_checkout_mib: 4096,
             memory_mib: 512,

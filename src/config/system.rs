@@ -3,6 +3,8 @@
 
 /// Enters namespaces (util-linux).
 pub const UNSHARE: &str = "/usr/bin/unshare";
+/// Says who goes first where memory is short (util-linux).
+pub const CHOOM: &str = "/usr/bin/choom";
 /// Bounds what a program takes (util-linux).
 pub const PRLIMIT: &str = "/usr/bin/prlimit";
 /// Measures folders (coreutils).

@@ -6,9 +6,11 @@ use std::process::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdout};
 
-use super::command::settings;
+use super::command::{end_group, settings};
+use super::pushes::Push;
 use super::{GitError, Repositories};
 use crate::names::ServiceName;
+use crate::places::Share;
 
 /// The longest head of an answer.
 const HEAD: usize = 16 * 1024;
@@ -62,8 +64,17 @@ impl Repositories {
         if !is_smart(request.post, &request.path, &request.query) || !self.exists(&request.service).await {
             return Err(GitError::NotSmart);
         }
-        if [request.path.as_str(), request.query.as_str()].iter().any(|asked| asked.ends_with("git-receive-pack")) {
-            self.check_room(&self.folder(&request.service), 0)?;
+        let mut most = self.config.get().git.max_push_mib;
+        let asked = [request.path.as_str(), request.query.as_str()];
+        let pushes = asked.iter().any(|asked| asked.ends_with("git-receive-pack"));
+        let shares = if pushes { &self.pushes } else { &self.fetches };
+        let share = shares.take(&request.actor).await.ok_or(GitError::Busy)?;
+        let mut push = None;
+        if pushes {
+            let folder = self.folder(&request.service);
+            push = self.under_way.begin(folder.join("objects")).await;
+            self.check_room(&folder, 0)?;
+            most = most.min(self.left(&request.service).await?);
         }
         let mut command = self.git();
         command
@@ -76,6 +87,7 @@ impl Repositories {
             .env("REMOTE_USER", &request.actor)
             .env("PODKEEPER_SOCKET", &self.config.get().listen.local)
             .env("PODKEEPER_SERVICE", request.service.as_str())
+            .env("PODKEEPER_MAX_REFS", self.config.get().git.max_refs.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -89,7 +101,6 @@ impl Repositories {
                 command.env(key, value);
             }
         }
-        let mib = self.config.get().git.max_push_mib.saturating_mul(1024 * 1024);
         settings(
             &mut command,
             &[
@@ -97,7 +108,7 @@ impl Repositories {
                 ("http.receivepack", "true".into()),
                 ("http.uploadpack", "true".into()),
                 ("transfer.fsckObjects", "true".into()),
-                ("receive.maxInputSize", mib.to_string()),
+                ("receive.maxInputSize", most.saturating_mul(1024 * 1024).to_string()),
                 // The service's branch may be pushed whatever it holds: a new history is a new release.
                 ("receive.denyCurrentBranch", "ignore".into()),
                 ("receive.denyDeleteCurrent", "refuse".into()),
@@ -123,12 +134,12 @@ impl Repositories {
                     Ok(n) if input.write_all(&buffer[..n]).await.is_err() => break,
                     Ok(_) => {}
                     // The client went away in the middle: git must not take what came for the whole.
-                    Err(_) => break super::command::end_group(group),
+                    Err(_) => break end_group(group),
                 }
             }
         });
         // Before the head, too, a client that goes away ends the program.
-        let running = Running { _child: child, group, feed };
+        let running = Running { child: Some(child), feed, share: Some(share), push };
         let ((status, headers), rest) = read_head(&mut output).await?;
         Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, _running: running }) })
     }
@@ -136,15 +147,25 @@ impl Repositories {
 
 /// The program, ended with all its children when the answer is dropped or the client went away.
 struct Running {
-    _child: Child,
-    group: Option<u32>,
+    child: Option<Child>,
     feed: tokio::task::JoinHandle<()>,
+    share: Option<Share>,
+    push: Option<Push>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.feed.abort();
-        super::command::end_group(self.group);
+        let Some(mut child) = self.child.take() else { return };
+        // As long as nobody has waited for the program, its number is nobody else's.
+        end_group(child.id());
+        // Without a runtime the agent has ended.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let held = (self.share.take(), self.push.take());
+        runtime.spawn(async move {
+            let _ = child.wait().await;
+            tokio::task::spawn_blocking(move || drop(held));
+        });
     }
 }
 

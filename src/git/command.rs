@@ -25,6 +25,12 @@ const LEAN: [(&str, &str); 7] = [
     ("gc.autoDetach", "false"),
 ];
 
+/// How many seconds a core may work for each of git's programs. What is packed small may be large (a gigabyte of zeros is a
+/// megabyte), and takes long to be looked at.
+const CPU: u64 = 1800;
+/// How much sooner than others the kernel ends one where memory is short (proc_pid_oom_score_adj(5)).
+const FIRST_TO_GO: u32 = 500;
+
 /// What git and the programs that it starts may take (setrlimit(2)).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
@@ -37,8 +43,10 @@ pub(super) struct Bounds {
 /// What git is run with, whatever it does.
 pub(super) fn git(program: &Path, home: &Path, bounds: Bounds) -> Command {
     let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);
-    let mut command = Command::new(system::PRLIMIT);
-    command.arg(format!("--data={}", bytes(bounds.memory)));
+    // Where memory is short the kernel ends these, however many of them there are, and not the agent.
+    let mut command = Command::new(system::CHOOM);
+    command.arg(format!("--adjust={FIRST_TO_GO}")).args(["--", system::PRLIMIT]);
+    command.arg(format!("--data={}", bytes(bounds.memory))).arg(format!("--cpu={CPU}"));
     if let Some(file) = bounds.file {
         command.arg(format!("--fsize={}", bytes(file)));
     }
@@ -139,5 +147,16 @@ mod tests {
         let refused = b"Permission denied (publickey).\r\nfatal: Could not read from remote repository.\n\n\
             Please make sure you have the correct access rights\nand the repository exists.\n";
         assert_eq!(last_lines(refused), "Permission denied (publickey).");
+    }
+
+    #[tokio::test]
+    async fn what_git_runs_has_its_bounds_and_goes_before_the_agent() {
+        let bounds = Bounds { memory: 64, file: Some(32) };
+        let mut command = git(Path::new("/bin/sh"), Path::new("/"), bounds);
+        command.arg("-c").arg("ulimit -d; ulimit -f; ulimit -t; cat /proc/self/oom_score_adj");
+        let said = run(command, "say its bounds", Duration::from_secs(60)).await.unwrap();
+        // In KiB, and in blocks of 512 bytes.
+        let wanted = format!("{}\n{}\n{CPU}\n{FIRST_TO_GO}\n", 64 * 1024, 32 * 2048);
+        assert_eq!(String::from_utf8_lossy(&said), wanted);
     }
 }

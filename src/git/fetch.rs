@@ -1,12 +1,13 @@
 //! Fetching an external repository: one branch, its newest commit, from an address that was looked at before.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncWriteExt;
 
+use super::address::is_public;
 use super::command::{failed, run, settings};
 use super::repositories::LOCAL;
 use super::{Failure, GitError, Repositories};
@@ -15,43 +16,6 @@ use crate::names::{BranchName, CommitId, RepoUri, ServiceName, Transport};
 
 /// Where the newest fetched commit is kept.
 const FETCHED: &str = "refs/podkeeper/fetched";
-
-/// Whether an address belongs to the public internet (the IANA special-purpose registries, RFC 6890).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_public_v4(v4),
-            None => {
-                let first = v6.segments()[0];
-                // 64:ff9b::/96 and 2002::/16 carry IPv4 addresses within.
-                !(v6.is_loopback()
-                    || v6.is_unspecified()
-                    || v6.is_multicast()
-                    || first & 0xfe00 == 0xfc00
-                    || first & 0xffc0 == 0xfe80
-                    || first == 0x2002
-                    || (first == 0x64 && v6.segments()[1] == 0xff9b)
-                    || v6 == Ipv6Addr::UNSPECIFIED)
-            }
-        },
-    }
-}
-
-fn is_public_v4(v4: Ipv4Addr) -> bool {
-    let [a, b, ..] = v4.octets();
-    !(v4.is_private()
-        || v4.is_loopback()
-        || v4.is_link_local()
-        || v4.is_multicast()
-        || v4.is_broadcast()
-        || v4.is_documentation()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && (18..20).contains(&b))
-        || (a == 192 && b == 0 && v4.octets()[2] == 0))
-}
 
 /// Removes what a fetch that was cut off left in a repository's folder of packs, and gives the size of the largest such
 /// file, in bytes. There is one fetch of a repository at a time, and a push keeps elsewhere what isn't whole yet.
@@ -100,7 +64,7 @@ impl Repositories {
         let address = self.address(uri).await?;
         let folder = self.folder(service);
         self.check_room(&folder, 0)?;
-        let limit = self.config.get().git.max_push_mib;
+        let limit = self.config.get().git.max_push_mib.min(self.left(service).await?);
         let mut command = self.git_within(Some(limit));
         command.env("GIT_DIR", &folder).env("GIT_PROTOCOL_FROM_USER", "0");
         let mut target = uri.address().to_owned();
@@ -223,43 +187,5 @@ impl Repositories {
         }
         let line = tokio::fs::read_to_string(&public).await.map_err(failed("read", &public))?;
         Ok(line.trim().to_owned())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_public_addresses_are_public() {
-        for text in ["1.1.1.1", "93.184.216.34", "2606:4700::1111"] {
-            assert!(is_public(text.parse().unwrap()), "{text}");
-        }
-        for text in [
-            "127.0.0.1",
-            "10.0.0.1",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "192.0.0.1",
-            "240.0.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fc00::1",
-            "fd00:ec2::254",
-            "ff02::1",
-            "::ffff:127.0.0.1",
-            "::ffff:169.254.169.254",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-        ] {
-            assert!(!is_public(text.parse().unwrap()), "{text}");
-        }
     }
 }

@@ -1,12 +1,15 @@
 //! Git, by its own program: the repositories that people push to, smart HTTP, and what is fetched from elsewhere.
 
+mod address;
 mod backend;
 mod command;
 mod failure;
 mod fetch;
 pub mod hook;
 mod measure;
+mod pushes;
 mod repositories;
+mod size;
 
 use std::path::PathBuf;
 
@@ -66,6 +69,9 @@ pub enum GitError {
     /// More than is taken of an external repository.
     #[error("the repository's newest commit is larger than {0} MiB")]
     FetchTooLarge(u64),
+    /// The repository takes all that one may.
+    #[error("the repository takes {0} MiB, and none takes more")]
+    RepositoryFull(u64),
     /// The disk has no room for it.
     #[error("{free} MiB of disk are free, and {needed} must be")]
     Room {
@@ -88,6 +94,9 @@ pub enum GitError {
     /// What is kept as the address's secret can't be told to git.
     #[error("the password of the repository's address holds what no password does")]
     Credential,
+    /// As many as there may be fetch or push.
+    #[error("too many fetch or push at once")]
+    Busy,
     /// A request that isn't one of git's.
     #[error("this is not a request of git's smart HTTP")]
     NotSmart,
@@ -112,6 +121,10 @@ impl GitError {
                 .with_hint("keep large files out of the repository, or raise `git.max_checkout_mib`"),
             Self::FetchTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
                 .with_hint("keep large files out of the repository, or raise `git.max_push_mib`"),
+            Self::RepositoryFull(_) => Problem::new(Code::PayloadTooLarge, self.to_string()).with_hint(
+                "keep large files out of the repository; what no branch names any more goes two weeks later, or raise \
+                 `git.max_repository_mib`",
+            ),
             Self::Room { .. } => Problem::new(Code::DiskFull, self.to_string()).with_hint("free some space, then try again"),
             Self::Failed { why: Failure::NoSpace, .. } => Problem::disk_full(),
             Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
@@ -125,6 +138,7 @@ impl GitError {
                 .with_hint("remove the service and make it again with a password of one line"),
             Self::PrivateAddress { .. } => Problem::new(Code::FetchFailed, self.to_string())
                 .with_hint("set `git.allow_private` in the configuration to allow it"),
+            Self::Busy => Problem::new(Code::Busy, self.to_string()).with_hint("try again when another has ended"),
             Self::NotSmart => Problem::new(Code::NotFound, self.to_string()),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),
             Self::Run(_) | Self::File { .. } | Self::Answer => Problem::new(Code::Internal, "git can't be used"),

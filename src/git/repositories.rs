@@ -10,11 +10,18 @@ use tokio::sync::Mutex;
 
 use super::GitError;
 use super::command::{Bounds, failed, git, run};
+use super::pushes::Pushes;
 use crate::config::LiveConfig;
 use crate::names::{BranchName, CommitId, ServiceName};
+use crate::places::Shares;
 
 /// How long a look at a repository of ours may take.
 pub(super) const LOCAL: Duration = Duration::from_secs(60);
+
+/// How many are fetched from at once: by all, and by one who is known.
+const FETCHES: (usize, usize) = (32, 16);
+/// The same of pushes, which wait for their builds.
+const PUSHES: (usize, usize) = (48, 32);
 
 /// All repositories of this host.
 #[derive(Debug, Clone)]
@@ -22,13 +29,18 @@ pub struct Repositories {
     pub(super) config: LiveConfig,
     /// Held while one is made: a service that is being made has a row already, and the regular look makes what a row lacks.
     making: Arc<Mutex<()>>,
+    /// For git's programs that answer requests, by who asks: each takes some memory, and a client may make one last.
+    pub(super) fetches: Arc<Shares<String>>,
+    pub(super) pushes: Arc<Shares<String>>,
+    pub(super) under_way: Arc<Pushes>,
 }
 
 impl Repositories {
     /// The repositories below the configuration's state folder.
     #[must_use]
     pub fn new(config: LiveConfig) -> Self {
-        Self { config, making: Arc::default() }
+        let [fetches, pushes] = [FETCHES, PUSHES].map(|(all, each)| Arc::new(Shares::new(all, each)));
+        Self { config, making: Arc::default(), fetches, pushes, under_way: Arc::default() }
     }
 
     pub(super) fn folder(&self, service: &ServiceName) -> PathBuf {

@@ -24,6 +24,9 @@ use crate::names::ImageId;
 
 /// The largest manifest.
 const MANIFEST: u64 = 4 * 1024 * 1024;
+/// The largest configuration of an image, with its history. Podman tells it to whoever asks for the image, and the labels of
+/// all images and containers to whoever asks for a list of them: no service's may crowd out the others'.
+const CONFIG: u64 = 256 * 1024;
 /// How much is read at once.
 const PIECE: usize = 256 * 1024;
 
@@ -86,6 +89,9 @@ fn check(folder: &Path) -> Result<(ImageId, u64), SandboxError> {
     let mut names = HashSet::from(["manifest.json".to_owned(), "version".to_owned()]);
     open(&folder.join("version"))?;
     let mut size: u64 = 0;
+    if open(&folder.join(manifest.config.digest.as_str()))?.metadata().map_err(system(what))?.len() > CONFIG {
+        return Err(SandboxError::Image("its settings and its history take more than 256 KiB"));
+    }
     for blob in manifest.layers.iter().chain([&manifest.config]) {
         let digest = blob.digest.as_str();
         let file = open(&folder.join(digest))?;
@@ -160,6 +166,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.join("signature-1")).unwrap();
         assert!(why(folder).contains("more than its manifest names"));
         std::fs::remove_file(folder.join("signature-1")).unwrap();
+
+        let large = put(folder, &vec![b' '; usize::try_from(CONFIG).unwrap() + 1]);
+        manifest(folder, &large, &layer);
+        assert!(why(folder).contains("more than 256 KiB"));
+        std::fs::remove_file(folder.join(&large)).unwrap();
 
         // What another service's image is made of, by its digest alone, by a link, and by another file of its name.
         let foreign = "a".repeat(64);

@@ -15,6 +15,7 @@ mod imports;
 mod layers;
 mod parsers;
 mod passkeys;
+mod pushes;
 mod routes;
 mod security;
 mod sockets;
