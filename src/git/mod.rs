@@ -122,8 +122,7 @@ impl GitError {
             Self::FetchTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
                 .with_hint("keep large files out of the repository, or raise `git.max_push_mib`"),
             Self::RepositoryFull(_) => Problem::new(Code::PayloadTooLarge, self.to_string()).with_hint(
-                "keep large files out of the repository; what no branch names any more goes two weeks later, or raise \
-                 `git.max_repository_mib`",
+                "raise `git.max_repository_mib`, or make the service anew and keep large files out of its repository",
             ),
             Self::Room { .. } => Problem::new(Code::DiskFull, self.to_string()).with_hint("free some space, then try again"),
             Self::Failed { why: Failure::NoSpace, .. } => Problem::disk_full(),

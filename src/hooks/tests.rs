@@ -203,7 +203,15 @@ fn the_key_itself_authorises_wherever_it_may_stand_and_never_beside_a_signature(
     assert!(!good(Sender::Gitea, &with("X-Gitea-Signature", "00".into()), &format!("key={text}"), b""));
     let large = format!(r#"{{"key":"{text}","filler":"{}"}}"#, "x".repeat(KEYED_BODY));
     assert!(!good(Sender::Generic, &none, "", large.as_bytes()));
-    for wrong in ["", "key=", "key=whsec_", &format!("key={text}x"), &format!("key={}", &text[1..]), "KEY=x"] {
+    for wrong in [
+        "",
+        "key=",
+        "key=whsec_",
+        &format!("key=x&key={text}"),
+        &format!("key={text}x"),
+        &format!("key={}", &text[1..]),
+        "KEY=x",
+    ] {
         assert!(!good(Sender::Generic, &none, wrong, b""), "{wrong}");
     }
 }
