@@ -5,7 +5,9 @@
 
 pub mod config;
 pub mod connection;
+pub mod decode;
 pub mod events;
+pub mod exchange;
 pub mod names;
 pub mod places;
 pub mod problem;

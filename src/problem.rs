@@ -153,7 +153,8 @@ impl Problem {
 }
 
 /// A sentence: with a capital, but where a name begins it that has none, and with an end.
-fn sentence(text: &str) -> Plain {
+#[must_use]
+pub fn sentence(text: &str) -> Plain {
     let text = text.trim();
     let mut letters = text.chars();
     let mut sentence: String = match letters.next() {

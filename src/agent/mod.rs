@@ -18,7 +18,6 @@ pub use parts::Parts;
 
 use crate::config::{Config, ConfigError, LiveConfig};
 use crate::http::Listeners;
-use crate::journal::Journal;
 use crate::problem::chain;
 use crate::store::{Store, StoreError};
 
@@ -88,7 +87,7 @@ async fn serve(config: Config, path: PathBuf) -> Result<(), AgentError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("listen for SIGINT"))?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system("listen for SIGHUP"))?;
     let listeners = Listeners::open(&config.listen).map_err(system("listen"))?;
-    let parts = Parts::build(LiveConfig::new(config), Journal::new(None))?;
+    let parts = Parts::build(LiveConfig::new(config))?;
     let agent = Agent::start(parts.clone(), listeners).await;
     let guarding = tokio::spawn(watchdog(parts.store.clone()));
     let saving = tokio::spawn(code::keep_small());

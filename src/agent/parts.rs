@@ -50,8 +50,9 @@ impl Parts {
     ///
     /// # Errors
     /// The store can't be opened.
-    pub fn build(config: LiveConfig, journal: Journal) -> Result<Self, StoreError> {
+    pub fn build(config: LiveConfig) -> Result<Self, StoreError> {
         let now = config.get();
+        let journal = Journal::new(now.paths.journal.clone().map(Into::into));
         let store = Store::open(&now.paths.store())?;
         let podman = Podman::new(now.host.podman_socket().into(), now.paths.logins());
         let units = UserManager::new(now.host.bus_socket());

@@ -178,6 +178,14 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn an_error_names_its_field() {
+        let told = |value| crate::decode::read::<crate::api::logs::Logs>(value).unwrap_err().to_string();
+        assert!(told(json!({ "since": "yesterday" })).starts_with("`since`: a moment is wanted"));
+        assert_eq!(told(json!({ "lines": "many" })), "`lines`: a whole number is wanted");
+        assert!(told(json!({ "lnes": 5 })).starts_with("unknown field `lnes`; there are "));
+    }
+
+    #[test]
     fn what_counts_as_set() {
         for value in [json!(true), json!(1), json!("1"), json!("yes"), json!("true")] {
             assert_eq!(is_set(&value), Some(true), "{value}");

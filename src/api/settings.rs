@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::decode::{self, Why};
 use crate::names::{HealthPath, HostName, MOST_VOLUMES, Volumes};
 use crate::problem::Code;
 use crate::store;
@@ -114,14 +115,17 @@ fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
 impl Settings {
     /// The settings in an object's fields; the error names the one that is wrong.
     pub fn read(fields: Map<String, Value>) -> Result<Self, (Code, String)> {
-        serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
-            let path = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
-            let error = error.into_inner().to_string();
-            match path.as_str() {
-                _ if error.starts_with("unknown field") => (Code::BadRequest, error),
+        decode::read(Value::Object(fields)).map_err(|error| {
+            let why = error.why().clone();
+            let (setting, rest) = error.split();
+            match (setting.as_deref(), why) {
+                (None, _) => (Code::BadRequest, rest.to_string()),
                 // Which of them it is.
-                "domains" | "volumes" => (Code::InvalidSetting, format!("`{path}`: {error}")),
-                setting => (Code::InvalidSetting, format!("`{setting}` {}", takes(setting))),
+                (Some(setting @ ("domains" | "volumes")), Why::Own(why)) => {
+                    (Code::InvalidSetting, format!("`{setting}`: {why}"))
+                }
+                (Some(setting @ ("domains" | "volumes")), _) => (Code::InvalidSetting, format!("`{setting}`: {rest}")),
+                (Some(setting), _) => (Code::InvalidSetting, format!("`{setting}` {}", takes(setting))),
             }
         })
     }

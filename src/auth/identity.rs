@@ -55,12 +55,15 @@ impl Identity {
     /// Whether it may do what takes `scope`, to `service` or, with none, to the whole host.
     pub fn allows(&self, scope: Scope, service: Option<&ServiceName>) -> Result<(), Problem> {
         if self.grant.scope < scope {
-            let detail = format!("this takes the scope `{scope}`, and you have `{}`", self.grant.scope);
-            return Err(Problem::new(Code::Forbidden, detail));
+            let detail = format!("this needs the scope `{scope}`, and you have `{}`", self.grant.scope);
+            return Err(Problem::new(Code::Forbidden, detail).with_hint(format!(
+                "use a token of that scope: `podkeeper token create --name NAME --scope {scope}`"
+            )));
         }
         match &self.grant.service {
             Some(own) if service != Some(own) => {
-                Err(Problem::new(Code::Forbidden, format!("you may see and change the service `{own}` only")))
+                Err(Problem::new(Code::Forbidden, format!("you may see and change only the service `{own}`"))
+                    .with_hint("use a token that is not bound to one service"))
             }
             _ => Ok(()),
         }

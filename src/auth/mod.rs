@@ -26,7 +26,7 @@ pub use identity::{Credential, Identity, Way};
 pub use presented::{Peer, Presented};
 pub use sessions::SignedIn;
 pub use site::Site;
-pub use stay::Stay;
+pub use stay::{Lease, Stay};
 
 use fold::Refusals;
 use limits::Limits;

@@ -2,6 +2,7 @@
 //! of REST and of Socket.IO alike.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, watch};
 use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{Auth, Identity};
 use crate::events::Event;
@@ -133,6 +135,60 @@ impl Stay {
     }
 }
 
+/// For how long an answer that goes on may go on, whatever carries it: until the agent stops, and for as long as who reads it
+/// may.
+#[derive(Debug, Default)]
+pub struct Lease {
+    stopping: Option<(CancellationToken, &'static str)>,
+    right: Option<(Arc<Stay>, Scope, Option<ServiceName>)>,
+}
+
+impl Lease {
+    /// Until the agent stops, too; what is said then.
+    #[must_use]
+    pub fn until(self, stopping: CancellationToken, detail: &'static str) -> Self {
+        Self { stopping: Some((stopping, detail)), ..self }
+    }
+
+    /// Also while the agent stops: what has begun is brought to its end.
+    #[must_use]
+    pub fn while_stopping(self) -> Self {
+        Self { stopping: None, ..self }
+    }
+
+    /// For as long as `stay` may do what takes `scope`, to `service` or, with none, to the whole host.
+    #[must_use]
+    pub fn of(self, stay: Arc<Stay>, scope: Scope, service: Option<ServiceName>) -> Self {
+        Self { right: Some((stay, scope, service)), ..self }
+    }
+
+    /// Does `work` for as long as it may go on; else why it may not. Whoever may not any more gets nothing more, also where
+    /// there is something.
+    pub async fn hold<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
+        let stopped = async {
+            match &self.stopping {
+                Some((stopping, detail)) => {
+                    stopping.cancelled().await;
+                    Problem::new(Code::Restarting, *detail)
+                }
+                None => pending().await,
+            }
+        };
+        let refused = async {
+            match &self.right {
+                Some((stay, scope, service)) => stay.refused(*scope, service.as_ref()).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            problem = stopped => Err(problem),
+            problem = refused => Err(problem),
+            done = work => Ok(done),
+        }
+    }
+}
+
 impl Standing {
     fn allows(&self, scope: Scope, service: Option<&ServiceName>) -> Result<(), Problem> {
         if self.ended { Err(ended()) } else { self.identity.allows(scope, service) }
@@ -212,6 +268,8 @@ async fn until(moment: Option<Timestamp>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -243,7 +301,17 @@ mod tests {
         assert!(stays[0].allows(Scope::Read, None).is_ok());
         let late = auth.stay(stays[1].identity());
         late.ended().await;
-        drop((late, stays));
+        // Something is there, and nobody gets it any more.
+        let lease = |stay: Stay| Lease::default().of(Arc::new(stay), Scope::Read, None);
+        assert_eq!(lease(late).hold(ready(1)).await.unwrap_err().code, Code::NotSignedIn);
+        let (lease, stopping) = (lease(stays.swap_remove(0)), CancellationToken::new());
+        assert_eq!(lease.hold(ready(1)).await.unwrap(), 1);
+        let lease = lease.until(stopping.clone(), "the agent is stopping");
+        assert_eq!(lease.hold(ready(1)).await.unwrap(), 1);
+        stopping.cancel();
+        assert_eq!(lease.hold(ready(1)).await.unwrap_err().code, Code::Restarting);
+        assert_eq!(lease.while_stopping().hold(ready(1)).await.unwrap(), 1);
+        drop(stays);
         assert!(auth.staying.all().standings.is_empty());
         guard.abort();
     }

@@ -6,11 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, BodyStream, Full, Limited};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Method, Request, StatusCode, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -19,9 +15,11 @@ use serde_json::Value;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 use url::{Host, Url};
 
 use super::show;
+use crate::exchange::{self, Reply};
 use crate::problem::Code;
 use crate::text::Plain;
 
@@ -176,10 +174,9 @@ impl Answer {
 }
 
 /// An answer to its end.
-async fn whole(answer: Response<Incoming>) -> Result<Answer, ClientError> {
-    let body = Limited::new(answer.into_body(), ANSWER).collect();
-    let body = tokio::time::timeout(LIMIT, body).await.map_err(|_| ClientError::Broken)?;
-    Ok(Answer(body.map_err(|_| ClientError::Broken)?.to_bytes()))
+async fn whole(answer: Reply) -> Result<Answer, ClientError> {
+    let body = answer.whole(ANSWER, Instant::now() + LIMIT).await;
+    Ok(Answer(body.map_err(|_| ClientError::Broken)?))
 }
 
 /// Why an answer is no good one.
@@ -278,10 +275,8 @@ impl Agent {
         accept: &str,
         last: Option<&str>,
         body: Option<&Value>,
-    ) -> Result<Response<Incoming>, ClientError> {
+    ) -> Result<Reply, ClientError> {
         let line = self.connect().await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(line)).await.map_err(|_| ClientError::Broken)?;
-        tokio::spawn(connection);
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -294,11 +289,9 @@ impl Agent {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let request = request
-            .body(Full::new(Bytes::from(body.map_or_else(String::new, Value::to_string))))
-            .map_err(|_| ClientError::Broken)?;
-        let answer = tokio::time::timeout(LIMIT, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| ClientError::Broken)?.map_err(|_| ClientError::Broken)?;
+        let request =
+            request.body(body.map_or_else(String::new, Value::to_string).into()).map_err(|_| ClientError::Broken)?;
+        let answer = exchange::ask(line, request, Instant::now() + LIMIT).await.map_err(|_| ClientError::Broken)?;
         if answer.status().is_success() {
             return Ok(answer);
         }
@@ -329,30 +322,8 @@ impl Agent {
         {
             return Err(ClientError::Unreadable);
         }
-        Ok(pieces(
-            SILENCE,
-            BodyStream::new(answer.into_body()).map(|frame| match frame {
-                Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
-                Err(_) => Err(ClientError::Broken),
-            }),
-        ))
+        Ok(answer.pieces(SILENCE).map(|piece| piece.map_err(|_| ClientError::Broken)))
     }
-}
-
-/// The pieces of an answer that goes on. One that is silent for too long is broken: nothing tells when a connection is
-/// gone while this machine slept.
-fn pieces<S>(silence: Duration, stream: S) -> impl Stream<Item = Result<Bytes, ClientError>> + use<S>
-where
-    S: Stream<Item = Result<Bytes, ClientError>>,
-{
-    futures_util::stream::unfold(Some(Box::pin(stream)), move |stream| async move {
-        let mut stream = stream?;
-        match tokio::time::timeout(silence, stream.next()).await {
-            Ok(Some(piece)) => Some((piece, Some(stream))),
-            Ok(None) => None,
-            Err(_) => Some((Err(ClientError::Broken), None)),
-        }
-    })
 }
 
 /// Runs `work` to its end.
@@ -377,32 +348,7 @@ pub fn segment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
-
-    #[tokio::test]
-    async fn a_stream_that_is_silent_is_broken_and_one_that_says_that_it_lives_is_not() {
-        // All of them together take longer than a silence may.
-        let (silence, lives) = (Duration::from_millis(500), 50);
-        loop {
-            let alive = futures_util::stream::unfold((), |()| async {
-                tokio::time::sleep(Duration::from_millis(15)).await;
-                Some((Ok(Bytes::from_static(b":\n\n")), ()))
-            });
-            let mut told = std::pin::pin!(pieces(silence, alive.take(lives).chain(futures_util::stream::pending())));
-            let (mut heard, mut last) = (0, Instant::now());
-            while let Some(Ok(_)) = told.next().await {
-                (heard, last) = (heard + 1, Instant::now());
-            }
-            // It is broken by then, and only because nothing came for so long.
-            assert!(last.elapsed() >= silence && told.next().await.is_none());
-            if heard == lives {
-                return;
-            }
-            // This machine stood still meanwhile.
-        }
-    }
 
     #[test]
     fn who_said_no_is_told_apart() {

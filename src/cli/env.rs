@@ -1,13 +1,14 @@
 //! `podkeeper env`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::client::{Agent, segment};
+use super::dotenv::{self, Variable};
 use super::follow::{Waiting, follow};
 use super::options::{Failure, Outcome};
 use super::{input, show};
@@ -16,6 +17,7 @@ use crate::text::Plain;
 
 /// What changes of an environment.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = dotenv::GRAMMAR)]
 pub struct Wanted {
     /// The service
     name: String,
@@ -25,7 +27,7 @@ pub struct Wanted {
     /// What to remove
     #[arg(long, value_name = "KEY")]
     remove: Vec<String>,
-    /// A file of KEY=VALUE lines to set; - is standard input
+    /// A file of variables to set, as dotenv files have them (--help says the rules); - is standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Leave the service as it is until its next release
@@ -44,17 +46,23 @@ fn pair(text: &str) -> Result<(String, Value), Failure> {
     Ok((key.trim().to_owned(), value.into()))
 }
 
-/// The pairs of a file: one a line, `#` begins a comment, quotes around a value are taken away.
-fn pairs(text: &str) -> Result<Vec<(String, Value)>, Failure> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut all = Vec::new();
-    for line in lines {
-        let (key, value) = pair(line.strip_prefix("export ").unwrap_or(line))?;
-        let value = value.as_str().unwrap_or_default();
-        let bare = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-        all.push((key, bare.unwrap_or(value).into()));
+/// The variables of a file, without what the agent alone gives.
+fn variables(file: &Path) -> Result<Map<String, Value>, Failure> {
+    let read = dotenv::read(&input::text(file)?);
+    let mut env = Map::new();
+    for variable in read.map_err(|error| format!("can't read `{}`: {error}", file.display()))? {
+        if variable.key.is_agents() {
+            let Variable { key, line, .. } = variable;
+            writeln!(
+                show::err(),
+                "podkeeper: `{key}` in line {line} is passed over, since the agent gives it; \
+                 `podkeeper settings NAME container_port=PORT` sets it"
+            )?;
+        } else {
+            env.insert(variable.key.into(), variable.value.into());
+        }
     }
-    Ok(all)
+    Ok(env)
 }
 
 /// Changes what is to be changed; without anything it prints all of it.
@@ -62,12 +70,12 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
     let Wanted { name, set, remove, file, no_restart, waiting } = wanted;
     let mut env = Map::new();
     if let Some(file) = file {
-        env.extend(pairs(&input::text(file)?)?);
+        env.extend(variables(file)?);
     }
     for text in set {
         env.extend([pair(text)?]);
     }
-    let changes = !env.is_empty() || !remove.is_empty();
+    let changes = file.is_some() || !set.is_empty() || !remove.is_empty();
     let path = format!("/services/{}/env", segment(name));
     if !remove.is_empty() {
         let known: Env = agent.get(&path).await?.read()?;
@@ -105,19 +113,4 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
         writeln!(out, "{key}={value}")?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_variables() {
-        let text = "# comment\n\nA=1\nexport B=\"two words\"\nC='x=y'\nD=\n";
-        let read: Vec<(String, String)> =
-            pairs(text).unwrap().into_iter().map(|(key, value)| (key, value.as_str().unwrap().to_owned())).collect();
-        let wanted = [("A", "1"), ("B", "two words"), ("C", "x=y"), ("D", "")];
-        assert_eq!(read, wanted.map(|(key, value)| (key.to_owned(), value.to_owned())));
-        assert!(pairs("nothing").is_err());
-    }
 }

@@ -8,17 +8,24 @@ use secrecy::SecretString;
 use super::options::Failure;
 use super::prompt;
 
+/// More than a service's variables may have, in bytes.
+const MOST: u64 = 1024 * 1024;
+
 /// What a file holds; `-` is standard input.
 pub fn text(file: &Path) -> Result<String, Failure> {
+    let failed = |why: &str| Failure::from(format!("can't read `{}`: {why}", file.display()));
     let read = || {
-        if file.as_os_str() == "-" {
-            let mut text = String::new();
-            stdin().read_to_string(&mut text)?;
-            return Ok(text);
-        }
-        std::fs::read_to_string(file)
+        let mut bytes = Vec::new();
+        let source: Box<dyn Read> =
+            if file.as_os_str() == "-" { Box::new(stdin()) } else { Box::new(std::fs::File::open(file)?) };
+        source.take(MOST + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     };
-    read().map_err(|error: std::io::Error| format!("can't read `{}`: {error}", file.display()).into())
+    let bytes = read().map_err(|error: std::io::Error| failed(&error.to_string()))?;
+    if bytes.len() as u64 > MOST {
+        return Err(failed("it has more than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8 text\nnext: save it as UTF-8"))
 }
 
 /// A file's only line: its end is no part of a secret. Whoever types it at a terminal is asked for it, and doesn't see it.

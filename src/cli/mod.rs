@@ -11,6 +11,7 @@ mod deploy;
 mod deploy_key;
 mod deployments;
 mod doctor;
+mod dotenv;
 mod enroll;
 mod env;
 mod events;

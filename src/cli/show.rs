@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{IsTerminal, Stderr, Stdout, Write, stderr, stdout};
 
 use jiff::{SignedDuration, Timestamp};
+use unicode_width::UnicodeWidthStr;
 
 use crate::api::status::Condition;
 use crate::names::CommitId;
@@ -201,7 +202,7 @@ pub fn ago(then: Option<Timestamp>, now: Timestamp) -> Cell {
 /// Prints rows below their headings, each column as wide as it must be.
 pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colours: bool) -> std::io::Result<()> {
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.chars().count());
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.width());
         cells.chain([headings[column].len()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
@@ -211,7 +212,7 @@ pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colour
         for (column, (text, paint)) in row.iter().enumerate() {
             line.push_str(&paint.on(text, colours));
             if column + 1 < row.len() {
-                line.push_str(&" ".repeat(widths[column] - text.chars().count() + 2));
+                line.push_str(&" ".repeat(widths[column] - text.width() + 2));
             }
         }
         writeln!(out, "{}", line.trim_end())?;
@@ -235,6 +236,11 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(false), "NAME  STATE\nblog  running\na     -\n");
+        let mut out = Vec::new();
+        // Columns are a terminal's, of which some characters take two and others none.
+        let rows = ["日本", "é", "e\u{301}"].map(|name| vec![text(name), text("x")]);
+        table(&mut out, &["NAME", "WHY"], &rows, false).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "NAME  WHY\n日本  x\né     x\ne\u{301}     x\n");
         let mut out = Vec::new();
         table(&mut out, &["NAME", "WHY"], &[vec![cell(Some("a")), or_nothing(None::<&str>)]], false).unwrap();
         assert_eq!(out, b"NAME  WHY\na\n");

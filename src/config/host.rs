@@ -15,19 +15,34 @@ pub struct Host {
 }
 
 impl Host {
-    fn runtime(file: &'static str) -> AbsPath {
-        AbsPath::known(format!("/run/user/{}/{file}", nix::unistd::getuid()))
-    }
-    /// Podman's REST socket.
+    /// Podman's REST socket, where this is the service user.
     #[must_use]
     pub fn podman_socket(&self) -> AbsPath {
-        self.podman_socket.clone().unwrap_or_else(|| Self::runtime("podman/podman.sock"))
+        self.podman_socket_of(nix::unistd::getuid().as_raw())
     }
-    /// The bus of the service user's systemd manager.
+
+    /// Podman's REST socket, where the service user has this number.
+    #[must_use]
+    pub fn podman_socket_of(&self, uid: u32) -> AbsPath {
+        self.podman_socket.clone().unwrap_or_else(|| runtime(uid, "podman/podman.sock"))
+    }
+
+    /// The bus of the service user's systemd manager, where this is that user.
     #[must_use]
     pub fn bus_socket(&self) -> AbsPath {
-        self.bus_socket.clone().unwrap_or_else(|| Self::runtime("bus"))
+        self.bus_socket_of(nix::unistd::getuid().as_raw())
     }
+
+    /// The bus of the service user's systemd manager, where that user has this number.
+    #[must_use]
+    pub fn bus_socket_of(&self, uid: u32) -> AbsPath {
+        self.bus_socket.clone().unwrap_or_else(|| runtime(uid, "bus"))
+    }
+}
+
+/// A file in a user's runtime folder (user-runtime-dir@.service(5)).
+fn runtime(uid: u32, file: &str) -> AbsPath {
+    AbsPath::known(format!("/run/user/{uid}/{file}"))
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use toml::de::{DeTable, DeValue};
 
 use super::Config;
+use crate::decode::{self, DecodeError, Step, Why};
 
 /// Why a configuration was refused.
 #[derive(Debug, Error)]
@@ -18,13 +20,15 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// The file isn't the TOML that we know; the text names the line and the key.
-    #[error("`{path}` is not a configuration")]
+    /// The file isn't the TOML that we know.
+    #[error("`{path}`, line {line}: {why}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The parser's message, with line and column.
-        source: Box<toml::de::Error>,
+        /// The line, from 1 on.
+        line: usize,
+        /// What is wrong there.
+        why: String,
     },
     /// A value that can't be.
     #[error("`{path}`: `{key}` {why}")]
@@ -50,16 +54,53 @@ impl Config {
 
     /// Reads a configuration's text; `path` is only for the messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let fault = |at: usize, why: String| {
+            let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+            ConfigError::Parse { path: path.to_owned(), line, why }
+        };
+        let table =
+            DeTable::parse(text).map_err(|error| fault(error.span().map_or(0, |span| span.start), NO_TOML.into()))?;
+        let table = DeValue::Table(table.into_inner());
+        let unreadable = |_| fault(0, NO_TOML.into());
+        let values = serde_json::to_value(toml::from_str::<toml::Table>(text).map_err(|_| fault(0, NO_TOML.into()))?);
+        let config: Self = decode::read(values.map_err(unreadable)?)
+            .map_err(|error| fault(place(&table, &error), error.to_string()))?;
         config.check().map_err(|(key, why)| ConfigError::Value { path: path.to_owned(), key, why })?;
         Ok(config)
     }
 }
 
+/// The parser has no kinds of faults, and its words are for who writes parsers.
+const NO_TOML: &str = "this is no TOML\n\
+                       next: write `[section]`, or `key = value` once for each key, with texts in quotes: \"15m\"";
+
+/// Where in the text that is which an error tells of.
+fn place(table: &DeValue<'_>, error: &DecodeError) -> usize {
+    let unknown = match error.why() {
+        Why::Unknown(name, _) => Some(Step::Field(name.clone())),
+        _ => None,
+    };
+    let (mut here, mut at) = (table, 0);
+    for step in error.path().iter().chain(&unknown) {
+        let found = match (step, here) {
+            (Step::Field(name), DeValue::Table(fields)) => fields
+                .iter()
+                .find(|(key, _)| key.get_ref().as_ref() == name.as_str())
+                .map(|(key, value)| (key.span().start, value.get_ref())),
+            (Step::Item(index), DeValue::Array(items)) => {
+                items.get(*index).map(|item| (item.span().start, item.get_ref()))
+            }
+            _ => None,
+        };
+        let Some(found) = found else { break };
+        (at, here) = found;
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Host;
+    use super::super::{Host, Paths};
     use super::*;
 
     const SHIPPED: &str = include_str!("../../config/podkeeper.toml");
@@ -88,18 +129,41 @@ mod tests {
         let config = parse(&uncommented()).expect("every commented key is a real one");
         let shown = |config: &Config| format!("{config:#?}");
         let host = Host { podman_socket: None, bus_socket: None };
-        assert_eq!(shown(&Config { host: host.clone(), ..config }), shown(&Config { host, ..Config::default() }));
+        let paths = Paths { journal: None, ..config.paths.clone() };
+        assert_eq!(
+            shown(&Config { host: host.clone(), paths, ..config }),
+            shown(&Config { host, ..Config::default() })
+        );
         let keys = uncommented().lines().filter(|line| line.contains(" = ") && !line.starts_with('#')).count();
         let fields = format!("{:#?}", Config::default()).matches("\n        ").count();
         assert!(keys >= 25, "the shipped file names {keys} keys; the configuration has about {fields}");
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_its_line() {
-        let error = parse("[builds]\nparallel = 1\nparalel = 2\n").expect_err("a typo");
-        let said = std::error::Error::source(&error).expect("what the parser says").to_string();
-        assert!(said.contains("line 3") && said.contains("paralel"), "{said}");
-        assert!(!error.to_string().contains("paralel"), "whoever shows what led to it tells it once: {error}");
+    fn what_is_wrong_is_told_with_its_line_in_plain_words() {
+        for (text, told) in [
+            (
+                "[builds]\nparallel = 1\nparalel = 2\n",
+                "`podkeeper.toml`, line 3: unknown field `builds.paralel`; there are `parallel`, ",
+            ),
+            ("\n[buidls]\n", "`podkeeper.toml`, line 2: unknown field `buidls`; there are `listen`, "),
+            ("[builds]\n\nparallel = \"two\"\n", "`podkeeper.toml`, line 3: `builds.parallel` takes a whole number"),
+            ("builds = 5\n", "`podkeeper.toml`, line 1: `builds` takes an object with the fields "),
+            (
+                "[listen]\norigins = [\n  \"http://a\",\n  5,\n]",
+                "`podkeeper.toml`, line 4: `listen.origins[1]` takes a text",
+            ),
+            ("[builds]\nparallel = \n", "`podkeeper.toml`, line 2: this is no TOML\nnext: "),
+            ("[builds]\nparallel = 1\nparallel = 1\n", "`podkeeper.toml`, line 3: this is no TOML\nnext: "),
+            (
+                "[builds]\ntimeout = 5\n",
+                "`podkeeper.toml`, line 2: `builds.timeout`: a length of time is a number with",
+            ),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.to_string().starts_with(told), "{text:?}: {error}");
+            assert!(std::error::Error::source(&error).is_none());
+        }
     }
 
     #[test]
@@ -115,9 +179,8 @@ mod tests {
             ("[shell]\nimage = \"--all\"", "image"),
             ("[shell]\nallow = [\"10.0.0.0/+8\"]", "allow"),
         ] {
-            let error = parse(text).expect_err(text);
-            let said = std::error::Error::source(&error).expect("what the parser says").to_string();
-            assert!(said.contains("line 2") && said.contains(&format!("{key} = ")), "{said}");
+            let said = parse(text).expect_err(text).to_string();
+            assert!(said.contains("line 2: `") && said.contains(&format!(".{key}")), "{said}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The configuration: every outside address, path, bound and time limit, each with a default. One file a section.
 //!
-//! Nothing else in the crate names a socket, a bus, a folder or a program, so that a test points the real clients at
-//! another place by one value.
+//! Nothing else in the crate names a socket, a bus, a folder or a program of the host, so that a test points the real
+//! clients at another place by one value. What nobody sets is named in [`system`]; the kernel's own files are constants where
+//! they are read.
 
 mod auth;
 mod builds;
@@ -15,6 +16,7 @@ mod load;
 mod paths;
 mod services;
 mod shell;
+pub mod system;
 mod values;
 
 use serde::Deserialize;

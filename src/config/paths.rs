@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::system::JOURNALS;
 use crate::names::AbsPath;
 
 /// Folders and programs.
@@ -28,6 +29,10 @@ pub struct Paths {
     pub podman: AbsPath,
     /// The buildah program, which builds images.
     pub buildah: AbsPath,
+    /// The proxy's program, which is asked for its version.
+    pub caddy: AbsPath,
+    /// The folder of the journal's files; none: where journald keeps the host's.
+    pub journal: Option<AbsPath>,
 }
 
 impl Default for Paths {
@@ -42,6 +47,8 @@ impl Default for Paths {
             git: AbsPath::known("/usr/bin/git"),
             podman: AbsPath::known("/usr/bin/podman"),
             buildah: AbsPath::known("/usr/bin/buildah"),
+            caddy: AbsPath::known("/usr/bin/caddy"),
+            journal: None,
         }
     }
 }
@@ -103,6 +110,15 @@ impl Paths {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.state.join("keys")
+    }
+
+    /// The folders of the journal's files.
+    #[must_use]
+    pub fn journals(&self) -> Vec<PathBuf> {
+        match &self.journal {
+            Some(folder) => vec![folder.to_path_buf()],
+            None => JOURNALS.map(PathBuf::from).into(),
+        }
     }
 
     /// The logins at registries, where Podman looks for them (containers-auth.json(5)).

@@ -8,7 +8,10 @@ use crate::names::ImageRef;
 
 /// A length of time such as `"30s"`, `"15m"`, `"1h"`, `"7d"` or `"500ms"`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    let wanted = || {
+        serde::de::Error::custom("a length of time is a number with its unit, such as \"30s\", \"15m\" or \"500ms\"")
+    };
+    let text = String::deserialize(deserializer).map_err(|_| wanted())?;
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let parsed = number.parse::<u64>().ok().and_then(|n| match unit {
@@ -19,9 +22,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
         "d" => n.checked_mul(24 * 3600).map(Duration::from_secs),
         _ => None,
     });
-    parsed.ok_or_else(|| {
-        serde::de::Error::custom("a length of time is a number with its unit, such as \"30s\", \"15m\" or \"500ms\"")
-    })
+    parsed.ok_or_else(wanted)
 }
 
 /// An image, or an empty text.

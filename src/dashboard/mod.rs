@@ -56,6 +56,7 @@ assets! {
     "clipboard.js" "text/javascript; charset=utf-8",
     "create.js" "text/javascript; charset=utf-8",
     "deployments.js" "text/javascript; charset=utf-8",
+    "dotenv.js" "text/javascript; charset=utf-8",
     "download.js" "text/javascript; charset=utf-8",
     "fields.js" "text/javascript; charset=utf-8",
     "filters.js" "text/javascript; charset=utf-8",

@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::exchange::{self, ExchangeError};
 use crate::units::RELEASE_ADDRESS;
 
 /// How long one question may take.
@@ -40,13 +38,17 @@ pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) ->
         let why = match asked {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(why)) => why,
-            Err(_) => format!("no answer within {} s", PATIENCE.min(limit).as_secs()),
+            Err(_) => late(PATIENCE.min(limit)),
         };
         if Instant::now() + PAUSE >= end {
             return Err(why);
         }
         sleep(PAUSE).await;
     }
+}
+
+fn late(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
 }
 
 async fn ask(port: u16, host: &str, expect: Expect<'_>, hold: Duration) -> Result<(), String> {
@@ -64,17 +66,17 @@ async fn ask(port: u16, host: &str, expect: Expect<'_>, hold: Duration) -> Resul
         Expect::Http => "/",
         Expect::Path(path) => path,
     };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|_| "the connection is closed at once".to_owned())?;
-    let driver = tokio::spawn(connection);
     let request = http::Request::get(path)
         .header(http::header::HOST, host)
         .header(http::header::USER_AGENT, "podkeeper-health")
-        .body(Empty::<Bytes>::new())
+        .body(Full::default())
         .map_err(|_| "the health path is no path".to_owned())?;
-    let answer = sender.send_request(request).await;
-    driver.abort();
-    let status = answer.map_err(|_| "the connection is closed without an HTTP answer".to_owned())?.status();
+    let answer = exchange::ask(stream, request, Instant::now() + PATIENCE).await;
+    let status = match answer {
+        Ok(answer) => answer.status(),
+        Err(ExchangeError::Late) => return Err(late(PATIENCE)),
+        Err(error) => return Err(error.to_string()),
+    };
     match expect {
         Expect::Path(path) if !(status.is_success() || status.is_redirection()) => {
             Err(format!("{path} answers {}", status.as_u16()))

@@ -10,7 +10,7 @@ use super::{DeployError, Uses};
 use crate::builds::BuildError;
 use crate::journal::{By, Entry, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
-use crate::problem::{Code, Problem, chain};
+use crate::problem::{Code, Problem, chain, sentence};
 use crate::services::ServiceError;
 use crate::store::{Deployment, State, Store, StoreError};
 use crate::text::PlainLines;
@@ -110,7 +110,7 @@ impl Undo<'_> {
         };
         // What only the host's administrator can make something of.
         let causes = chain(error);
-        if causes != *problem.detail && causes != problem.to_string() {
+        if sentence(&causes) != problem.detail && causes != problem.to_string() {
             tracing::warn!("{causes}");
         }
         self.uses.store.note_problem(deployment.id, problem, tail).await

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 use super::{Failure, GitError};
+use crate::config::system;
 use crate::text::{Plain, PlainLines};
 
 /// The longest output that is kept.
@@ -36,7 +37,7 @@ pub(super) struct Bounds {
 /// What git is run with, whatever it does.
 pub(super) fn git(program: &Path, home: &Path, bounds: Bounds) -> Command {
     let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);
-    let mut command = Command::new("/usr/bin/prlimit");
+    let mut command = Command::new(system::PRLIMIT);
     command.arg(format!("--data={}", bytes(bounds.memory)));
     if let Some(file) = bounds.file {
         command.arg(format!("--fsize={}", bytes(file)));

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use super::command::{failed, run, settings};
 use super::repositories::LOCAL;
 use super::{Failure, GitError, Repositories};
+use crate::config::system;
 use crate::names::{BranchName, CommitId, RepoUri, ServiceName, Transport};
 
 /// Where the newest fetched commit is kept.
@@ -136,7 +137,7 @@ impl Repositories {
             }
         }
         // Nobody is asked, but where there is an answer.
-        command.env("GIT_ASKPASS", "/bin/false");
+        command.env("GIT_ASKPASS", system::FALSE);
         let helpers = &self.config.get().paths.helpers;
         let _file = match secret {
             Some(secret) if uri.transport() == Transport::Http => {
@@ -214,7 +215,7 @@ impl Repositories {
             tokio::fs::create_dir_all(&folder).await.map_err(failed("make", &folder))?;
             // A private half without a public one is what a cut-off call left.
             let _ = tokio::fs::remove_file(&key).await;
-            let mut keygen = tokio::process::Command::new("/usr/bin/ssh-keygen");
+            let mut keygen = tokio::process::Command::new(system::SSH_KEYGEN);
             keygen.env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true).process_group(0);
             keygen.args(["-q", "-t", "ed25519", "-N", "", "-C"]).arg(format!("podkeeper-{service}"));
             keygen.arg("-f").arg(&key);

@@ -5,16 +5,24 @@
 
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
-use bytes::Bytes;
+use futures_util::StreamExt;
 use http::{Request, header};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
+
+use crate::exchange;
 
 /// The most refs of one push that are looked at.
 const REFS: usize = 1000;
+
+/// How long the agent may take to write the push down.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long a deployment may have nothing to tell. An agent that ends or hangs closes the connection, so this is only for
+/// what nobody has thought of.
+const SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads the moved refs from standard input and follows the deployment they make.
 pub fn run() -> io::Result<()> {
@@ -50,21 +58,18 @@ fn read_moved(input: impl BufRead) -> Vec<serde_json::Value> {
 
 async fn follow(socket: &std::path::Path, service: &str, body: String) -> io::Result<()> {
     let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let driver = tokio::spawn(connection);
     let request = Request::post(format!("/internal/push/{service}"))
         .header(header::HOST, "localhost")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body)))
+        .body(body.into())
         .map_err(io::Error::other)?;
-    let mut answer = sender.send_request(request).await.map_err(io::Error::other)?.into_body();
-    while let Some(frame) = answer.frame().await {
-        let Ok(data) = frame.map_err(io::Error::other)?.into_data() else { continue };
+    let answer = exchange::ask(stream, request, Instant::now() + LIMIT).await.map_err(io::Error::other)?;
+    let mut pieces = pin!(answer.pieces(SILENCE));
+    while let Some(piece) = pieces.next().await {
         let mut out = io::stdout().lock();
-        out.write_all(&data)?;
+        out.write_all(&piece.map_err(io::Error::other)?)?;
         out.flush()?;
     }
-    driver.abort();
     Ok(())
 }
 

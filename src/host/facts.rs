@@ -8,14 +8,13 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::Uses;
+use crate::config::system;
 use crate::text::Plain;
 
 /// How long one part of the host may take to answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
 /// Where the kernel tells how much memory there is (proc(5)).
 const MEMORY: &str = "/proc/meminfo";
-/// The proxy of the package podkeeper-host.
-const PROXY: &str = "/usr/bin/caddy";
 
 /// A file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,13 +81,13 @@ impl Versions {
     }
 
     pub(super) async fn ask(uses: &Uses) -> Self {
-        let git = uses.config.get().paths.git.to_path_buf();
+        let paths = uses.config.get().paths.clone();
         let (podman, systemd, git, proxy, os) = tokio::join!(
             timeout(LIMIT, uses.podman.version()),
             timeout(LIMIT, uses.units.version()),
-            said(&git, "--version"),
-            said(Path::new(PROXY), "version"),
-            tokio::fs::read_to_string("/etc/os-release"),
+            said(&paths.git, "--version"),
+            said(&paths.caddy, "version"),
+            tokio::fs::read_to_string(system::OS_RELEASE),
         );
         let kernel = nix::sys::utsname::uname().ok();
         Self {

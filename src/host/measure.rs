@@ -2,7 +2,7 @@
 //! files of a host takes long, and nobody pays for it who doesn't want to know.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,8 +18,6 @@ use crate::problem::chain;
 const OLD: Duration = Duration::from_secs(300);
 /// How long one may take, whatever answers.
 const LIMIT: Duration = Duration::from_secs(600);
-/// Where journald keeps its files (systemd-journald.service(8)).
-const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 /// How many files of a journal are looked at: journald itself keeps a hundred of each kind.
 const FILES: usize = 10_000;
 
@@ -53,8 +51,9 @@ impl Host {
     }
 
     async fn measure(&self) -> Space {
-        let database = self.inner.uses.config.get().paths.store();
-        let files = tokio::task::spawn_blocking(move || (database_bytes(&database), journal_bytes()));
+        let paths = self.inner.uses.config.get().paths.clone();
+        let files =
+            tokio::task::spawn_blocking(move || (database_bytes(&paths.store()), journal_bytes(&paths.journals())));
         let (used, nobodys, measured, files) = tokio::join!(
             self.inner.uses.podman.storage_use(),
             self.nobodys_images(),
@@ -105,8 +104,8 @@ fn database_bytes(path: &Path) -> Option<u64> {
     Some(bytes(path).ok()? + beside.iter().sum::<u64>())
 }
 
-fn journal_bytes() -> Option<u64> {
-    let machines = JOURNALS.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+fn journal_bytes(journals: &[PathBuf]) -> Option<u64> {
+    let machines = journals.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
     let files = machines.filter_map(|machine| std::fs::read_dir(machine.path()).ok()).flatten().flatten();
     let all: Vec<u64> = files.take(FILES).filter_map(|file| bytes(&file.path()).ok()).collect();
     (!all.is_empty()).then(|| all.iter().sum())

@@ -1,11 +1,12 @@
 //! Who may call what: the table says how each route is locked, and this is the only place that opens a lock.
 
+use std::sync::Arc;
+
 use super::record::Record;
 use super::request::{concerned, connection, presented, pushes};
 use super::route::{Lock, Route};
 use super::state::State;
-use super::stream::Ends;
-use crate::auth::{Identity, Peer, Way};
+use crate::auth::{Identity, Lease, Peer, Way};
 use crate::names::Scope;
 use crate::problem::{Code, Problem};
 
@@ -68,23 +69,21 @@ fn scope(request: &tide::Request<State>, lock: Lock) -> Result<Option<Scope>, Pr
     })
 }
 
-/// When an answer that goes on must end: when whoever asked may not ask any more, or the agent stops.
-pub async fn ends(request: &tide::Request<State>, route: &Route, identity: Option<&Identity>) -> Result<Ends, Problem> {
+/// For how long an answer that goes on may go on.
+pub async fn lease(
+    request: &tide::Request<State>,
+    route: &Route,
+    identity: Option<&Identity>,
+) -> Result<Lease, Problem> {
     let state = request.state();
-    let stays = match (identity, scope(request, route.lock)?) {
-        (Some(identity), Some(scope)) => {
-            let service = match route.lock {
-                Lock::List => identity.grant.service.clone(),
-                _ => concerned(request, route.path).await?,
-            };
-            Some((state.auth().stay(identity.clone()), scope, service))
-        }
-        (Some(identity), None) => {
-            Some((state.auth().stay(identity.clone()), Scope::Read, identity.grant.service.clone()))
-        }
-        (None, _) => None,
+    let lease = Lease::default().until(state.stopping(), "the agent is stopping");
+    let Some(identity) = identity else { return Ok(lease) };
+    let (scope, service) = match scope(request, route.lock)? {
+        None => (Scope::Read, identity.grant.service.clone()),
+        Some(scope) if route.lock == Lock::List => (scope, identity.grant.service.clone()),
+        Some(scope) => (scope, concerned(request, route.path).await?),
     };
-    Ok(Ends { stopping: state.stopping(), stays })
+    Ok(lease.of(Arc::new(state.auth().stay(identity.clone())), scope, service))
 }
 
 fn only_local() -> Problem {

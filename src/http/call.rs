@@ -9,8 +9,7 @@ use super::access;
 use super::request;
 use super::route::Route;
 use super::state::State;
-use super::stream::Ends;
-use crate::auth::{Identity, Presented};
+use crate::auth::{Identity, Lease, Presented};
 use crate::names::{Actor, NameError, Scope, ServiceName};
 use crate::problem::{Code, Problem};
 
@@ -43,9 +42,9 @@ impl Call {
         self.identity.as_ref().ok_or_else(|| Problem::new(Code::NotSignedIn, "you are not signed in"))
     }
 
-    /// When an answer that goes on must end.
-    pub(super) async fn ends(&self) -> Result<Ends, Problem> {
-        access::ends(&self.request, self.route, self.identity.as_ref()).await
+    /// For how long an answer that goes on may go on.
+    pub(super) async fn lease(&self) -> Result<Lease, Problem> {
+        access::lease(&self.request, self.route, self.identity.as_ref()).await
     }
 
     /// Whether whoever asks may see `service`, for what lists several.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::body::failed;
 use super::state::State;
+use crate::decode;
 use crate::problem::{Code, Problem};
 
 fn bad(detail: impl Into<crate::text::Plain>) -> Problem {
@@ -40,20 +41,7 @@ pub async fn fields<T: DeserializeOwned>(request: &mut tide::Request<State>, rul
     {
         return Err(bad(format!("`{key}` in the body is not the path's")));
     }
-    read(Value::Object(all)).map_err(bad)
-}
-
-/// What fields mean; the error names the field that can't be meant so.
-pub fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner().to_string());
-        // One that is missing or unknown is named by the error itself.
-        if path == "." || error.starts_with("unknown field") {
-            error
-        } else {
-            format!("`{}`: {error}", path.escape_default())
-        }
-    })
+    decode::read(Value::Object(all)).map_err(|error| bad(error.to_string()))
 }
 
 /// A JSON object, for calls that take nothing else.
@@ -105,24 +93,4 @@ async fn bytes(request: &mut tide::Request<State>) -> Result<Vec<u8>, Problem> {
     let read = request.take_body().into_reader().read_to_end(&mut bytes).await;
     read.map_err(|error| failed(&error, most))?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::logs::Logs;
-    use crate::api::settings::Settings;
-    use serde_json::json;
-
-    #[test]
-    fn an_error_names_its_field() {
-        let told = |value| read::<Logs>(value).unwrap_err();
-        assert!(told(json!({ "since": "yesterday" })).starts_with("`since`: a moment is wanted"));
-        assert_eq!(told(json!({ "lines": "many" })), "`lines`: a whole number is wanted");
-        assert!(told(json!({ "lnes": 5 })).starts_with("unknown field `lnes`"));
-        assert!(read::<Settings>(json!({ "memory_mib": "256" })).unwrap_err().starts_with("`memory_mib`: "));
-        assert!(
-            read::<Settings>(json!({ "domains": ["a.example.org", 5] })).unwrap_err().starts_with("`domains[1]`: ")
-        );
-    }
 }

@@ -11,47 +11,20 @@ use serde_json::json;
 use sync_wrapper::SyncStream;
 use tide::Response;
 use tokio::io::AsyncRead;
+use tokio::time::timeout;
 use tokio_util::compat::TokioAsyncReadCompatExt;
 use tokio_util::io::{ReaderStream, StreamReader};
-use tokio_util::sync::CancellationToken;
 
 use super::respond::Head;
 use crate::api::logs::LogEntry;
-use crate::auth::Stay;
-use crate::names::{Scope, ServiceName};
-use crate::problem::{Code, Problem};
+use crate::auth::Lease;
+use crate::problem::Problem;
 use crate::services::log::{self, LogLine};
 
 /// How often a silent stream says that it lives, so that no proxy between closes it.
 const ALIVE: std::time::Duration = std::time::Duration::from_secs(15);
 /// How much of what a program writes goes on at once.
 const PIECE: usize = 64 * 1024;
-
-/// When an answer must end, however much more there is.
-pub struct Ends {
-    pub(super) stopping: CancellationToken,
-    /// Who reads, and what it must be allowed meanwhile; nobody where anybody may.
-    pub(super) stays: Option<(Stay, Scope, Option<ServiceName>)>,
-}
-
-impl Ends {
-    /// Waits for it, and gives why.
-    async fn end(&self) -> Problem {
-        tokio::select! {
-            biased;
-            () = self.stopping.cancelled() => Problem::new(Code::Restarting, "the agent is stopping"),
-            problem = self.refused() => problem,
-        }
-    }
-
-    /// Waits until whoever reads may not do so any more.
-    async fn refused(&self) -> Problem {
-        match &self.stays {
-            Some((stay, scope, service)) => stay.refused(*scope, service.as_ref()).await,
-            None => std::future::pending().await,
-        }
-    }
-}
 
 fn answer(stream: impl Stream<Item = Bytes> + Send + 'static, content_type: &str) -> Response {
     let stream = stream.map(Ok::<_, io::Error>);
@@ -66,17 +39,17 @@ fn answer(stream: impl Stream<Item = Bytes> + Send + 'static, content_type: &str
 
 /// What a program writes, for as long as whoever reads it may. One who may not any more sees it broken off, and not as if
 /// it were whole.
-pub fn bytes(read: impl AsyncRead + Send + Unpin + 'static, ends: Ends) -> http_types::Body {
-    let state = Some((ReaderStream::with_capacity(read, PIECE), ends));
+pub fn bytes(read: impl AsyncRead + Send + Unpin + 'static, lease: Lease) -> http_types::Body {
+    // What a program writes has its own end, and an agent that stops waits for that.
+    let state = Some((ReaderStream::with_capacity(read, PIECE), lease.while_stopping()));
     let pieces = futures_util::stream::unfold(state, |state| async move {
-        let (mut pieces, ends) = state?;
-        let piece = tokio::select! {
-            biased;
-            problem = ends.refused() => Err(io::Error::new(io::ErrorKind::PermissionDenied, problem)),
-            piece = pieces.next() => piece?,
+        let (mut pieces, lease) = state?;
+        let piece = match lease.hold(pieces.next()).await {
+            Ok(piece) => piece?,
+            Err(problem) => Err(io::Error::new(io::ErrorKind::PermissionDenied, problem)),
         };
         let goes_on = piece.is_ok();
-        Some((piece, goes_on.then_some((pieces, ends))))
+        Some((piece, goes_on.then_some((pieces, lease))))
     });
     let reader = StreamReader::new(SyncStream::new(Box::pin(pieces))).compat();
     http_types::Body::from_reader(reader, None)
@@ -85,8 +58,8 @@ pub fn bytes(read: impl AsyncRead + Send + Unpin + 'static, ends: Ends) -> http_
 /// Lines as server-sent events, each with its cursor as id. The last event is `closed`, with the problem's code where
 /// one ended it: `restarting` when the agent stops, `not-signed-in` when what the reader showed has ended, `not-found` when
 /// the service is gone.
-pub fn events(lines: impl Stream<Item = LogLine> + Send + 'static, ends: Ends) -> Response {
-    let stream = async_stream(lines, ends, |line| match line {
+pub fn events(lines: impl Stream<Item = LogLine> + Send + 'static, lease: Lease) -> Response {
+    let stream = async_stream(lines, lease, |line| match line {
         Step::Line(entry) => {
             let data = serde_json::to_string(&entry).unwrap_or_default();
             Bytes::from(format!("id: {}\ndata: {data}\n\n", entry.cursor))
@@ -104,10 +77,10 @@ pub fn events(lines: impl Stream<Item = LogLine> + Send + 'static, ends: Ends) -
 /// Lines as plain text.
 pub fn text(
     lines: impl Stream<Item = LogLine> + Send + 'static,
-    ends: Ends,
+    lease: Lease,
     mut shown: impl FnMut(LogEntry) -> String + Send + 'static,
 ) -> Response {
-    let stream = async_stream(lines, ends, move |line| match line {
+    let stream = async_stream(lines, lease, move |line| match line {
         Step::Line(entry) => Bytes::from(shown(entry)),
         Step::Alive | Step::Closed(None) => Bytes::new(),
         Step::Closed(Some(problem)) => Bytes::from(format!("[{}]\n", problem.code.as_str())),
@@ -123,26 +96,23 @@ enum Step {
 
 fn async_stream(
     lines: impl Stream<Item = LogLine> + Send + 'static,
-    ends: Ends,
+    lease: Lease,
     shown: impl FnMut(Step) -> Bytes + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send + 'static {
-    let state = (Box::pin(lines), ends, false);
-    futures_util::stream::unfold(state, |(mut lines, ends, done)| async move {
+    let state = (Box::pin(lines), lease, false);
+    futures_util::stream::unfold(state, |(mut lines, lease, done)| async move {
         if done {
             return None;
         }
-        let step = tokio::select! {
-            biased;
-            problem = ends.end() => Step::Closed(Some(problem)),
-            line = lines.next() => match line {
-                Some(Ok(entry)) => Step::Line(entry.into()),
-                Some(Err(error)) => Step::Closed(Some(log::ended(&error))),
-                None => Step::Closed(None),
-            },
-            () = tokio::time::sleep(ALIVE) => Step::Alive,
+        let step = match lease.hold(timeout(ALIVE, lines.next())).await {
+            Err(problem) => Step::Closed(Some(problem)),
+            Ok(Err(_)) => Step::Alive,
+            Ok(Ok(Some(Ok(entry)))) => Step::Line(entry.into()),
+            Ok(Ok(Some(Err(error)))) => Step::Closed(Some(log::ended(&error))),
+            Ok(Ok(None)) => Step::Closed(None),
         };
         let done = matches!(step, Step::Closed(_));
-        Some((step, (lines, ends, done)))
+        Some((step, (lines, lease, done)))
     })
     .map(shown)
 }

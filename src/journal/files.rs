@@ -7,6 +7,7 @@ use systemd::journal::{Journal as Handle, OpenDirectoryOptions, OpenOptions};
 
 use super::JournalError;
 use super::matches::Source;
+use crate::config::system::JOURNALS;
 
 /// A folder that changed so lately may change again without its time telling: that moves in ticks.
 const TICK: Duration = Duration::from_millis(30);
@@ -30,7 +31,7 @@ impl Files {
     fn look(&mut self) {
         let roots = match &self.folder {
             Some(folder) => vec![folder.clone()],
-            None => vec!["/var/log/journal".into(), "/run/log/journal".into()],
+            None => JOURNALS.map(PathBuf::from).into(),
         };
         // Before what is in them, so that what comes meanwhile is a change.
         let roots: Vec<_> = roots.into_iter().map(stamped).collect();

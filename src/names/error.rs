@@ -25,11 +25,11 @@ pub enum NameError {
     #[error("`{0}` is not a template name: it takes 1 to 40 of a-z, 0-9 and -")]
     Template(String),
     /// An environment variable's key.
-    #[error("`{0}` is not a variable name: it takes letters, digits and _, and starts with no digit")]
+    #[error(
+        "`{0}` is not a variable name: it takes up to 200 bytes without blanks and without = , \" ' \\ % and $, which a \
+         release's unit could not carry, and begins with no -"
+    )]
     EnvKey(String),
-    /// A variable's key that makes its secret's name too long.
-    #[error("the variable name `{0}` is too long for a service with such a name: shorten it")]
-    LongKey(String),
     /// A host name.
     #[error("`{0}` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address")]
     Host(String),

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use super::{LIMIT, Podman, PodmanError};
+use crate::exchange::{self, ExchangeError};
 
 /// The largest answer that is read.
 const ANSWER: usize = 16 * 1024 * 1024;
@@ -57,23 +57,15 @@ impl Podman {
             .header(header::CONTENT_TYPE, kind)
             .body(Full::new(bytes))
             .map_err(|error| unavailable(error.into()))?;
-        let call = async {
-            let stream = UnixStream::connect(self.socket.as_path()).await.map_err(|error| unavailable(error.into()))?;
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(|error| unavailable(error.into()))?;
-            let driver = tokio::spawn(connection);
-            let exchange = async {
-                let response = sender.send_request(request).await.map_err(|error| unavailable(error.into()))?;
-                let status = response.status();
-                let body = Limited::new(response.into_body(), ANSWER).collect().await.map_err(unavailable)?;
-                Ok((status, body.to_bytes()))
-            };
-            let answer = exchange.await;
-            driver.abort();
-            answer
+        let end = Instant::now() + LIMIT;
+        let failed = |error| match error {
+            ExchangeError::Late => PodmanError::Unavailable(None),
+            error => unavailable(error.into()),
         };
-        let (status, answer) =
-            tokio::time::timeout(LIMIT, call).await.map_err(|_| PodmanError::Unavailable(None))??;
+        let stream = UnixStream::connect(self.socket.as_path()).await.map_err(|error| unavailable(error.into()))?;
+        let reply = exchange::ask(stream, request, end).await.map_err(failed)?;
+        let status = reply.status();
+        let answer = reply.whole(ANSWER, end).await.map_err(failed)?;
         if status.is_success() || status.as_u16() == 304 {
             return Ok(answer);
         }

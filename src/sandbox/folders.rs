@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::error::{SandboxError, output, system};
 use super::plan::Plan;
+use crate::config;
 use crate::uptime::{Age, Moment};
 
 /// It says how long ago the service's last build was ([`Age`]).
@@ -127,7 +128,7 @@ impl Drop for Folders {
 
 /// Removes a folder and all that is in it. Coreutils know how to walk folders of any depth.
 pub(super) fn remove(folder: &Path) -> Result<(), SandboxError> {
-    let mut rm = Command::new("/usr/bin/rm");
+    let mut rm = Command::new(config::system::RM);
     output(rm.args(["-rf", "--one-file-system", "--"]).arg(folder), "remove a build's folder").map(drop)
 }
 

@@ -9,6 +9,7 @@ use super::place::show;
 use super::plan::{Instructions, Plan};
 use super::settings::LOGINS;
 use super::talk::Talk;
+use crate::config;
 use crate::names::{IdRange, ImageId, SERVICE_LABEL};
 
 /// Carries out the inner half of the plan in this file. The answer is the status of what failed, or 0.
@@ -84,13 +85,13 @@ fn arguments(plan: &Plan) -> Vec<String> {
 /// Buildah in a user namespace of the service's ids, with an environment of its own.
 fn buildah<A: AsRef<std::ffi::OsStr>>(plan: &Plan, arguments: &[A]) -> Command {
     let map = format!("0:{}:{}", plan.ids.base, IdRange::SIZE);
-    let mut command = Command::new("/usr/bin/unshare");
+    let mut command = Command::new(config::system::UNSHARE);
     command.args(["--user", "--mount", "--setuid=0", "--setgid=0"]);
     command.arg(format!("--map-users={map}")).arg(format!("--map-groups={map}"));
     // A repository that ADD can't fetch is to buildah what lies in its working folder.
     command.arg(format!("--wd={}", place("nothing").display())).arg("--").arg(&plan.buildah).args(arguments);
     command.stdin(Stdio::null()).env_clear().envs([
-        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("PATH", config::system::PATH),
         // The user namespace is there already.
         ("_CONTAINERS_USERNS_CONFIGURED", "done"),
         ("BUILDAH_ISOLATION", "rootless"),

@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 
 use super::error::{SandboxError, output, system};
 use super::plan::Plan;
+use crate::config;
 use crate::names::Network as Allowed;
 
 /// The resolver that pasta answers for, by this host's own. The rules know it.
@@ -50,7 +51,7 @@ impl Network {
         let folder = folder.ok_or_else(|| system("find the runtime folder")(ErrorKind::NotFound.into()))?;
         // Where this is killed before it is removed, the service's next build takes it.
         let file = folder.join(plan.service.network_file());
-        let mut pasta = Command::new("/usr/bin/pasta");
+        let mut pasta = Command::new(config::system::PASTA);
         pasta.args(["--quiet", "--config-net", "--no-map-gw", "--map-guest-addr", "none"]);
         // No port of this host leads in, and none of the build's leads to it.
         pasta.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);

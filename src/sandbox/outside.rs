@@ -14,6 +14,7 @@ use super::network::{self, Network};
 use super::plan::Plan;
 use super::room::room;
 use super::talk::Talk;
+use crate::config;
 use crate::names::ImageId;
 use crate::problem::chain;
 
@@ -29,7 +30,7 @@ pub fn build(file: &Path) -> Result<u8, SandboxError> {
     let program = std::env::current_exe().map_err(system("find this program"))?;
     let _folders = Folders::make(&plan)?;
     let (mut talk, theirs) = Talk::pair()?;
-    let mut command = Command::new("/usr/bin/unshare");
+    let mut command = Command::new(config::system::UNSHARE);
     command.args(["--mount", "--net", "--ipc", "--uts", "--pid", "--cgroup"]);
     command
         .args(["--mount-proc", "--fork", "--kill-child", "--"])

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::error::{SandboxError, output, system};
 use super::folders::{grow_older, remove, take_away};
 use super::room::room;
+use crate::config;
 use crate::names::ServiceName;
 use crate::uptime::Moment;
 
@@ -89,7 +90,7 @@ fn whatever_it_said(du: &mut Command) -> Result<Vec<u8>, SandboxError> {
 
 fn taken(folder: &Path, run: impl Fn(&mut Command) -> Result<Vec<u8>, SandboxError>) -> Result<u64, SandboxError> {
     let sum = |unit: &str| {
-        let mut du = Command::new("/usr/bin/du");
+        let mut du = Command::new(config::system::DU);
         du.args(["--summarize", "--one-file-system", unit, "--"]).arg(folder);
         let said = run(&mut du)?;
         let number = String::from_utf8_lossy(&said).split_whitespace().next().and_then(|number| number.parse().ok());

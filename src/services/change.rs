@@ -32,7 +32,7 @@ impl Services {
             match settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
                 None => Ok(settings),
                 Some(domain) => {
-                    let detail = format!("`{domain}` is an address that the host itself gives");
+                    let detail = format!("`{domain}` is an address that this host gives to a service of that name");
                     Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own"))
                 }
             }

@@ -72,7 +72,7 @@ impl Services {
                         env.insert(key.clone(), kept.clone());
                         continue;
                     }
-                    let name = SecretName::new(service, key).map_err(|error| invalid(error.to_string()))?;
+                    let name = SecretName::new(service, key);
                     let labels = [(SERVICE_LABEL, service.as_str()), ("podkeeper.key", key.as_str())];
                     self.uses.podman.create_secret(&name, value, &labels).await?;
                     env.insert(key.clone(), EnvValue::Secret(name));
@@ -87,7 +87,7 @@ impl Services {
     /// # Errors
     /// Podman does not keep it.
     pub async fn keep_password(&self, service: &ServiceName, value: &SecretString) -> Result<SecretName, ServiceError> {
-        let name = SecretName::new(service, &"URI".parse()?)?;
+        let name = SecretName::new(service, &"URI".parse()?);
         self.uses.podman.create_secret(&name, value, &[(SERVICE_LABEL, service.as_str())]).await?;
         Ok(name)
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{ServiceError, Services};
+use crate::config::system;
 use crate::names::{ReleaseName, ServiceName};
 use crate::podman::Traffic;
 
@@ -64,7 +65,7 @@ impl Services {
     /// The cgroup folder of a service's unit. systemd derives the slice from the unit's name.
     fn cgroup(&self, service: &ServiceName, unit: &str) -> Option<PathBuf> {
         let manager = self.uses.units.cgroup()?;
-        let app = Path::new("/sys/fs/cgroup").join(manager.trim_start_matches('/')).join("app.slice");
+        let app = Path::new(system::CGROUPS).join(manager.trim_start_matches('/')).join("app.slice");
         Some(app.join(service.slice()).join(unit))
     }
 }

@@ -86,7 +86,7 @@ mod tests {
         let services = services(folder.path());
         let key: EnvKey = "KEY".parse().unwrap();
         let blog = service(&services, "blog").await;
-        let secret = |name: &str, key: &EnvKey| SecretName::new(&name.parse().unwrap(), key).unwrap();
+        let secret = |name: &str, key: &EnvKey| SecretName::new(&name.parse().unwrap(), key);
         // The one that is set, one that was set before, that of a service whose agent died before its row, and one of a
         // service whose row is lost, and its release is not.
         let all =
@@ -116,7 +116,7 @@ mod tests {
         let services = services(folder.path());
         let name: ServiceName = "blog".parse().unwrap();
         let held = services.env_locks.hold(&name).await;
-        let secret = SecretName::new(&name, &"URI".parse().unwrap()).unwrap();
+        let secret = SecretName::new(&name, &"URI".parse().unwrap());
         let mut discarding = std::pin::pin!(services.discard_unnamed(&name, std::slice::from_ref(&secret)));
         assert!(futures_util::poll!(&mut discarding).is_pending());
         drop(held);

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_json::Value;
 use socketioxide::extract::SocketRef;
 
@@ -10,12 +10,27 @@ use super::channel::Channel;
 use super::client::{Client, Right, Work};
 use super::life::{End, Source, live};
 use super::subject::About;
+use crate::decode::{self, DecodeError};
 use crate::problem::Problem;
 
 /// What a client sends with an event.
 pub(super) trait Payload: DeserializeOwned + Send + Sync + 'static {
     /// What it is about.
     fn about(&self) -> Result<About, Problem>;
+
+    /// Reads it. What has bytes reads them where they are, and can't tell why it is none.
+    fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Result<Self, DecodeError>, D::Error> {
+        Value::deserialize(deserializer).map(decode::read)
+    }
+}
+
+/// What was sent: a payload, or why it is none.
+pub(super) struct Sent<T>(pub(super) Result<T, DecodeError>);
+
+impl<'de, T: Payload> Deserialize<'de> for Sent<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::receive(deserializer).map(Self)
+    }
 }
 
 /// An event whose lock was opened.

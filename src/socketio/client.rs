@@ -12,7 +12,7 @@ use super::channel::Streams;
 use super::protocol::JOIN;
 use super::state::State;
 use super::subject::Subject;
-use crate::auth::{Deed, Identity, Stay};
+use crate::auth::{Deed, Identity, Lease, Stay};
 use crate::names::{Scope, ServiceName};
 use crate::problem::Problem;
 
@@ -30,7 +30,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 struct Inner {
     state: State,
-    stay: Stay,
+    stay: Arc<Stay>,
     address: Option<IpAddr>,
     streams: Streams,
     turns: mpsc::Sender<Job>,
@@ -76,7 +76,7 @@ impl Client {
         let (turns, jobs) = mpsc::channel(WAITING);
         let inner = Inner {
             state,
-            stay,
+            stay: Arc::new(stay),
             address,
             streams: Streams::default(),
             turns,
@@ -109,18 +109,14 @@ impl Client {
         Deed { actor, address: self.inner.address, action, target, result: "done".into(), detail: None }
     }
 
-    /// Waits until it may not do that any more, and gives why. Whose credential has ended is cut off.
-    pub(super) async fn refused(&self, right: &Right) -> Problem {
-        let own;
-        let service = match &right.subject {
-            Subject::Own => {
-                own = self.identity().grant.service;
-                own.as_ref()
-            }
+    /// For as long as it has that right.
+    pub(super) fn lease(&self, right: Right) -> Lease {
+        let service = match right.subject {
+            Subject::Own => self.identity().grant.service,
             Subject::Shell | Subject::Nothing => None,
             Subject::Service(service) => Some(service),
         };
-        self.inner.stay.refused(right.scope, service).await
+        Lease::default().of(self.inner.stay.clone(), right.scope, service)
     }
 
     /// Whether it may see `service`.

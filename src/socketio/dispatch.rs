@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 
-use super::call::{Answer, Call, Payload};
+use super::call::{Answer, Call, Payload, Sent};
 use super::channel::told;
 use super::client::{Client, Job, Right, Work, authorise};
 use super::event::{Event, Order, Table};
@@ -32,15 +32,17 @@ where
 {
     let client = client.clone();
     // What runs here runs in the order in which the client sent; what it returns runs in any.
-    let take = move |socket: SocketRef, TryData(data): TryData<T>, ack: AckSender| {
+    let take = move |socket: SocketRef, TryData(data): TryData<Sent<T>>, ack: AckSender| {
         let job = {
             let (client, handler) = (client.clone(), handler.clone());
             move |ack| -> Work {
                 Box::pin(async move {
                     let authorised = async {
-                        let data = data.map_err(|error| {
-                            Problem::new(Code::BadRequest, format!("`{}` doesn't take that: {error}", event.name))
-                        })?;
+                        let refused = |why: &str| {
+                            Problem::new(Code::BadRequest, format!("`{}` doesn't take that: {why}", event.name))
+                        };
+                        let Sent(data) = data.map_err(|_| refused("its fields are not those of its description"))?;
+                        let data = data.map_err(|error| refused(&error.to_string()))?;
                         let subject = data.about()?.subject(client.state()).await?;
                         authorise(&client.identity(), event.scope, &subject)?;
                         Ok::<_, Problem>((data, Right::new(event.scope, subject)))

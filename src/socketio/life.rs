@@ -1,13 +1,12 @@
 //! The one life of every stream: it begins with the answer, is fed within its window, and ends where its source does, the
 //! client wants no more or may have no more of it, or the agent stops.
 
-use std::future::pending;
-
 use serde_json::json;
 
 use super::channel::{Channel, Gone};
 use super::client::{Client, Right};
-use crate::problem::{Code, Problem};
+use crate::auth::Lease;
+use crate::problem::Problem;
 
 /// How a kind of stream ends.
 #[derive(Debug)]
@@ -48,36 +47,24 @@ pub(super) trait Source: Send + 'static {
 
 /// A stream's whole life. Whoever has no `right` to lose is cut off with the connection.
 pub(super) async fn live<S: Source>(client: Client, right: Option<Right>, channel: Channel, mut source: S) {
-    let stopping = async {
-        match S::MANNER.stopping {
-            Some(detail) => {
-                client.state().stopping().cancelled().await;
-                Problem::new(Code::Restarting, detail)
-            }
-            None => pending().await,
+    let lease = right.map_or_else(Lease::default, |right| client.lease(right));
+    let lease = match S::MANNER.stopping {
+        Some(detail) => lease.until(client.state().stopping().clone(), detail),
+        None => lease,
+    };
+    let life = async {
+        tokio::select! {
+            biased;
+            () = channel.closing() => None,
+            ended = source.feed(&channel) => Some(ended),
         }
     };
-    let refused = async {
-        match &right {
-            Some(right) => client.refused(right).await,
-            None => pending().await,
-        }
-    };
-    let end: End = tokio::select! {
-        biased;
-        () = client.gone().cancelled() => return,
-        problem = stopping => problem.into(),
-        () = channel.closing() => {
-            if !S::MANNER.tells_leaver {
-                return;
-            }
-            End::default()
-        }
-        problem = refused => problem.into(),
-        ended = source.feed(&channel) => match ended {
-            Ok(end) => end,
-            Err(Gone) => return,
-        },
+    let end: End = match client.gone().run_until_cancelled(lease.hold(life)).await {
+        None | Some(Ok(Some(Err(Gone)))) => return,
+        Some(Err(problem)) => problem.into(),
+        Some(Ok(Some(Ok(end)))) => end,
+        Some(Ok(None)) if S::MANNER.tells_leaver => End::default(),
+        Some(Ok(None)) => return,
     };
     let more = if S::MANNER.has_code { json!({ "code": end.code }) } else { json!({}) };
     let _ = client.gone().run_until_cancelled(channel.close(S::MANNER.closed, end.problem.as_ref(), more)).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -16,6 +17,7 @@ use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
     TerminalSessions,
 };
+use crate::decode::DecodeError;
 use crate::names::SessionId;
 use crate::problem::{Code, Problem, chain};
 use crate::terminal::{self, Session, Size, TerminalError, View, Viewer, Wanted};
@@ -49,7 +51,17 @@ macro_rules! about_its_session {
     };
 }
 
-about_its_session! { OfSession TerminalInput ResizeTerminal TerminalAck }
+about_its_session! { OfSession ResizeTerminal TerminalAck }
+
+impl Payload for TerminalInput {
+    fn about(&self) -> Result<About, Problem> {
+        Ok(About::Session(self.session.clone()))
+    }
+
+    fn receive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Result<Self, DecodeError>, D::Error> {
+        Self::deserialize(deserializer).map(Ok)
+    }
+}
 
 fn problem(error: TerminalError) -> Problem {
     let problem = error.problem();

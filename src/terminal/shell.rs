@@ -16,6 +16,7 @@ use super::pace::{AGAIN, Pace};
 use super::place::Place;
 use super::pty::Program;
 use super::session::Session;
+use crate::config::system;
 use crate::names::{ImageRef, Network, ReleaseName, ServiceName, SessionId};
 use crate::podman::ShellContainer;
 use crate::problem::chain;
@@ -91,7 +92,7 @@ impl Terminals {
             path: config.paths.podman.to_path_buf(),
             arguments: all,
             environment: vec![
-                ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".into()),
+                ("PATH", system::PATH.into()),
                 ("HOME", home),
                 // Podman makes folders there, and the service user's own is not for the agent to write.
                 ("XDG_RUNTIME_DIR", self.client_folder().display().to_string()),

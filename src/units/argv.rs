@@ -1,6 +1,7 @@
 //! What a transient unit runs: systemd.service(5), "COMMAND LINES".
 
 use super::UnitsError;
+use crate::config::system;
 use crate::names::AbsPath;
 
 /// A program's path, its words from the first on, which is the path again, and whether it may fail
@@ -37,7 +38,7 @@ impl Argv {
 #[must_use]
 pub fn own_program() -> AbsPath {
     let told = std::env::current_exe().ok().and_then(|path| path.try_into().ok());
-    told.unwrap_or_else(|| AbsPath::known("/usr/bin/podkeeper"))
+    told.unwrap_or_else(|| AbsPath::known(system::PODKEEPER))
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ def test_a_reload_reads_the_configuration_again_and_a_bad_one_changes_nothing(ho
 def test_config_check_names_the_line_of_what_is_wrong(host: Host):
     assert "is good" in host.run("podkeeper", "config", "check")
     for text, told in (
-        ("[builds]\nparallel = 1\nparalel = 2\n", ("line 3", "unknown field `paralel`")),
+        ("[builds]\nparallel = 1\nparalel = 2\n", ("line 3", "unknown field `builds.paralel`")),
         ("[buidls]\n", ("line 1", "unknown field `buidls`")),
         ("[builds]\n\ntimeout = 5\n", ("line 3",)),
         ("[builds]\nparallel = 99\n", ("builds.parallel", "from 1 to 16")),

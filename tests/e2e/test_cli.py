@@ -179,7 +179,7 @@ def test_a_repository_of_ones_own_is_pushed_to_a_new_service(host: Host, name: s
     wrong = own.git("push", host.remote(name).removesuffix(".git"), "main", check=False)
     assert "/git/NAME.git" in wrong
     said = cli(host, "deploy", name, check=False)
-    assert "no commit" in said and "push a commit to `main`" in said
+    assert "no commit" in said and "Push a commit to `main`" in said
     # Nothing is there that a push would have to force its way over.
     assert f"Live: http://{name}.localhost:8080" in own.git("push", host.remote(name), "main")
     assert host.serve(name).text == "my own"

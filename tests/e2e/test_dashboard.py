@@ -1101,31 +1101,31 @@ def test_a_services_settings_are_changed(host: Host, browser, name: str):
     page.write("memory_mib", "much")
     page.refused("memory_mib", "It takes a whole number.")
     page.write("memory_mib", "15")
-    page.refused("memory_mib", "It must be at least 16")
+    page.refused("memory_mib", "It must be at least 16.")
     page.write("memory_mib", "64")
     page.write("container_port", "70000")
-    page.refused("container_port", "It must be from 1 to 65535")
+    page.refused("container_port", "It must be from 1 to 65535.")
     page.write("container_port", "")
     page.write("volumes", "data")
     page.refused("volumes", "“data” is not a name, a space and a path.")
     page.write("volumes", "data /proc")
     plain = "it takes an absolute path of letters, digits and ._-+=@~ that is not one of /proc, /sys and /dev"
-    page.refused("volumes", f"`/proc` is not a path for a volume: {plain}")
+    page.refused("volumes", f"`/proc` is not a path for a volume: {plain}.")
     page.write("volumes", "data /data")
     page.write("branch", "a branch")
-    page.refused("branch", "`a branch` is not a branch name")
+    page.refused("branch", "`a branch` is not a branch name.")
     page.write("branch", "main")
     page.write("domains", f"{name}.example.org\na b")
-    page.refused("domains", "`a b` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address")
+    page.refused("domains", "`a b` is not a host name: it takes a-z, 0-9, - and ., at most 253 characters, and is no address.")
     page.write("domains", "other.localhost")
-    page.refused("domains", "`other.localhost` is an address that the host itself gives. Choose a domain of your own.")
+    page.refused("domains", "`other.localhost` is an address that this host gives to a service of that name. Choose a domain of your own.")
     page.picture("settings-refused")
     assert settings() == {"branch": "main"}
 
     # What counts at once does, and what is for the next release waits for it.
     page.write("domains", f"{name}.example.org\nwww.{name}.example.org\n")
     save()
-    assert not browser.find_elements(By.CSS_SELECTOR, "[aria-invalid]") and "address that the host" not in page.text()
+    assert not browser.find_elements(By.CSS_SELECTOR, "[aria-invalid]") and "address that this host" not in page.text()
     domains = [f"{name}.example.org", f"www.{name}.example.org"]
     wanted = {"branch": "main", "domains": domains, "keep": 3, "memory_mib": 64, "volumes": {"data": "/data"}}
     assert settings() == wanted
@@ -1213,10 +1213,10 @@ def test_a_services_variables_are_changed(host: Host, browser, name: str):
     page.picture("variables-refused")
     page.press("Leave out")
     page.press("Add a variable")
-    browser.execute_script(PASTED, "# a file\nexport B='one = 1'\nA=three\n\nC=\n")
+    browser.execute_script(PASTED, "# a file\nexport B='one\n= 1' # why\nA=three # why\r\n\nC=\n")
     page.press("Save the variables")
     page.shows("makes a release with it.")
-    assert env() == {"A": "three", "B": "one = 1", "C": "", "KEY": "two\nlines"}
+    assert env() == {"A": "three", "B": "one\n= 1", "C": "", "KEY": "two\nlines"}
     page.press(f"How {name} is")
     page.shows("Release 2 of ")
     page.shows("Variables changed by ")
@@ -1271,13 +1271,13 @@ def test_a_service_is_made(host: Host, browser, name: str):
     refused("name", "It is missing.")
     page.write("name", "A b")
     rule = "it takes 1 to 40 of a-z, 0-9 and -, starting with a letter and not ending with -"
-    refused("name", f"`A b` is not a service name: {rule}")
+    refused("name", f"`A b` is not a service name: {rule}.")
     page.write("name", "podkeeper")
     why = "it would be read as something of the agent's or of the host's"
     refused("name", f"The name `podkeeper` is reserved: {why}. Choose another name for the service, such as `my-app`.")
     page.write("name", name)
     page.write("branch", "a branch")
-    refused("branch", "`a branch` is not a branch name")
+    refused("branch", "`a branch` is not a branch name.")
     page.write("branch", "")
     source = Select(browser.find_element(By.ID, "source"))
     assert source.first_selected_option.text == "Empty"
@@ -1365,9 +1365,9 @@ def test_what_is_copied_is_said_and_so_is_what_cant_be(screen: Screen):
     """
     screen.driver.execute_script(refuse)
     screen.press("Copy")
-    screen.shows("The browser lets this page copy nothing. (mark the text and copy it yourself)")
+    screen.shows("The browser lets this page copy nothing. Mark the text and copy it yourself.")
     screen.press("Paste")
-    screen.shows("press Ctrl-Shift-V")
+    screen.shows("Press Ctrl-Shift-V")
     screen.focus_goes_to(TERMINAL)
     screen.policy_stopped_nothing()
 
@@ -1395,9 +1395,9 @@ def test_who_may_only_look_at_one_service_is_shown_that_and_changes_nothing(host
     page.press("Download")
     page.says("There is no line to download.")
     browser.get(f"{DASHBOARD}/#terminals")
-    page.shows("Terminals take the scope `admin`.")
+    page.shows("A terminal needs the scope `admin`.")
     browser.get(f"{DASHBOARD}/#services/{name}/settings")
-    page.shows("Settings take the scope `admin`.")
+    page.shows("Settings need the scope `admin`.")
 
 
 def test_a_token_signs_in_and_a_stranger_is_told_why_not(host: Host, browser):

@@ -123,7 +123,7 @@ def test_it_tells_a_podman_that_fails_from_a_socket_that_is_gone(own: Host):
 
     found = wait_for(named, 30, lambda: f"it is told; {doctor(own)} is")
     assert "_SYSTEMD_USER_UNIT=podman.service tells why" in found["podman socket"]["next"]
-    assert found["agent"]["detail"] == "the agent isn't ready: no answer from podman"
+    assert found["agent"]["detail"] == "Not ready: no answer from podman."
     assert "what stands above" in found["agent"]["next"]
     own.run("rm", storage)
 

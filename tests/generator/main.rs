@@ -58,7 +58,7 @@ fn images() -> impl Strategy<Value = ImageFacts> {
 
 fn specs() -> impl Strategy<Value = ContainerSpec> {
     let set = proptest::collection::btree_map("[a-z][a-z0-9-]{0,39}", texts(), 0..4);
-    let env = proptest::collection::btree_map("[A-Za-z_][A-Za-z0-9_]{0,30}", any::<bool>(), 0..4);
+    let env = proptest::collection::btree_map("[A-Za-z0-9_]{1,30}|[!-~]{1,10}|\\PC{1,10}", any::<bool>(), 0..4);
     let limits = (proptest::option::of(16..(1_u64 << 24)), proptest::option::of(1..10_000_u32));
     ("[a-z][a-z0-9-]{0,30}[a-z0-9]", 1..10_000_u32, images(), set, env, limits).prop_filter_map(
         "some of it is no name",
@@ -73,9 +73,9 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
             volumes.complete(image.volumes.as_deref().unwrap_or_default(), &Volumes::default()).ok()?;
             let value = |key: &EnvKey, empty| match empty {
                 true => EnvValue::Empty,
-                false => EnvValue::Secret(SecretName::new(&release.service, key).unwrap()),
+                false => EnvValue::Secret(SecretName::new(&release.service, key)),
             };
-            let env = env.into_iter().map(|(key, empty)| (key.parse::<EnvKey>().unwrap(), empty));
+            let env = env.into_iter().filter_map(|(key, empty)| Some((key.parse::<EnvKey>().ok()?, empty)));
             Some(ContainerSpec {
                 env: env.map(|(key, empty)| (key.clone(), value(&key, empty))).collect(),
                 port: 20_000 + u16::try_from(number % 10_000).unwrap(),

@@ -12,6 +12,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
 use super::support::PATIENCE;
 
@@ -408,4 +409,72 @@ async fn a_terminal_is_left_as_it_was_whatever_ends_the_question_for_a_password(
         let (_, person) = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
         assert!(person.shows_what_is_typed(), "after {ending:?}");
     }
+}
+
+/// An agent whose service has the variable `A`, and the bodies of the changes that it is asked for.
+fn agent_with_variables() -> (tempfile::TempDir, mpsc::UnboundedReceiver<Value>) {
+    let (folder, listener) = listening();
+    let (sender, changes) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let (head, body) = loop {
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+                let text = String::from_utf8_lossy(&request);
+                let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                if body.len() == length.map_or(0, |length| length.parse().unwrap()) {
+                    break (head.to_owned(), body.to_owned());
+                }
+            };
+            let answer = if head.starts_with("POST /services/x/env/update ") {
+                sender.send(serde_json::from_str(&body).unwrap()).unwrap();
+                json!({ "keys": ["A"], "changed": true })
+            } else {
+                json!({ "env": { "A": "hunter2" }, "image": {} })
+            };
+            let _ = stream.write_all(whole(200, &answer.to_string()).as_bytes()).await;
+        }
+    });
+    (folder, changes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_variables_arrives_as_it_was_meant_and_the_port_is_passed_over_with_a_word() {
+    let (folder, mut changes) = agent_with_variables();
+    let file = folder.path().join("secrets.env");
+    let key = "-----BEGIN KEY-----\nAb+/=\n-----END KEY-----";
+    let text = format!("\u{feff}PORT=80\r\nA=x # why\r\nKEY=\"{key}\"\r\nexport discovery.type=single-node\r\n");
+    std::fs::write(&file, text).unwrap();
+    let done = output(folder.path(), &["env", "x", "--file", file.to_str().unwrap()]).await;
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && told.contains("`PORT` in line 1 is passed over"), "{told}");
+    let env = json!({ "A": "x", "KEY": key, "discovery.type": "single-node" });
+    assert_eq!(changes.recv().await.unwrap(), json!({ "env": env, "restart": true }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_variables_that_is_wrong_changes_nothing_and_is_told_by_its_line_alone() {
+    let (folder, mut changes) = agent_with_variables();
+    let file = folder.path().join("secrets.env");
+    for text in [&b"A=1\nB=\"hunter2\n"[..], b"A=1\nhunter2", b"A=1\nB='hunter2' hunter2", b"A=1\n\xffhunter2=1"] {
+        std::fs::write(&file, text).unwrap();
+        let done = output(folder.path(), &["env", "x", "--file", file.to_str().unwrap()]).await;
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(told.contains("line 2") || told.contains("UTF-8"), "{told}");
+        assert!(!done.status.success() && done.stdout.is_empty() && !told.contains("hunter"), "{told}");
+    }
+    assert!(changes.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_nothing_asks_for_none_and_prints_no_value() {
+    let (folder, mut changes) = agent_with_variables();
+    let file = folder.path().join("secrets.env");
+    std::fs::write(&file, "# nothing\nPORT=80\n").unwrap();
+    let done = output(folder.path(), &["env", "x", "--file", file.to_str().unwrap(), "--remove", "NOTTHERE"]).await;
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), "nothing is changed\n");
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.success() && told.contains("`NOTTHERE` is not set"), "{told}");
+    assert!(changes.try_recv().is_err());
 }

@@ -8,7 +8,7 @@ use super::imports::{Crate, circles};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "config", "places", "connection", "text", "uptime", "words"],
+    &["names", "problem", "events", "exchange", "decode", "config", "places", "connection", "text", "uptime", "words"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["queue", "builds", "auth", "terminal"],
     &["services"],
@@ -33,6 +33,8 @@ const BESIDE: &[(&str, &str)] = &[
     ("problem", "words"),
     ("events", "names"),
     ("config", "names"),
+    ("config", "decode"),
+    ("decode", "names"),
     ("connection", "places"),
     ("http", "dashboard"),
 ];

@@ -50,7 +50,7 @@ proptest! {
         holds::<TemplateName>(&text, 40, label);
         holds::<VolumeName>(&text, 40, label);
         holds::<CommitId>(&text, 64, |c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase());
-        holds::<EnvKey>(&text, 200, |c| c.is_ascii_alphanumeric() || c == '_');
+        holds::<EnvKey>(&text, 200, |c| !c.is_whitespace() && !c.is_control() && !"=,\"'\\%$\u{202e}".contains(c));
         holds::<HostName>(&text, 253, |c| label(c) || c == '.');
         holds::<BranchName>(&text, 200, |c| !c.is_ascii_control() && !" ~^:?*[\\".contains(c));
         holds::<ReleaseNumber>(&text, 10, |c| c.is_ascii_digit());

@@ -15,7 +15,6 @@ use podkeeper::deploys::Deploys;
 use podkeeper::events::Events;
 use podkeeper::host::Host;
 use podkeeper::http::{self, Bridge, Listeners, RequestBody, Server, State};
-use podkeeper::journal::Journal;
 use podkeeper::names::{AbsPath, HookKey, Scope, ServiceName};
 use podkeeper::problem::Problem;
 use podkeeper::services::Services;
@@ -95,6 +94,7 @@ impl TestAgent {
         let mut config = Config::default();
         let path = |name: &str| AbsPath::try_from(folder.path().join(name)).unwrap();
         config.paths.state = path("");
+        config.paths.journal = Some(path(""));
         config.paths.quadlets = path("quadlets");
         config.paths.routes = path("routes");
         config.paths.templates = concat!(env!("CARGO_MANIFEST_DIR"), "/config/templates").parse().unwrap();
@@ -104,7 +104,7 @@ impl TestAgent {
         config.limits.handshakes = NonZeroU32::MAX;
         change(&mut config);
         let config = LiveConfig::new(config);
-        let parts = Parts::build(config.clone(), Journal::new(Some(folder.path().to_owned()))).unwrap();
+        let parts = Parts::build(config.clone()).unwrap();
         let bridge = Bridge::new(http::app(http::state(parts.for_http())), State::body_limit);
         let (service, sockets) = socketio::mount(bridge, parts.for_streams());
         tokio::spawn(sockets.clone().run());

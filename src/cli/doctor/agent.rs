@@ -37,9 +37,8 @@ fn not_ready(error: &(dyn std::error::Error + 'static)) -> Finding {
     match error.downcast_ref() {
         // It runs, and tells what it waits for.
         Some(ClientError::Refused { code: Some(Code::NotReady), detail, .. }) => {
-            let what = detail.strip_prefix("not ready: ").unwrap_or(detail);
             let next = "what stands above, if anything does; journalctl -u podkeeper tells why";
-            wrong("agent", Level::Bad, format!("the agent isn't ready: {what}"), next)
+            wrong("agent", Level::Bad, detail.to_string(), next)
         }
         Some(ClientError::Refused { detail, .. }) => {
             wrong("agent", Level::Bad, detail.to_string(), "journalctl -u podkeeper tells why")
@@ -80,10 +79,10 @@ mod tests {
     #[test]
     fn an_agent_that_waits_is_told_from_what_answers_in_its_place() {
         let refused =
-            |code| ClientError::Refused { code, detail: "not ready: no answer from podman".into(), hint: None };
+            |code| ClientError::Refused { code, detail: "Not ready: no answer from podman.".into(), hint: None };
         let told = |error: ClientError| not_ready(&error).detail;
-        assert_eq!(told(refused(Some(Code::NotReady))), "the agent isn't ready: no answer from podman");
-        assert_eq!(told(refused(None)), "not ready: no answer from podman");
+        assert_eq!(told(refused(Some(Code::NotReady))), "Not ready: no answer from podman.");
+        assert_eq!(told(refused(None)), "Not ready: no answer from podman.");
         assert!(told(ClientError::Foreign(503)).starts_with("something else answers"));
         assert!(told(ClientError::Broken).contains("no answer"));
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Level, good, wrong};
 use super::host::output;
+use crate::config::system;
 
 /// What the package sets for the user's manager, in lines a second.
 const BURST: u64 = 100_000;
@@ -25,7 +26,7 @@ pub(super) fn limits(uid: u32) -> Finding {
 
 /// Whether it outlives a reboot.
 pub(super) fn kept() -> Finding {
-    if Path::new("/var/log/journal").is_dir() {
+    if Path::new(system::JOURNALS[0]).is_dir() {
         good("journal", "kept over reboots")
     } else {
         wrong(

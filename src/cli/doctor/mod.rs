@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use nix::unistd::User;
 
 use super::options::{Options, Outcome};
-use crate::config::Config;
+use crate::config::{Config, system};
 use finding::Level;
 
 /// Looks, prints, and fails where something is bad.
@@ -36,11 +36,11 @@ pub fn run(options: &Options) -> Outcome {
         None => findings.push(user::missing()),
         Some(uid) => {
             findings.extend([
-                ids::ids("/etc/subuid", config),
-                ids::ids("/etc/subgid", config),
+                ids::ids(system::SUBUID, config),
+                ids::ids(system::SUBGID, config),
                 user::lingering(),
-                user::bus(uid),
-                podman::socket(uid),
+                user::bus(config, uid),
+                podman::socket(config, uid),
                 routes::routes(&config.paths.routes, uid),
                 journal::limits(uid),
             ]);

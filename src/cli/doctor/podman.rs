@@ -30,8 +30,8 @@ pub(super) fn version_of(config: &Config) -> Finding {
 }
 
 /// systemd holds the socket, and starts who answers there.
-pub(super) fn socket(uid: u32) -> Finding {
-    let path = format!("/run/user/{uid}/podman/podman.sock");
+pub(super) fn socket(config: &Config, uid: u32) -> Finding {
+    let path = config.host.podman_socket_of(uid).to_string();
     let podman = Agent::Local(path.clone().into());
     match block_on(async { Ok(podman.call(http::Method::GET, "/version", None).await) }) {
         Ok(Ok(_)) => good("podman socket", "it answers"),

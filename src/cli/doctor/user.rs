@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Level, good, wrong};
 use super::host::{USER, is_socket};
+use crate::config::{Config, system};
 
 /// It is not there.
 pub(super) fn missing() -> Finding {
@@ -12,7 +13,7 @@ pub(super) fn missing() -> Finding {
 
 /// Whether its services start at boot.
 pub(super) fn lingering() -> Finding {
-    if Path::new("/var/lib/systemd/linger").join(USER).exists() {
+    if Path::new(system::LINGERING).join(USER).exists() {
         good("lingering", "on: the services start at boot")
     } else {
         let next = format!("loginctl enable-linger {USER}");
@@ -21,8 +22,8 @@ pub(super) fn lingering() -> Finding {
 }
 
 /// Whether its systemd answers.
-pub(super) fn bus(uid: u32) -> Finding {
-    let path = format!("/run/user/{uid}/bus");
+pub(super) fn bus(config: &Config, uid: u32) -> Finding {
+    let path = config.host.bus_socket_of(uid).to_string();
     if std::os::unix::net::UnixStream::connect(&path).is_ok() || (is_socket(&path) && !nix::unistd::geteuid().is_root())
     {
         good("user manager", "its bus answers")

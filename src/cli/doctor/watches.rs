@@ -3,10 +3,11 @@
 use super::finding::{Finding, Level, good, wrong};
 use super::host::USER;
 use super::{ids, inotify};
+use crate::config::system;
 
 /// systemd, journald's readers and programs of services watch files; who has no watch left doesn't start.
 pub(super) fn watches(uid: u32) -> Vec<Finding> {
-    let ranges = std::fs::read_to_string("/etc/subuid").map_or_else(|_| Vec::new(), |text| ids::ranges(&text));
+    let ranges = std::fs::read_to_string(system::SUBUID).map_or_else(|_| Vec::new(), |text| ids::ranges(&text));
     let owners: Vec<_> = std::iter::once(uid..uid.saturating_add(1)).chain(ranges).collect();
     let used = inotify::used(&owners);
     let finding = |what: &'static str, key: &'static str, used: Option<u64>| {

@@ -31,7 +31,7 @@ export async function call(method, path, body, enrolment) {
   try {
     answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
   } catch {
-    throw new Problem("unreachable", "The agent can't be reached.", "is it running, and the tunnel open?");
+    throw new Problem("unreachable", "The agent can't be reached.", "Is it running, and the tunnel open?");
   }
   if (answer.status === 204) return null;
   const value = await answer.json().catch(() => ({}));

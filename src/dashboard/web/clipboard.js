@@ -29,7 +29,7 @@ export async function copy(text, said = "Copied.") {
     await navigator.clipboard.writeText(text);
   } catch {
     if (!copyMarked(text)) {
-      throw new Problem("refused", "The browser lets this page copy nothing.", "mark the text and copy it yourself");
+      throw new Problem("refused", "The browser lets this page copy nothing.", "Mark the text and copy it yourself.");
     }
   }
   notice(said);
@@ -40,7 +40,7 @@ export async function paste() {
   try {
     return await navigator.clipboard.readText();
   } catch {
-    const keys = "press Ctrl-Shift-V, or use the browser’s menu";
+    const keys = "Press Ctrl-Shift-V, or use the browser’s menu.";
     throw new Problem("refused", "The browser lets this page not read what you copied.", keys);
   }
 }

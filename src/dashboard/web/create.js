@@ -30,7 +30,7 @@ function made({ name, branch, hook_url: url, hook_key: key }) {
 /** @param {any} session */
 export async function page(session) {
   if (!may(session, "admin") || session.service) {
-    throw new Problem("forbidden", "To make a service takes the scope `admin` for all services.");
+    throw new Problem("forbidden", "To make a service you need the scope `admin` for all services.");
   }
   const { templates } = await call("GET", "/templates");
   const error = errorPlace();

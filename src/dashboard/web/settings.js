@@ -278,7 +278,7 @@ function removal({ name, source }) {
  * @param {string} name
  */
 export async function page(session, refused, name) {
-  if (!may(session, "admin")) throw new Problem("forbidden", "Settings take the scope `admin`.");
+  if (!may(session, "admin")) throw new Problem("forbidden", "Settings need the scope `admin`.");
   const path = `/services/${encodeURIComponent(name)}`;
   const service = await call("GET", path);
   // A value that is lost keeps nobody from the settings, nor from setting it again.

@@ -75,7 +75,7 @@ export function attach(session, refused, id) {
  * @param {import("./watch.js").Wanted} wanted
  */
 async function terminalPage(session, refused, wanted) {
-  if (!may(session, "admin")) throw new Problem("forbidden", "Terminals take the scope `admin`.");
+  if (!may(session, "admin")) throw new Problem("forbidden", "A terminal needs the scope `admin`.");
   const make = await load();
   const place = el("div", { class: "screen" });
   const element = el("div", { class: "terminal-page" }, place);

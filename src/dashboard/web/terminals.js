@@ -14,7 +14,7 @@ const pause = 5000;
  * @param {() => void} refused
  */
 export async function page(session, refused) {
-  if (!may(session, "admin")) throw new Problem("forbidden", "Terminals take the scope `admin`.");
+  if (!may(session, "admin")) throw new Problem("forbidden", "A terminal needs the scope `admin`.");
   const services = session.service
     ? [{ name: session.service, state: "running" }]
     : (await call("GET", "/services")).services;

@@ -3,25 +3,9 @@
 
 import { still } from "./actions.js";
 import { call } from "./api.js";
+import { pairs } from "./dotenv.js";
 import { form } from "./fields.js";
 import { button, el, errorPlace, notice } from "./parts.js";
-
-/**
- * What a file of variables holds: `KEY=VALUE` a line, `#` begins a comment, and quotes around a value go. Null: it is
- * no such file.
- * @param {string} text
- * @returns {[string, string][] | null}
- */
-export function pairs(text) {
-  const lines = text.split(/\r?\n/).map((line) => line.trim());
-  const wanted = lines.filter((line) => line && !line.startsWith("#")).map((line) => line.replace(/^export\s+/, ""));
-  const all = wanted.map((line) => /^([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)$/.exec(line));
-  if (!all.length || all.includes(null)) return null;
-  return all.map((found) => {
-    const [, key, value] = /** @type {RegExpExecArray} */ (found);
-    return [key, /^(["'])(.*)\1$/.exec(value)?.[2] ?? value];
-  });
-}
 
 /**
  * One of them.

@@ -51,9 +51,9 @@ pub async fn log(call: Call) -> Result<Response, Problem> {
     let by = By::Actor(call.actor()?);
     let part = LogPart { by, cursor: call.header("last-event-id").map(str::to_owned), ..LogPart::default() };
     let lines = call.state().deploys().log(id, part).await.map_err(told)?;
-    let ends = call.ends().await?;
+    let lease = call.lease().await?;
     if call.header("accept").is_some_and(|accept| accept.contains("text/event-stream")) {
-        return Ok(stream::events(lines, ends));
+        return Ok(stream::events(lines, lease));
     }
-    Ok(stream::text(lines, ends, |entry| entry.coloured()))
+    Ok(stream::text(lines, lease, |entry| entry.coloured()))
 }

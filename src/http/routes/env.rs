@@ -36,9 +36,8 @@ pub async fn update(mut call: Call) -> Result<Response, Problem> {
     for (key, value) in update.env.0 {
         let key: EnvKey =
             key.parse().map_err(|error: crate::names::NameError| Problem::new(Code::InvalidEnv, error.to_string()))?;
-        // The container port decides it; a value here would only mislead the program.
-        if key.as_str() == "PORT" {
-            return Err(Problem::new(Code::InvalidEnv, "`PORT` is given by the agent").with_hint(
+        if key.is_agents() {
+            return Err(Problem::new(Code::InvalidEnv, format!("`{key}` is given by the agent")).with_hint(
                 "set `container_port`: `podkeeper settings NAME container_port=PORT`, or PATCH /services/NAME",
             ));
         }

@@ -37,10 +37,10 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
         service: name,
         body: Box::new(call.request.take_body().into_reader().compat()),
     };
-    let ends = call.ends().await?;
+    let lease = call.lease().await?;
     let answer = call.state().services().smart_http(request).await.map_err(told)?;
     let mut response = Response::new(StatusCode::try_from(answer.status).unwrap_or(StatusCode::InternalServerError));
-    response.set_body(stream::bytes(answer.body, ends));
+    response.set_body(stream::bytes(answer.body, lease));
     for (name, value) in answer.headers {
         response.set_header(name, value);
     }

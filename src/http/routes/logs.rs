@@ -57,11 +57,11 @@ pub async fn history(mut call: Call) -> Result<Response, Problem> {
     let host = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
     if wanted.follow {
         let lines = call.state().services().follow_log(log).await.map_err(told)?;
-        let ends = call.ends().await?;
+        let lease = call.lease().await?;
         return Ok(if accepts.contains("text/plain") {
-            stream::text(lines, ends, move |entry| entry.short(&host))
+            stream::text(lines, lease, move |entry| entry.short(&host))
         } else {
-            stream::events(lines, ends)
+            stream::events(lines, lease)
         });
     }
     let page = call.state().services().log_page(log).await.map_err(told)?;

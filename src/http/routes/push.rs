@@ -74,8 +74,8 @@ async fn told_to_the_pusher(
             let lines = call.state().deploys().log(deployment.id, part).await.map_err(told)?;
             let url = spec::url(name, &call.state().config());
             let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
-            let ends = call.ends().await?;
-            Ok(streams::text(lines.chain(end), ends, |entry| entry.coloured()))
+            let lease = call.lease().await?;
+            Ok(streams::text(lines.chain(end), lease, |entry| entry.coloured()))
         }
     }
 }

@@ -75,7 +75,7 @@ pub async fn list(call: Call) -> Result<Response, Problem> {
 
 /// Ends the session that asks.
 pub async fn leave(call: Call) -> Result<Response, Problem> {
-    let id = current(&call).ok_or_else(|| Problem::new(Code::NotFound, "you came without a session"))?;
+    let id = current(&call).ok_or_else(|| Problem::new(Code::NotFound, "you are not signed in with a session"))?;
     call.state().auth().sign_out(id).await?;
     let mut response = Response::new(StatusCode::NoContent);
     close(&mut response);

@@ -12,8 +12,17 @@ use crate::names::{EnvKey, NameError, ServiceName};
 /// Podman's own bound.
 const LONGEST: usize = 253;
 
-/// A secret of ours in Podman's store: `podkeeper-SERVICE-KEY-RANDOM`. Neither a key nor the random end holds a `-`, so
-/// that it belongs to one service.
+/// What Podman takes in a secret's name, but for `.` and `-`.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// As much of a key stands in its secret's name, so that the name stays below Podman's bound whatever the service.
+const KEY: usize = 150;
+
+/// A secret of ours in Podman's store: `podkeeper-SERVICE-KEY-RANDOM`. Of the key only letters, digits and `_` are written as
+/// they are: Podman takes few others, and neither it nor the random end may hold a `-`, so that the secret belongs to one
+/// service. The random end alone tells secrets apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SecretName {
@@ -26,14 +35,12 @@ impl SecretName {
     pub const PREFIX: &str = "podkeeper-";
 
     /// A new one for the variable `key` of `service`.
-    pub fn new(service: &ServiceName, key: &EnvKey) -> Result<Self, NameError> {
+    #[must_use]
+    pub fn new(service: &ServiceName, key: &EnvKey) -> Self {
         let random: [u8; 10] = rand::random();
+        let key: String = key.as_str().chars().map(|c| if is_plain(c) { c } else { '_' }).take(KEY).collect();
         let text = format!("{}{key}-{}", Self::prefix(service), BASE32_NOPAD.encode(&random).to_ascii_lowercase());
-        if text.len() <= LONGEST {
-            Ok(Self { text, service: service.clone() })
-        } else {
-            Err(NameError::LongKey(key.to_string()))
-        }
+        Self { text, service: service.clone() }
     }
 
     /// What all secrets of `service` begin with, and those of services whose names go on with a `-`.
@@ -69,9 +76,11 @@ impl FromStr for SecretName {
         let (random, key, service) = (parts.next(), parts.next(), parts.next());
         let random =
             random.filter(|end| end.len() == 16 && end.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-        let key = key.and_then(|key| key.parse::<EnvKey>().ok());
+        let key = key.filter(|key| !key.is_empty() && key.chars().all(is_plain));
         match (random, key, service.map(str::parse)) {
-            (Some(_), Some(_), Some(Ok(service))) => Ok(Self { text: text.to_owned(), service }),
+            (Some(_), Some(_), Some(Ok(service))) if text.len() <= LONGEST => {
+                Ok(Self { text: text.to_owned(), service })
+            }
             _ => Err(refused()),
         }
     }
@@ -143,14 +152,15 @@ mod tests {
 
     #[test]
     fn a_secret_belongs_to_one_service() {
-        for (service, key) in [("blog", "KEY_1"), ("blog-api", "KEY"), ("a", "_")] {
-            let made = SecretName::new(&service.parse().unwrap(), &key.parse().unwrap()).unwrap();
+        let (longest, long) = ("a".repeat(40), "é".repeat(100));
+        for (service, key) in
+            [("blog", "KEY_1"), ("blog-api", "KEY"), ("a", "_"), ("blog", "api-a.b/c"), ("b", "2"), (&longest, &long)]
+        {
+            let made = SecretName::new(&service.parse().unwrap(), &key.parse().unwrap());
             let read: SecretName = made.as_str().parse().unwrap();
             assert_eq!(read, made);
             assert_eq!(read.service().as_str(), service);
         }
-        let long = "K".repeat(200).parse().unwrap();
-        assert!(SecretName::new(&"a".repeat(40).parse().unwrap(), &long).is_err());
         for other in [
             "someone-elses",
             "podkeeper-",
