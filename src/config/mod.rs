@@ -16,6 +16,7 @@ mod paths;
 mod services;
 mod shell;
 mod values;
+mod waits;
 
 use serde::Deserialize;
 
@@ -30,6 +31,7 @@ pub use load::ConfigError;
 pub use paths::Paths;
 pub use services::Services;
 pub use shell::Shell;
+pub use waits::Waits;
 
 /// Where the configuration is read from when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/podkeeper/podkeeper.toml";
@@ -56,4 +58,7 @@ pub struct Config {
     pub limits: Limits,
     /// Signing in.
     pub auth: Auth,
+    /// The agent's own waits.
+    #[serde(skip)]
+    pub waits: Waits,
 }
