@@ -316,7 +316,13 @@ impl Manager {
         let files = self.read_files();
         let units: Vec<String> = {
             let mut world = self.world();
-            world.files = files;
+            // A unit that is loaded is known by what its file was.
+            let before = std::mem::replace(&mut world.files, files);
+            for (unit, text) in before {
+                if world.units.contains_key(&unit) {
+                    world.files.entry(unit).or_insert(text);
+                }
+            }
             world.units.keys().cloned().collect()
         };
         for member in ["UnitRemoved", "UnitNew"] {

@@ -72,6 +72,10 @@ pub async fn start(manager: &Manager, unit: &str) -> String {
     }
     listen(manager, unit, &program.answer).await;
     if !manager.is_loaded(unit) {
+        // Somebody has stopped it meanwhile.
+        if let Some(port) = value(&file, "PublishPort").and_then(|port| port.split(':').nth(1)?.parse::<u16>().ok()) {
+            manager.world().ports.remove(&port);
+        }
         return "canceled".into();
     }
     manager.set(unit, |unit| (unit.active, unit.sub) = ("active", "running")).await;
