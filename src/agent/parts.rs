@@ -55,7 +55,7 @@ impl Parts {
         let journal = Journal::new(now.paths.journal.clone().map(Into::into));
         let store = Store::open(&now.paths.store())?;
         let podman = Podman::new(now.host.podman_socket().into(), now.paths.logins());
-        let units = UserManager::new(now.host.bus_socket());
+        let units = UserManager::new(now.host.bus_socket(), now.waits);
         let repositories = Repositories::new(config.clone());
         let events = Events::new();
         let builds = Builds::new(podman.clone(), units.clone(), config.clone());

@@ -32,6 +32,7 @@ impl LiveConfig {
         taken.listen.local = running.listen.local.clone();
         taken.paths = running.paths.clone();
         taken.host = running.host.clone();
+        taken.waits = running.waits;
         taken.limits.head_timeout = running.limits.head_timeout;
         taken.limits.connections = running.limits.connections;
         taken.limits.anonymous = running.limits.anonymous;

@@ -18,6 +18,7 @@ mod services;
 mod shell;
 pub mod system;
 mod values;
+mod waits;
 
 use serde::Deserialize;
 
@@ -32,6 +33,7 @@ pub use load::ConfigError;
 pub use paths::Paths;
 pub use services::Services;
 pub use shell::Shell;
+pub use waits::Waits;
 
 /// Where the configuration is read from when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/podkeeper/podkeeper.toml";
@@ -58,4 +60,7 @@ pub struct Config {
     pub limits: Limits,
     /// Signing in.
     pub auth: Auth,
+    /// The agent's own waits.
+    #[serde(skip)]
+    pub waits: Waits,
 }

@@ -6,8 +6,6 @@ use tokio::time::Instant;
 
 use crate::queue::Backoff;
 
-/// How long until the next look where something could not be done; it doubles each time, up to `services.look`.
-pub(super) const SOON: Duration = Duration::from_secs(3);
 /// How long between two looks at what is kept.
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -40,8 +38,9 @@ pub(super) struct Due {
 }
 
 impl Due {
-    pub(super) fn new() -> Self {
-        Self { at: Instant::now(), backoff: Backoff::new(SOON, EVERY) }
+    /// What can't be removed is tried again after `again` first.
+    pub(super) fn new(again: Duration) -> Self {
+        Self { at: Instant::now(), backoff: Backoff::new(again, EVERY) }
     }
 
     pub(super) fn is(&self) -> bool {
@@ -71,9 +70,11 @@ impl Due {
 mod tests {
     use super::*;
 
+    const SOON: Duration = Duration::from_secs(3);
+
     #[tokio::test(start_paused = true)]
     async fn what_can_not_be_removed_is_tried_less_and_less_often() {
-        let mut due = Due::new();
+        let mut due = Due::new(SOON);
         let mut until_due = async |cleared: Cleared| {
             due.next(cleared);
             let began = Instant::now();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::due::{Due, SOON};
+use super::due::Due;
 use super::troubles::{Look, Task, Troubles};
 use super::{DeployError, Uses};
 use crate::events::Event;
@@ -34,12 +34,12 @@ pub(super) struct Maintenance<'a> {
 
 impl<'a> Maintenance<'a> {
     pub(super) fn new(uses: &'a Uses, troubles: &'a Troubles, reconfigured: &'a Notify) -> Self {
-        Self { uses, troubles, reconfigured, due: Due::new() }
+        Self { uses, troubles, reconfigured, due: Due::new(uses.config.get().waits.untidy) }
     }
 
     /// Looks at all of it regularly, for ever.
     pub(super) async fn go(mut self) {
-        let mut backoff = Backoff::new(SOON, Duration::MAX);
+        let mut backoff = Backoff::new(self.uses.config.get().waits.untidy, Duration::MAX);
         loop {
             let all_done = self.look().await;
             self.uses.events.publish(Event::Any);

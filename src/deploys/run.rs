@@ -1,7 +1,5 @@
 //! A deployment that is carried out: its release is made, gets the traffic, and what it takes the place of goes.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +12,7 @@ use crate::problem::chain;
 use crate::services::{ServiceError, spec};
 use crate::store::{Desired, Service, State, StoreError};
 
-/// How long a part of the host that is away is waited for, and how often a deployment begins again because of it.
-const ABSENCE: Duration = Duration::from_secs(60);
+/// How often a deployment begins again because a part of the host is away.
 const ATTEMPTS: u32 = 3;
 
 /// One way through a deployment, from where its row says it is to an end that the row tells.
@@ -56,9 +53,10 @@ impl Run<'_> {
     }
 
     async fn wait_for_host(&self) {
-        let end = Instant::now() + ABSENCE;
+        let waits = self.uses.config.get().waits;
+        let end = Instant::now() + waits.absence;
         while Instant::now() < end {
-            sleep(Duration::from_secs(1)).await;
+            sleep(waits.absence_look).await;
             if self.uses.podman.version().await.is_ok() && self.uses.units.version().await.is_ok() {
                 return;
             }

@@ -16,8 +16,6 @@ use crate::units::{JobResult, LoadState, ServiceResult};
 
 /// How long a unit may take to start beyond its own time limit.
 const START_MARGIN: Duration = Duration::from_secs(30);
-/// How long to wait until a new release's own health check is run again, until it passes.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How soon it is looked whether its container runs, so that a program that is ready at once is found so at once.
 const SOON: Duration = Duration::from_millis(50);
 /// And how seldom at last, where it does not for long.
@@ -73,7 +71,7 @@ impl Making<'_> {
                 tracing::debug!("{}", chain(&error));
             }
             self.is_running(last).await;
-            sleep(CHECK_EVERY).await;
+            sleep(self.uses.config.get().waits.check).await;
         }
     }
 
@@ -142,7 +140,7 @@ impl Making<'_> {
     /// Returns when the unit has ended by itself `times` times; `status` is what it last ended with.
     async fn crashes(&self, unit: &str, times: u32, status: &mut i32) {
         loop {
-            sleep(Duration::from_millis(500)).await;
+            sleep(self.uses.config.get().waits.crash).await;
             let Ok(Some(facts)) = self.uses.units.unit(unit).await else { continue };
             if facts.exit_status != 0 {
                 *status = facts.exit_status;

@@ -12,9 +12,7 @@ use crate::problem::chain;
 use crate::queue::Backoff;
 use crate::store::StoreError;
 
-/// How long a slot waits at first for a store that can't be read or written.
-const SOON: Duration = Duration::from_secs(1);
-/// And at most.
+/// How long a slot waits at most for a store that can't be read or written.
 const LATE: Duration = Duration::from_secs(60);
 
 impl Deploys {
@@ -37,7 +35,7 @@ impl Deploys {
     /// Works for one slot until it has nothing to do.
     async fn serve(&self, service: &ServiceName) {
         let queue = &self.uses().queue;
-        let mut backoff = Backoff::new(SOON, LATE);
+        let mut backoff = Backoff::new(self.uses().config.get().waits.store, LATE);
         let mut is_stuck = false;
         loop {
             match self.work_once(service).await {

@@ -52,7 +52,7 @@ pub(super) fn services(folder: &Path) -> Services {
     Services::new(Uses {
         store: store.clone(),
         podman: Podman::new(path("podman.sock").into(), path("auth.json").to_path_buf()),
-        units: UserManager::new(path("bus")),
+        units: UserManager::new(path("bus"), Default::default()),
         quadlets: Quadlets::new(folder.join("quadlets"), folder.join("units")),
         routes: Routes::new(folder.join("routes")),
         repositories: Repositories::new(config.clone()),

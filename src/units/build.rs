@@ -21,8 +21,6 @@ use crate::names::{DeploymentId, ReleaseName};
 const END: Duration = Duration::from_secs(15);
 /// How many processes and threads a build may have.
 const TASKS: u64 = 4096;
-/// A signal that was missed delays the news by this much.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// What a build's unit is made of.
 #[derive(Debug, Clone)]
@@ -125,6 +123,8 @@ impl UserManager {
 
     /// Waits for the end of the build; none: its unit vanished, as it does when the manager is restarted.
     pub async fn wait_build(&self, id: DeploymentId) -> Result<Option<BuildOutcome>, UnitsError> {
+        // A signal that was missed delays the news by this much.
+        let look = self.waits().build;
         loop {
             // Listening begins before the look, so that no end falls between the two.
             let connection = self.connection().await;
@@ -147,19 +147,19 @@ impl UserManager {
                     Ok(Some(BuildOutcome::Running)) => {}
                     // The manager is restarting: the next look tells.
                     Err(UnitsError::Unavailable(_)) => {
-                        tokio::time::sleep(LOOK).await;
+                        tokio::time::sleep(look).await;
                         break;
                     }
                     other => return other,
                 }
                 match &mut signals {
                     Some(signals) => {
-                        if let Ok(None | Some(Err(_))) = timeout(LOOK, signals.next()).await {
+                        if let Ok(None | Some(Err(_))) = timeout(look, signals.next()).await {
                             break;
                         }
                     }
                     None => {
-                        tokio::time::sleep(LOOK).await;
+                        tokio::time::sleep(look).await;
                         break;
                     }
                 }

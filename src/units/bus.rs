@@ -13,12 +13,11 @@ use zbus_systemd::systemd1::{ManagerProxy, ServiceProxy, UnitProxy};
 
 use super::UnitsError;
 use super::states::{ActiveState, LoadState, ServiceResult, SubState};
+use crate::config::Waits;
 use crate::names::AbsPath;
 
 /// How long a single call may take.
 const CALL: Duration = Duration::from_secs(25);
-/// How long what is to end quickly may take to end by itself.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// What a job came to (org.freedesktop.systemd1(5), JobRemoved).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +93,7 @@ type RawListing =
 #[derive(Debug)]
 struct Inner {
     socket: AbsPath,
+    waits: Waits,
     connection: Mutex<Option<Connection>>,
     asked: AtomicU64,
     reloaded: Mutex<u64>,
@@ -128,9 +128,10 @@ fn is_no_such_unit(error: &zbus::Error) -> bool {
 impl UserManager {
     /// The manager behind the bus at `socket`.
     #[must_use]
-    pub fn new(socket: AbsPath) -> Self {
+    pub fn new(socket: AbsPath, waits: Waits) -> Self {
         let inner = Inner {
             socket,
+            waits,
             connection: Mutex::default(),
             asked: AtomicU64::new(0),
             reloaded: Mutex::new(0),
@@ -158,6 +159,11 @@ impl UserManager {
             timeout(CALL, connect).await.map_err(|_| UnitsError::Unavailable(None))?.map_err(unavailable)?;
         *held = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// How long it waits until it looks or tries again.
+    pub(super) fn waits(&self) -> &Waits {
+        &self.inner.waits
     }
 
     /// Forgets a connection that is of no use, so that the next call makes another.
@@ -246,7 +252,7 @@ impl UserManager {
 
     /// Stops a unit, and kills what has not ended after a moment.
     pub async fn end(&self, unit: &str, limit: Duration) -> Result<JobResult, UnitsError> {
-        match self.stop(unit, GRACE).await {
+        match self.stop(unit, self.inner.waits.end).await {
             Err(UnitsError::Slow { .. }) => {
                 self.kill(unit, Signal::SIGKILL as i32).await?;
                 self.stop(unit, limit).await

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::Notify;
@@ -19,8 +18,6 @@ use super::{UnitsError, UserManager};
 use crate::names::{ReleaseName, checked_container};
 use crate::problem::chain;
 
-/// How long to wait before the bus is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
 /// Where the manager is on its bus, and what it and its units are there.
 const MANAGER: &str = "/org/freedesktop/systemd1";
 const MANAGER_INTERFACE: &str = "org.freedesktop.systemd1.Manager";
@@ -162,7 +159,7 @@ impl UserManager {
                 }
                 // A connection that has ended is no use to anybody else either.
                 manager.forget().await;
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(manager.waits().bus).await;
             }
         });
         UnitWatch { changed, manager: self.clone(), _task: AbortOnDropHandle::new(task) }
@@ -311,7 +308,10 @@ impl Listener<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::Waits;
     use crate::names::AbsPath;
 
     fn restarted(restarts: u32) -> UnitChange {
@@ -322,7 +322,7 @@ mod tests {
     async fn changes_of_a_moment_come_together() {
         let changed = Arc::<Changed>::default();
         let task = AbortOnDropHandle::new(tokio::spawn(async {}));
-        let manager = UserManager::new(AbsPath::known("/nowhere"));
+        let manager = UserManager::new(AbsPath::known("/nowhere"), Waits::default());
         let mut watch = UnitWatch { changed: changed.clone(), manager, _task: task };
         changed.add("a".into(), restarted(1));
         changed.add("b".into(), restarted(1));

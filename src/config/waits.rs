@@ -1,0 +1,43 @@
+//! How long the agent waits before it looks or tries again.
+
+use std::time::Duration;
+
+/// The agent's own waits. No file sets them: each fits what it waits for on every host. Only where the host is a test's,
+/// which answers at once, are they others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// Until a slot tries again first whose store takes nothing. It is twice as long each time.
+    pub store: Duration,
+    /// How long a part of the host that is away is waited for, until a deployment begins again.
+    pub absence: Duration,
+    /// How often it is looked, meanwhile, whether that part is back.
+    pub absence_look: Duration,
+    /// Until the regular look tries again first what it could not do. It is twice as long each time.
+    pub untidy: Duration,
+    /// Until the bus of systemd's manager is tried again.
+    pub bus: Duration,
+    /// How often a running build's unit is looked at where no signal tells.
+    pub build: Duration,
+    /// How often it is looked whether a new release's program has ended.
+    pub crash: Duration,
+    /// Until a new release's own health check is run again.
+    pub check: Duration,
+    /// How long a unit that is to end quickly may take to end by itself.
+    pub end: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            store: Duration::from_secs(1),
+            absence: Duration::from_secs(60),
+            absence_look: Duration::from_secs(1),
+            untidy: Duration::from_secs(3),
+            bus: Duration::from_secs(2),
+            build: Duration::from_secs(2),
+            crash: Duration::from_millis(500),
+            check: Duration::from_secs(1),
+            end: Duration::from_secs(3),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+-- A store of schema 2, with rows as an agent of that schema writes them.
+PRAGMA user_version = 2;
+PRAGMA foreign_keys = OFF;
+BEGIN TRANSACTION;
+CREATE TABLE deployments (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    service      INTEGER NOT NULL REFERENCES services (id) ON DELETE CASCADE,
+    cause        TEXT    NOT NULL,
+    actor        TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    commit_id    TEXT,
+    from_release INTEGER,                       -- the release whose image is used again; none: build
+    release      INTEGER,
+    problem      TEXT,
+    detail       TEXT,
+    hint         TEXT,
+    tail         TEXT,                          -- the last lines of the build or of the unit
+    queued       INTEGER NOT NULL,
+    fetching     INTEGER,
+    building     INTEGER,
+    starting     INTEGER,
+    checking     INTEGER,
+    finished     INTEGER
+) STRICT;
+INSERT INTO "deployments" VALUES(1,1,'push','git-password','live','1111111111111111111111111111111111111111',NULL,1,NULL,NULL,NULL,NULL,1760000000001000,1760000000001001,1760000000001002,1760000000001003,1760000000001004,1760000000001005);
+INSERT INTO "deployments" VALUES(2,1,'push','git-password','live','1111111111111111111111111111111111111111',NULL,2,NULL,NULL,NULL,NULL,1760000000002000,1760000000002001,1760000000002002,1760000000002003,1760000000002004,1760000000002005);
+INSERT INTO "deployments" VALUES(3,1,'push','git-password','failed','1111111111111111111111111111111111111111',NULL,NULL,'build-failed','the build ended with status 1',NULL,'no',1760000000003000,1760000000003001,1760000000003002,NULL,NULL,1760000000003005);
+CREATE TABLE env (
+    service INTEGER NOT NULL REFERENCES services (id) ON DELETE CASCADE,
+    key     TEXT    NOT NULL,
+    secret  TEXT    NOT NULL,                   -- the Podman secret that holds the value
+    PRIMARY KEY (service, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "env" VALUES(1,'KEY','podkeeper-blog-KEY-abcdefghijklmnop');
+INSERT INTO "env" VALUES(1,'NOTHING','');
+CREATE TABLE releases (
+    service        INTEGER NOT NULL REFERENCES services (id) ON DELETE CASCADE,
+    number         INTEGER NOT NULL,
+    deployment     INTEGER NOT NULL,
+    commit_id      TEXT,
+    image          TEXT    NOT NULL,
+    port           INTEGER NOT NULL UNIQUE,
+    container_port INTEGER NOT NULL,
+    healthcheck    INTEGER NOT NULL,
+    env            TEXT    NOT NULL,            -- JSON: key → the Podman secret's name
+    volumes        TEXT    NOT NULL,            -- JSON: volume → path in the container
+    settings       TEXT    NOT NULL,            -- JSON: the settings that it was released with
+    created        INTEGER NOT NULL,
+    PRIMARY KEY (service, number)
+) STRICT, WITHOUT ROWID;
+INSERT INTO "releases" VALUES(1,1,1,'1111111111111111111111111111111111111111','localhost/podkeeper/blog:1',31001,8080,0,'{"KEY":"podkeeper-blog-KEY-abcdefghijklmnop","NOTHING":""}','{"data":"/data"}','{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}',1760000000001003);
+INSERT INTO "releases" VALUES(1,2,2,'1111111111111111111111111111111111111111','localhost/podkeeper/blog:2',31002,8080,0,'{"KEY":"podkeeper-blog-KEY-abcdefghijklmnop","NOTHING":""}','{"data":"/data"}','{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}',1760000000002003);
+CREATE TABLE services (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    name            TEXT    NOT NULL UNIQUE,
+    created         INTEGER NOT NULL,
+    template        TEXT,
+    uri             TEXT,
+    uri_secret      TEXT,                       -- the Podman secret that holds the URI's password
+    branch          TEXT    NOT NULL,
+    seen_commit     TEXT,                       -- the branch's newest commit that a deployment was asked for, or the starter's
+    hook_key        TEXT    NOT NULL,
+    desired         TEXT    NOT NULL CHECK (desired IN ('created', 'running', 'stopped', 'deleted')),
+    id_slot         INTEGER NOT NULL UNIQUE,    -- which 65,536 ids of the user namespace are its own
+    next_release    INTEGER NOT NULL DEFAULT 1,
+    current_release INTEGER,
+    settings        TEXT    NOT NULL,           -- JSON
+    CHECK ((template IS NULL) <> (uri IS NULL))
+) STRICT;
+INSERT INTO "services" VALUES(1,'blog',1760000000000000,'empty',NULL,NULL,'main','1111111111111111111111111111111111111111','kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk','running',0,3,2,'{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}');
+INSERT INTO "services" VALUES(2,'shop',1760000000000000,NULL,'https://example.org/shop',NULL,'main',NULL,'hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh','stopped',1,1,NULL,'{}');
+CREATE TABLE sessions (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    hash      BLOB    NOT NULL UNIQUE,          -- SHA-256 of the cookie's value
+    token     INTEGER NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
+    created   INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    expires   INTEGER NOT NULL,
+    client    TEXT    NOT NULL                  -- what the browser said of itself
+) STRICT;
+CREATE TABLE tokens (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    name      TEXT    NOT NULL UNIQUE,
+    hash      BLOB    NOT NULL UNIQUE,          -- SHA-256 of the token
+    created   INTEGER NOT NULL,
+    expires   INTEGER,
+    last_used INTEGER
+, scope TEXT NOT NULL DEFAULT 'admin' CHECK (scope IN ('read', 'deploy', 'admin')), service INTEGER REFERENCES services (id) ON DELETE CASCADE) STRICT;
+INSERT INTO "tokens" VALUES(1,'laptop',X'000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F',1760000000000000,NULL,NULL,'deploy',1);
+CREATE INDEX deployments_of_service ON deployments (service, id);
+CREATE INDEX deployments_under_way ON deployments (service) WHERE finished IS NULL;
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('services',2);
+INSERT INTO "sqlite_sequence" VALUES('deployments',3);
+INSERT INTO "sqlite_sequence" VALUES('tokens',1);
+COMMIT;
