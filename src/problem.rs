@@ -163,7 +163,7 @@ pub fn sentence(text: &str) -> Plain {
         }
         _ => text.to_owned(),
     };
-    if sentence.ends_with(|last: char| last.is_alphanumeric() || "`)\"'%/".contains(last)) {
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?', ':', '…']) {
         sentence.push('.');
     }
     sentence.into()
@@ -221,6 +221,7 @@ mod tests {
         assert_eq!(told("`blog` is stopped"), "`blog` is stopped.");
         assert_eq!(told("systemd refused `start`"), "systemd refused `start`.");
         assert_eq!(told("Is it there?"), "Is it there?");
+        assert_eq!(told("it ends with -"), "It ends with -.");
         assert_eq!(told(" "), "");
     }
 

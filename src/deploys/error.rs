@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::builds::BuildError;
 use crate::git::GitError;
 use crate::names::MountError;
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 use crate::store::StoreError;
 
@@ -28,7 +28,7 @@ pub enum DeployError {
     #[error("{0}")]
     CheckFails(String),
     /// The volumes that its image declares.
-    #[error("the image's volumes can't be had: {0}")]
+    #[error("the image's volumes can't be had")]
     Volumes(#[from] MountError),
     /// Every port of the range is taken.
     #[error("no port from {first} to {last} is free")]
@@ -80,7 +80,7 @@ impl DeployError {
                 "the image's HEALTHCHECK is run in the container, and must end with status 0; \
                  where the program needs longer until it does, set `health_timeout`",
             ),
-            Self::Volumes(_) => Problem::new(Code::StartFailed, self.to_string())
+            Self::Volumes(_) => Problem::new(Code::StartFailed, chain(self))
                 .with_hint("change the VOLUME lines of the Containerfile, or the setting `volumes`"),
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())
                 .with_hint("widen `services.first_port` to `services.last_port` in the configuration"),

@@ -4,7 +4,7 @@ use super::env::Changes;
 use super::{ServiceError, Services};
 use crate::events::Event;
 use crate::names::{Actor, ReleaseNumber, ServiceName};
-use crate::store::{Cause, Deployment, Desired, EnvChange, NewDeployment, Service, StoreError};
+use crate::store::{Cause, Deployment, EnvChange, NewDeployment, Service, StoreError};
 
 /// How often variables are merged into what is set, where a release brings others meanwhile.
 const TRIES: u32 = 5;
@@ -79,13 +79,16 @@ impl Services {
         let change = self.prepare_env(name, changes, replace).await?;
         let is_same = change.before == change.after;
         let service = store.service(name).await?;
-        let will_run = service.desired == Desired::Running || !store.unfinished(name).await?.is_empty();
-        if let Some(current) = service.current.filter(|_| restart && will_run)
+        if let Some(current) = service.current.filter(|_| restart)
             && (self.lacks_env(&service, current, &change).await? || self.brings_other_env(&service, &change).await?)
         {
             let again = NewDeployment::again(name, Cause::Env, actor, current);
-            let new = NewDeployment { env: Some(change), ..again };
-            return Ok(EnvUpdate::Deployed(Box::new(self.uses.queue.request(new).await?)));
+            let new = NewDeployment { env: Some(change.clone()), ..again };
+            match self.uses.queue.request(new).await {
+                // It is for the next release, by whoever starts it.
+                Err(StoreError::Stopped(_)) => {}
+                asked => return Ok(EnvUpdate::Deployed(Box::new(asked?))),
+            }
         }
         // Also what is there already: somebody wants it, and a release that comes brings no other.
         store.set_env(name, change).await?;

@@ -286,23 +286,27 @@ fn waiting_build(transaction: &Transaction<'_>, service: ServiceId) -> Result<Op
     waiting.map(|commit| commit.map(|text| parse(&text, "commit")).transpose()).transpose()
 }
 
-/// Whether a release is under way that the service will run with: one that was not cancelled.
+/// Whether a release is under way that a service which was stopped will run with all the same: one that somebody asked for
+/// after that. What was under way then is cancelled, or has given its release the traffic and been stopped with it.
 fn is_starting(transaction: &Transaction<'_>, service: ServiceId) -> Result<bool, StoreError> {
-    let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND finished IS NULL AND problem IS NULL";
+    let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND finished IS NULL AND problem IS NULL \
+               AND (release IS NULL OR release IS NOT (SELECT current_release FROM services WHERE id = ?1))";
     Ok(transaction.prepare_cached(sql)?.exists([service])?)
 }
 
 /// Queues a deployment. Its service's environment is replaced where the new one brings it, and what waited before is
 /// superseded: one that was to make the current release anew builds instead what waited to be built, and stands behind one
-/// that goes back, whose release it makes anew. The answer names what is superseded, too. A forge's delivery starts nothing that is stopped: it is built when somebody starts that.
+/// that goes back, whose release it makes anew. The answer names what is superseded, too. Neither a forge's delivery nor
+/// another environment starts what is stopped: it is built when somebody starts that.
 pub(super) fn queue(
     transaction: &Transaction<'_>,
     new: &NewDeployment,
 ) -> Result<(Deployment, Vec<DeploymentId>), StoreError> {
     let service = find_kept(transaction, &new.service)?;
     // A push that nobody told of was made before whoever stopped it.
-    let is_nobodys = new.cause == Cause::Hook || (new.cause == Cause::Push && new.actor == Actor::Agent);
-    if service.desired == Desired::Stopped && is_nobodys && !is_starting(transaction, service.id)? {
+    let is_nobodys = new.cause == Cause::Push && new.actor == Actor::Agent;
+    let starts_nothing = matches!(new.cause, Cause::Hook | Cause::Env) || is_nobodys;
+    if service.desired == Desired::Stopped && starts_nothing && !is_starting(transaction, service.id)? {
         return Err(StoreError::Stopped(new.service.to_string()));
     }
     if let Some(change) = &new.env {

@@ -28,7 +28,7 @@ def test_a_volumes_path_writes_no_unit(host: Host, name: str, tmp_path):
     for containerfile in (f"{BASE}VOLUME {evil}\n{SERVE}", f"{base}{SITE}{SERVE}"):
         clone.commit({"Containerfile": containerfile})
         said = clone.push(check=False)
-        assert "is not a path for a volume" in said and "change the VOLUME" in said, said
+        assert "is not a path for a volume" in said and "Change the VOLUME" in said, said
     assert host.code("test", "-e", "/var/lib/podkeeper/pwned") != 0
     assert host.run("find", UNITS, "-name", f"{name}*") == files
     assert host.serve(name).text == "mine", "what ran before goes on"

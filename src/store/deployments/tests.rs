@@ -68,10 +68,24 @@ async fn only_who_wants_it_to_run_starts_what_is_stopped() {
     let service = store.create_service(new_service("a")).await.unwrap();
     store.end_service(&service.name, Desired::Stopped).await.unwrap();
     let by = |actor: &str, cause| NewDeployment { actor: actor.parse().unwrap(), cause, ..push('1') };
-    for missed in [by("agent", Cause::Push), by("token:a", Cause::Hook)] {
-        let refused = store.request_deployment(missed).await;
-        assert!(matches!(refused, Err(StoreError::Stopped(name)) if name == "a"));
-    }
+    let refused = async |when: &str| {
+        for missed in [by("agent", Cause::Push), by("token:a", Cause::Hook), by("token:a", Cause::Env)] {
+            let refused = store.request_deployment(missed).await;
+            assert!(matches!(refused, Err(StoreError::Stopped(name)) if name == "a"), "{when}");
+        }
+    };
+    refused("it never ran").await;
+    // Neither does what a stop has cancelled make it one that will run, nor what had given its release the traffic by then.
+    let (building, _) = store.request_deployment(by("token:a", Cause::Push)).await.unwrap();
+    store.step(building.id, State::Building, None).await.unwrap();
+    store.end_service(&service.name, Desired::Stopped).await.unwrap();
+    refused("its build is being ended").await;
+    store.finish(building.id, State::Cancelled, None, None).await.unwrap();
+    let switched = release(&store, &service, by("token:a", Cause::Push)).await;
+    store.step(switched.id, State::Checking, None).await.unwrap();
+    store.end_service(&service.name, Desired::Stopped).await.unwrap();
+    refused("what switched to its release goes on").await;
+    store.finish(switched.id, State::Live, None, None).await.unwrap();
     store.request_deployment(by("token:a", Cause::Push)).await.unwrap();
     // It will run, and what comes meanwhile is taken.
     store.request_deployment(by("token:a", Cause::Hook)).await.unwrap();
