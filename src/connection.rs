@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::places::Seat;
+use crate::permits::SharedPermit;
 
 /// What may be read where nothing bounds it.
 const UNBOUNDED: usize = usize::MAX;
@@ -16,23 +16,23 @@ const UNBOUNDED: usize = usize::MAX;
 pub struct Connection {
     ended: CancellationToken,
     full: Arc<AtomicBool>,
-    seat: Seat,
+    permit: SharedPermit,
     known: Arc<AtomicBool>,
     left: Arc<AtomicUsize>,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        Self::new(Seat::default())
+        Self::new(SharedPermit::default())
     }
 }
 
 impl Connection {
     /// One that has a seat among those of strangers.
     #[must_use]
-    pub fn new(seat: Seat) -> Self {
+    pub fn new(permit: SharedPermit) -> Self {
         let (ended, full, known) = (CancellationToken::new(), Arc::default(), Arc::default());
-        Self { ended, full, seat, known, left: Arc::new(AtomicUsize::new(UNBOUNDED)) }
+        Self { ended, full, permit, known, left: Arc::new(AtomicUsize::new(UNBOUNDED)) }
     }
 
     /// Cancelled when the connection ends; whoever cancels it cuts the connection.
@@ -56,7 +56,7 @@ impl Connection {
     pub fn know(&self) {
         self.known.store(true, Ordering::SeqCst);
         self.left.store(UNBOUNDED, Ordering::SeqCst);
-        self.seat.leave();
+        self.permit.leave();
     }
 
     /// Lets a stranger send so many bytes more. Whoever sends more is cut off.
@@ -79,12 +79,12 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::places::Places;
+    use crate::permits::Permits;
 
     #[test]
     fn a_stranger_is_bound_until_it_is_known() {
-        let places = Places::new(1, 1);
-        let connection = Connection::new(Seat::new(places.take(None).ok()));
+        let places = Permits::new(1, 1);
+        let connection = Connection::new(SharedPermit::new(places.take(None).ok()));
         assert!(connection.count(1 << 30));
         connection.bound(10);
         assert!(connection.count(6) && connection.count(4) && !connection.count(1));

@@ -13,7 +13,7 @@ pub enum Event {
     Removed(ServiceName),
     /// A deployment took a step.
     Deployment(ServiceName, DeploymentId),
-    /// Anything may have changed: the regular look has passed, and what was missed before is seen now.
+    /// Anything may have changed: maintenance has passed, and what was missed before is seen now.
     Any,
     /// A session or a token has ended or may do something else now: whoever was let in by one looks again.
     Credentials,

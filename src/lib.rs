@@ -9,7 +9,7 @@ pub mod decode;
 pub mod events;
 pub mod exchange;
 pub mod names;
-pub mod places;
+pub mod permits;
 pub mod problem;
 pub mod text;
 pub mod uptime;

@@ -23,7 +23,7 @@ pub struct Agent {
 impl Agent {
     /// Lets all parts begin, and answers who comes to `listeners`.
     pub async fn start(parts: Parts, listeners: Listeners) -> Self {
-        if let Err(error) = parts.queue.keep_places().await {
+        if let Err(error) = parts.queue.keep_permits().await {
             tracing::error!("can't see which builds went on: {}", chain(&error));
         }
         let state = http::state(parts.for_http());

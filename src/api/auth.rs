@@ -129,8 +129,8 @@ impl From<store::Passkey> for Passkey {
             name: passkey.name.into(),
             host: passkey.rp_id,
             transports: passkey.transports,
-            backup_eligible: passkey.standing.backup_eligible,
-            backed_up: passkey.standing.backup_state,
+            backup_eligible: passkey.authenticator.backup_eligible,
+            backed_up: passkey.authenticator.backup_state,
             created: passkey.created,
             last_used: passkey.last_used,
         }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::KEEP;
 use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{self, Code};
-use crate::store::{self, Cause, State};
+use crate::store::{self, Cause, DeploymentState};
 
 /// A deployment.
 #[derive(Debug, Clone, Deserialize, JsonSchema, Serialize)]
@@ -23,7 +23,7 @@ pub struct Deployment {
     /// Who asked, such as `token:laptop`.
     pub actor: String,
     /// How far it is.
-    pub state: State,
+    pub state: DeploymentState,
     /// The commit, once it is known.
     pub commit: Option<CommitId>,
     /// The release that it makes, once it has a number.
@@ -31,8 +31,8 @@ pub struct Deployment {
     /// The release whose image is used again, where nothing is built.
     pub from_release: Option<ReleaseNumber>,
     /// When each step began; the last is when it ended.
-    #[schemars(with = "BTreeMap<State, super::fields::Moment>")]
-    pub steps: BTreeMap<State, Timestamp>,
+    #[schemars(with = "BTreeMap<DeploymentState, super::fields::Moment>")]
+    pub steps: BTreeMap<DeploymentState, Timestamp>,
     /// Why it failed.
     pub problem: Option<Problem>,
     /// The last lines of the failed build or program.

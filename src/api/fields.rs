@@ -145,7 +145,7 @@ listed! {
     crate::problem::Code,
     crate::store::Cause,
     crate::store::Outcome,
-    crate::store::State,
+    crate::store::DeploymentState,
 }
 
 /// Says in the interface's description that these types are numbers from 1 on.

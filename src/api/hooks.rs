@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::SecretText;
 use crate::hooks::Sender;
 use crate::names::DeploymentId;
-use crate::store::{self, Outcome, State};
+use crate::store::{self, DeploymentState, Outcome};
 
 /// How many deliveries are shown.
 pub const DELIVERIES: u32 = 50;
@@ -43,7 +43,7 @@ pub struct Delivery {
     /// The deployment that was queued for it.
     pub deployment: Option<DeploymentId>,
     /// How that one is now.
-    pub state: Option<State>,
+    pub state: Option<DeploymentState>,
 }
 
 impl From<store::HookDelivery> for Delivery {
@@ -66,7 +66,7 @@ pub struct Rotate {
 
 /// What a delivery's address may hold. Forges send more, which nobody refuses.
 #[derive(Debug, Deserialize, JsonSchema)]
-pub struct Asked {
+pub struct HookQuery {
     /// The hook's key, where it doesn't come as a header, a field or a signature.
     pub key: Option<String>,
     /// The branch or the ref that has moved; a build is wanted without it.
@@ -77,7 +77,7 @@ pub struct Asked {
 /// The answer to a delivery that deploys nothing.
 #[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Heard {
+pub enum HookAnswer {
     /// It concerns nothing that is deployed: why.
     Ignored(String),
     /// The sender tried the hook, and it is good: which service's it is.

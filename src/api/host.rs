@@ -25,7 +25,7 @@ pub struct Host {
     pub space: Option<Space>,
     /// Whether it is being measured now, because what was measured is old.
     pub measuring: bool,
-    /// What the agent's regular look could not do, and still can't, each once.
+    /// What the agent's maintenance could not do, and still can't, each once.
     pub troubles: Vec<Trouble>,
     /// Whether there are more than those.
     pub more_troubles: bool,
@@ -119,7 +119,7 @@ pub struct Volumes {
     pub bytes: u64,
 }
 
-/// What the regular look could not do.
+/// What maintenance could not do.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Trouble {
     /// The service; null where it concerns the whole host.

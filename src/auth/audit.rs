@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// What was done or refused.
 #[derive(Debug, Clone)]
-pub struct Deed {
+pub struct AuditEvent {
     /// Who; none is a stranger.
     pub actor: Option<Actor>,
     /// The client's address; none is a process on the host.
@@ -36,8 +36,8 @@ pub(super) fn nobody() -> String {
     "nobody".into()
 }
 
-impl From<Deed> for AuditEntry {
-    fn from(deed: Deed) -> Self {
+impl From<AuditEvent> for AuditEntry {
+    fn from(deed: AuditEvent) -> Self {
         Self {
             actor: deed.actor.map_or_else(nobody, |actor| actor.to_string()),
             address: deed.address.map(|address| address.to_string()),
@@ -54,13 +54,13 @@ impl From<Deed> for AuditEntry {
 
 impl Auth {
     /// Writes down a change, or what failed in the middle of one.
-    pub async fn done(&self, deed: Deed) {
+    pub async fn done(&self, deed: AuditEvent) {
         self.append(deed.into()).await;
     }
 
     /// Writes down what was refused and changed nothing. The first of its kind is a row; those after it are counted into one
     /// more.
-    pub async fn refused(&self, deed: Deed) {
+    pub async fn refused(&self, deed: AuditEvent) {
         let entry = AuditEntry { refused: true, ..deed.into() };
         if self.refusals.is_first(&entry) {
             self.append(entry).await;
@@ -69,8 +69,8 @@ impl Auth {
 
     /// A deed of the identity that a socket or a hook belongs to.
     #[must_use]
-    pub fn deed(&self, actor: Option<Actor>, presented: &Presented, action: &str, target: &str) -> Deed {
-        Deed {
+    pub fn deed(&self, actor: Option<Actor>, presented: &Presented, action: &str, target: &str) -> AuditEvent {
+        AuditEvent {
             actor,
             address: self.address(presented),
             action: action.into(),
@@ -140,8 +140,8 @@ mod tests {
     use super::super::tests::auth_at;
     use super::*;
 
-    fn refusal(address: u8) -> Deed {
-        Deed {
+    fn refusal(address: u8) -> AuditEvent {
+        AuditEvent {
             actor: None,
             address: Some([192, 0, 2, address].into()),
             action: "GET /services".into(),

@@ -5,7 +5,7 @@
 //! second bound makes nobody wait who has the right password, where that can be told:
 //!
 //! - One that was good in this run of the agent, or was set in it, needs no look ([`super::password`]).
-//! - Where the right one was shown in the last months ([`Place::Known`]) goes before all strangers and is not counted among
+//! - Where the right one was shown in the last months ([`AttemptSource::Known`]) goes before all strangers and is not counted among
 //!   them.
 //! - Of strangers, those go first whose network, and the larger one around it, was wrong the least. Who comes from a new
 //!   address passes everybody who has guessed already; a flood must show an unused network for each guess to be beside it.
@@ -41,14 +41,14 @@ const HALF: Duration = Duration::from_secs(600);
 
 /// From where a password comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum AttemptSource {
     /// The right one was shown from there not long ago.
     Known(IpAddr),
     /// From anywhere else.
     Stranger(IpAddr),
 }
 
-impl Place {
+impl AttemptSource {
     fn network(self) -> IpAddr {
         match self {
             Self::Known(network) | Self::Stranger(network) => network,
@@ -64,7 +64,7 @@ pub(super) struct Turn {
 
 #[derive(Debug)]
 struct Waiting {
-    from: Place,
+    from: AttemptSource,
     go: oneshot::Sender<Turn>,
 }
 
@@ -156,10 +156,10 @@ impl Gate {
     }
 
     /// The smaller, the sooner.
-    fn rank(&self, queue: &Queue, from: Place) -> u16 {
+    fn rank(&self, queue: &Queue, from: AttemptSource) -> u16 {
         match from {
-            Place::Known(_) => 0,
-            Place::Stranger(network) => {
+            AttemptSource::Known(_) => 0,
+            AttemptSource::Stranger(network) => {
                 let wrong = |network| queue.wrong[self.count(network)];
                 // Many share the larger one, so it counts little.
                 1_u16.saturating_add(wrong(network).max(wrong(around(network)) / 16))
@@ -168,7 +168,7 @@ impl Gate {
     }
 
     /// A password from there was wrong.
-    pub(super) fn was_wrong(&self, from: Place) {
+    pub(super) fn was_wrong(&self, from: AttemptSource) {
         let network = from.network();
         let mut queue = self.queue();
         for network in [network, around(network)] {
@@ -183,7 +183,7 @@ impl Gate {
     }
 
     /// Waits for a turn.
-    pub(super) async fn turn(self: &Arc<Self>, from: Place) -> Result<Turn, Problem> {
+    pub(super) async fn turn(self: &Arc<Self>, from: AttemptSource) -> Result<Turn, Problem> {
         let turn = self.enter(from)?;
         match tokio::time::timeout(PATIENCE, turn).await {
             Ok(Ok(turn)) => Ok(turn),
@@ -192,7 +192,7 @@ impl Gate {
         }
     }
 
-    fn enter(self: &Arc<Self>, from: Place) -> Result<oneshot::Receiver<Turn>, Problem> {
+    fn enter(self: &Arc<Self>, from: AttemptSource) -> Result<oneshot::Receiver<Turn>, Problem> {
         let (go, turn) = oneshot::channel();
         let serve = {
             let mut queue = self.queue();
@@ -227,7 +227,7 @@ impl Gate {
         let next = (0..queue.waiting.len()).min_by_key(|&place| self.rank(queue, queue.waiting[place].from));
         match next {
             None => Next::Nobody,
-            Some(place) if matches!(queue.waiting[place].from, Place::Known(_)) => Next::This(place),
+            Some(place) if matches!(queue.waiting[place].from, AttemptSource::Known(_)) => Next::This(place),
             Some(place) => {
                 let at = queue.next_stranger();
                 if at <= Instant::now() { Next::This(place) } else { Next::At(at) }
@@ -256,7 +256,7 @@ impl Gate {
             let mut queue = self.queue();
             if let Next::This(place) = self.next(&mut queue) {
                 let Waiting { from, go } = queue.waiting.remove(place);
-                if matches!(from, Place::Stranger(_)) {
+                if matches!(from, AttemptSource::Stranger(_)) {
                     queue.rested = queue.rested.max(Instant::now()) + EACH;
                 }
                 // Who has left gives the turn back by dropping it.
@@ -270,8 +270,8 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn stranger(number: u32) -> Place {
-        Place::Stranger(Ipv4Addr::from_bits(0x0a00_0000 + number).into())
+    fn stranger(number: u32) -> AttemptSource {
+        AttemptSource::Stranger(Ipv4Addr::from_bits(0x0a00_0000 + number).into())
     }
 
     const OWNER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -305,7 +305,7 @@ mod tests {
         let (gate, _waiting) = besieged(500).await;
         let began = Instant::now();
         for _ in 0..100 {
-            gate.turn(Place::Known(OWNER)).await.unwrap();
+            gate.turn(AttemptSource::Known(OWNER)).await.unwrap();
         }
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
@@ -314,19 +314,20 @@ mod tests {
     async fn a_new_address_goes_before_those_that_were_wrong() {
         let (gate, _waiting) = besieged(500).await;
         let began = Instant::now();
-        gate.turn(Place::Stranger(OWNER)).await.unwrap();
+        gate.turn(AttemptSource::Stranger(OWNER)).await.unwrap();
         assert!(began.elapsed() <= EACH);
     }
 
     #[tokio::test(start_paused = true)]
     async fn addresses_beside_those_that_were_wrong_are_no_new_ones() {
         let gate = Arc::new(Gate::new());
-        let in_one = |number: u128| Place::Stranger(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64)).into());
+        let in_one =
+            |number: u128| AttemptSource::Stranger(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (number << 64)).into());
         for number in 0..1000 {
             gate.was_wrong(in_one(number));
         }
         let queue = gate.queue();
-        assert!(gate.rank(&queue, in_one(60_000)) > gate.rank(&queue, Place::Stranger(OWNER)) + 50);
+        assert!(gate.rank(&queue, in_one(60_000)) > gate.rank(&queue, AttemptSource::Stranger(OWNER)) + 50);
     }
 
     #[tokio::test(start_paused = true)]
@@ -335,7 +336,7 @@ mod tests {
         assert_eq!(gate.queue().waiting.len(), PLACES);
         let gate = Arc::new(Gate::new());
         let held = gate.own_turn().await.unwrap();
-        let waiting: Vec<_> = (0..100).filter_map(|_| gate.enter(Place::Known(OWNER)).ok()).collect();
+        let waiting: Vec<_> = (0..100).filter_map(|_| gate.enter(AttemptSource::Known(OWNER)).ok()).collect();
         assert_eq!(waiting.len(), PLACES_EACH);
         let mut other = gate.enter(stranger(1)).unwrap();
         tokio::time::sleep(PATIENCE / 2).await;

@@ -42,7 +42,7 @@ pub enum Credential {
 
 /// How a credential may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Accepts {
     /// The session's cookie, or a token as `Authorization: Bearer`.
     Web,
     /// The same, or an enrolment link's secret as `Authorization: Enroll`.
@@ -99,7 +99,7 @@ impl Identity {
 
 impl Auth {
     /// Who sends a request; none where it shows nothing that is good.
-    pub async fn identify(&self, presented: &Presented, way: Way) -> Result<Option<Identity>, Problem> {
+    pub async fn identify(&self, presented: &Presented, way: Accepts) -> Result<Option<Identity>, Problem> {
         if let Peer::Local { uid, gid } = presented.peer
             && may(uid, gid)
         {
@@ -109,20 +109,20 @@ impl Auth {
         let header = presented.authorization.as_deref();
         let header = header.map(|header| header.split_once(' ').unwrap_or((header, "")));
         match (way, header) {
-            (Way::Enroll, Some((scheme, secret))) if scheme.eq_ignore_ascii_case("enroll") => {
+            (Accepts::Enroll, Some((scheme, secret))) if scheme.eq_ignore_ascii_case("enroll") => {
                 self.by_link(presented, secret.trim()).await
             }
-            (Way::Web | Way::Enroll, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => {
+            (Accepts::Web | Accepts::Enroll, Some((scheme, token))) if scheme.eq_ignore_ascii_case("bearer") => {
                 self.by_token(presented, token.trim()).await
             }
-            (Way::Web | Way::Enroll, None) => {
+            (Accepts::Web | Accepts::Enroll, None) => {
                 let found = self.session(presented).await.map_err(failed)?;
                 if found.is_some() {
                     self.same_origin(presented)?;
                 }
                 Ok(found.map(Identity::of_session))
             }
-            (Way::Git, Some((scheme, value))) if scheme.eq_ignore_ascii_case("basic") => {
+            (Accepts::Git, Some((scheme, value))) if scheme.eq_ignore_ascii_case("basic") => {
                 let Some(password) = password(value) else { return Ok(None) };
                 if password.expose_secret().starts_with(PREFIX) {
                     self.by_token(presented, password.expose_secret()).await

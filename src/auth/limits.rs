@@ -9,11 +9,11 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::gate::Place;
+use super::gate::AttemptSource;
 use super::identity::failed;
 use super::{Auth, Peer, Presented};
 use crate::connection::Connection;
-use crate::places::network;
+use crate::permits::network;
 use crate::problem::{Code, Problem};
 use crate::store::GitPassword;
 
@@ -105,12 +105,18 @@ impl Auth {
     /// Counts a try at the git password by its address, before it is looked at, and tells from what kind of place it comes.
     /// Others' wrong ones don't count: what bounds all of them together is the gate, which keeps who has the right one from
     /// waiting for them.
-    pub(super) async fn attempt(&self, presented: &Presented, password: &GitPassword) -> Result<Place, Problem> {
+    pub(super) async fn attempt(
+        &self,
+        presented: &Presented,
+        password: &GitPassword,
+    ) -> Result<AttemptSource, Problem> {
         self.wrong_key(presented)?;
         // A process on the host has no address, and there is no flood of them.
-        let Some(network) = self.network(presented) else { return Ok(Place::Known(Ipv4Addr::LOCALHOST.into())) };
+        let Some(network) = self.network(presented) else {
+            return Ok(AttemptSource::Known(Ipv4Addr::LOCALHOST.into()));
+        };
         let known = self.store.git_password_comes_from(network, password.changed).await.map_err(failed)?;
-        Ok(if known { Place::Known(network) } else { Place::Stranger(network) })
+        Ok(if known { AttemptSource::Known(network) } else { AttemptSource::Stranger(network) })
     }
 
     /// The network that a request comes from: an IPv4 address, or the 2^64 of IPv6 that one host has. None: this host.

@@ -3,6 +3,7 @@
 
 mod audit;
 mod ceremonies;
+mod credential_watch;
 mod fold;
 mod gate;
 mod identity;
@@ -13,7 +14,6 @@ mod password;
 mod presented;
 mod sessions;
 mod site;
-mod stay;
 mod tokens;
 
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use std::sync::Arc;
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 
-pub use audit::Deed;
-pub use identity::{Credential, Identity, Way};
+pub use audit::AuditEvent;
+pub use credential_watch::{CredentialWatch, Lease};
+pub use identity::{Accepts, Credential, Identity};
 pub use presented::{Peer, Presented};
 pub use sessions::SignedIn;
 pub use site::Site;
-pub use stay::{Lease, Stay};
 
+use credential_watch::CredentialWatches;
 use fold::Refusals;
 use limits::Limits;
 use password::Passwords;
-use stay::Staying;
 
 use crate::config::LiveConfig;
 use crate::events::Events;
@@ -48,7 +48,7 @@ pub struct Auth {
     passwords: Arc<Passwords>,
     refusals: Arc<Refusals>,
     open: Arc<passkeys::Open>,
-    staying: Arc<Staying>,
+    staying: Arc<CredentialWatches>,
 }
 
 impl Auth {
@@ -121,23 +121,26 @@ mod tests {
         let mut heard = auth.events.subscribe();
         let token = auth.create_token("laptop".parse().unwrap(), READ, None).await.unwrap();
         let with_token = presented(Some(format!("Bearer {}", token.expose_secret())), None);
-        let identity = auth.identify(&with_token, Way::Web).await.unwrap().unwrap();
+        let identity = auth.identify(&with_token, Accepts::Web).await.unwrap().unwrap();
         assert_eq!((&identity.actor, &identity.grant), (&Actor::Token("laptop".parse().unwrap()), &READ));
         let signed_in = auth.sign_in(&token, &presented(None, None), "a browser\n").await.unwrap().unwrap();
         let with_cookie = presented(None, Some(signed_in.value.expose_secret().to_owned()));
-        let session = auth.identify(&with_cookie, Way::Web).await.unwrap().unwrap();
+        let session = auth.identify(&with_cookie, Accepts::Web).await.unwrap().unwrap();
         assert_eq!((&session.actor, &session.grant), (&identity.actor, &READ));
         assert!(matches!(session.credential, Credential::Session(_)) && session.ends.is_some());
         let foreign = Presented { origin: Some("http://evil.example".into()), ..with_cookie.clone() };
-        assert_eq!(auth.identify(&foreign, Way::Web).await.unwrap_err().code, Code::WrongOrigin);
-        assert_eq!(auth.identify(&with_cookie.clone().unsafely(), Way::Web).await.unwrap_err().code, Code::WrongOrigin);
+        assert_eq!(auth.identify(&foreign, Accepts::Web).await.unwrap_err().code, Code::WrongOrigin);
+        assert_eq!(
+            auth.identify(&with_cookie.clone().unsafely(), Accepts::Web).await.unwrap_err().code,
+            Code::WrongOrigin
+        );
         assert_eq!(auth.still(&session).await.unwrap().as_ref(), Some(&session));
         assert!(heard.try_recv().is_err());
 
         auth.remove_token(&"laptop".parse().unwrap()).await.unwrap();
         assert_eq!(heard.try_recv(), Ok(Event::Credentials));
         for gone in [&with_token, &with_cookie] {
-            assert_eq!(auth.identify(gone, Way::Web).await.unwrap(), None);
+            assert_eq!(auth.identify(gone, Accepts::Web).await.unwrap(), None);
         }
         assert_eq!(auth.still(&identity).await.unwrap(), None);
         assert_eq!(auth.still(&session).await.unwrap(), None);
@@ -156,7 +159,7 @@ mod tests {
             assert!(others <= 1000, "one went for it");
             sign_in().await;
         }
-        assert_eq!(auth.identify(&first, Way::Web).await.unwrap(), None);
+        assert_eq!(auth.identify(&first, Accepts::Web).await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(auth.create_token("laptop".parse().unwrap(), READ, None).await.unwrap_err().code, Code::Conflict);
         for text in ["", "pk_", "laptop", "pk_aaaa"] {
             let shown = presented(Some(format!("Bearer {text}")), None);
-            assert_eq!(auth.identify(&shown, Way::Web).await.unwrap(), None, "{text}");
+            assert_eq!(auth.identify(&shown, Accepts::Web).await.unwrap(), None, "{text}");
         }
     }
 }

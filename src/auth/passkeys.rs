@@ -19,7 +19,7 @@ use super::{Auth, Credential, Identity, Site, hash, random};
 use crate::events::Event;
 use crate::names::PasskeyName;
 use crate::problem::{Code, Problem, chain};
-use crate::store::{LINK, NewPasskey, Passkey, Standing, StoreError};
+use crate::store::{AuthenticatorData, LINK, NewPasskey, Passkey, StoreError};
 
 /// How many registrations may be under way; only who may register one begins one.
 const REGISTRATIONS: usize = 64;
@@ -122,9 +122,13 @@ fn credential_id(text: &str) -> Result<Vec<u8>, Problem> {
     id.ok_or_else(|| Problem::new(Code::BadRequest, "a passkey's id is base64url without padding"))
 }
 
-fn standing(key: &Key) -> Standing {
+fn authenticator(key: &Key) -> AuthenticatorData {
     let inner = Internals::from(key.clone());
-    Standing { counter: inner.counter, backup_eligible: inner.backup_eligible, backup_state: inner.backup_state }
+    AuthenticatorData {
+        counter: inner.counter,
+        backup_eligible: inner.backup_eligible,
+        backup_state: inner.backup_state,
+    }
 }
 
 fn written(key: &Key) -> Result<String, Problem> {
@@ -211,7 +215,7 @@ impl Auth {
             name,
             key: written(&key)?,
             transports,
-            standing: standing(&key),
+            authenticator: authenticator(&key),
         };
         let link = match by.credential {
             Credential::Link(id) => Some(id),
@@ -291,7 +295,8 @@ impl Auth {
             .finish_discoverable_authentication_v2(&answer, login.state, &key)
             .map_err(|error| refused(error.into()))?;
         key.update_credential(&result);
-        let used = self.store.passkey_used(passkey.id, passkey.standing, standing(&key), written(&key)?).await;
+        let used =
+            self.store.passkey_used(passkey.id, passkey.authenticator, authenticator(&key), written(&key)?).await;
         // Another login with the same counter was faster.
         if !used.map_err(told)? {
             return Err(refused(Refusal::Copied));

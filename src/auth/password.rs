@@ -255,9 +255,9 @@ fn broken(error: &dyn std::fmt::Display) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gate::Place;
+    use super::super::gate::AttemptSource;
     use super::super::tests::{auth_at, basic};
-    use super::super::{Peer, Way};
+    use super::super::{Accepts, Peer};
     use super::*;
 
     #[test]
@@ -287,19 +287,19 @@ mod tests {
     async fn the_git_password_opens_git_until_another_is_set() {
         let (_folder, auth) = auth_at("http://localhost:7070");
         let first = "correct wagon staple lantern";
-        let refused = auth.identify(&basic(first), Way::Git).await.unwrap_err();
+        let refused = auth.identify(&basic(first), Accepts::Git).await.unwrap_err();
         assert_eq!((refused.code, refused.hint.is_some()), (Code::Forbidden, true));
-        assert_eq!(auth.identify(&basic("pk_none"), Way::Git).await.unwrap(), None);
+        assert_eq!(auth.identify(&basic("pk_none"), Accepts::Git).await.unwrap(), None);
 
         auth.set_password(first.into()).await.unwrap();
-        let identity = auth.identify(&basic(first), Way::Git).await.unwrap().unwrap();
+        let identity = auth.identify(&basic(first), Accepts::Git).await.unwrap().unwrap();
         assert_eq!((&identity.actor, identity.grant.scope), (&Actor::GitPassword, Scope::Deploy));
-        assert_eq!(auth.identify(&basic("correct wagon staple lanterns"), Way::Git).await.unwrap(), None);
-        assert_eq!(auth.identify(&basic(first), Way::Web).await.unwrap(), None);
+        assert_eq!(auth.identify(&basic("correct wagon staple lanterns"), Accepts::Git).await.unwrap(), None);
+        assert_eq!(auth.identify(&basic(first), Accepts::Web).await.unwrap(), None);
         assert_eq!(auth.still(&identity).await.unwrap().as_ref(), Some(&identity));
 
         auth.set_password("lantern staple wagon correct".into()).await.unwrap();
-        assert_eq!(auth.identify(&basic(first), Way::Git).await.unwrap(), None);
+        assert_eq!(auth.identify(&basic(first), Accepts::Git).await.unwrap(), None);
         assert_eq!(auth.still(&identity).await.unwrap(), None);
         let stored = auth.store.git_password().await.unwrap().unwrap().phc;
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
@@ -324,7 +324,7 @@ mod tests {
         let mut guesses = 0;
         let problem = loop {
             let wrong = basic(&format!("a wrong guess {guesses}"));
-            match auth.identify(&wrong, Way::Git).await {
+            match auth.identify(&wrong, Accepts::Git).await {
                 Ok(found) => assert_eq!(found, None),
                 Err(problem) => break problem,
             }
@@ -333,7 +333,7 @@ mod tests {
         };
         assert!(problem.code == Code::RateLimited && problem.retry_after.is_some(), "{problem:?}");
         // It was set in this run, so that it needs no look even at the address of those who guess.
-        assert!(auth.identify(&basic(PASSWORD), Way::Git).await.unwrap().is_some());
+        assert!(auth.identify(&basic(PASSWORD), Accepts::Git).await.unwrap().is_some());
     }
 
     #[tokio::test]
@@ -343,11 +343,11 @@ mod tests {
         let auth = again(&auth);
         for address in 1..=30 {
             let wrong = from(address << 16, &format!("a wrong guess {address}"));
-            assert_eq!(auth.identify(&wrong, Way::Git).await.unwrap(), None);
+            assert_eq!(auth.identify(&wrong, Accepts::Git).await.unwrap(), None);
         }
         while auth.wrong_key(&from(1, "")).is_ok() {}
-        assert!(auth.identify(&from(99 << 16, PASSWORD), Way::Git).await.unwrap().is_some());
-        assert!(auth.identify(&from(1, PASSWORD), Way::Git).await.unwrap().is_some());
+        assert!(auth.identify(&from(99 << 16, PASSWORD), Accepts::Git).await.unwrap().is_some());
+        assert!(auth.identify(&from(1, PASSWORD), Accepts::Git).await.unwrap().is_some());
     }
 
     #[tokio::test]
@@ -355,12 +355,12 @@ mod tests {
         let (_folder, auth) = auth_at("http://localhost:7070");
         auth.set_password(PASSWORD.into()).await.unwrap();
         let (owner, stranger) = (from(1, PASSWORD), from(2, "a wrong guess"));
-        auth.identify(&owner, Way::Git).await.unwrap().unwrap();
-        auth.identify(&stranger, Way::Git).await.unwrap();
+        auth.identify(&owner, Accepts::Git).await.unwrap().unwrap();
+        auth.identify(&stranger, Accepts::Git).await.unwrap();
         let auth = again(&auth);
         let stored = auth.store.git_password().await.unwrap().unwrap();
-        assert!(matches!(auth.attempt(&owner, &stored).await.unwrap(), Place::Known(_)));
-        assert!(matches!(auth.attempt(&stranger, &stored).await.unwrap(), Place::Stranger(_)));
+        assert!(matches!(auth.attempt(&owner, &stored).await.unwrap(), AttemptSource::Known(_)));
+        assert!(matches!(auth.attempt(&stranger, &stored).await.unwrap(), AttemptSource::Stranger(_)));
     }
 
     #[tokio::test]
@@ -369,9 +369,9 @@ mod tests {
         auth.set_password(PASSWORD.into()).await.unwrap();
         let auth = again(&auth);
         for _ in 0..1000 {
-            assert_eq!(auth.identify(&basic("an old password"), Way::Git).await.unwrap(), None);
+            assert_eq!(auth.identify(&basic("an old password"), Accepts::Git).await.unwrap(), None);
         }
-        assert!(auth.identify(&basic(PASSWORD), Way::Git).await.unwrap().is_some());
+        assert!(auth.identify(&basic(PASSWORD), Accepts::Git).await.unwrap().is_some());
     }
 
     #[tokio::test]
@@ -380,7 +380,7 @@ mod tests {
         auth.set_password(PASSWORD.into()).await.unwrap();
         let auth = again(&auth);
         let right = basic(PASSWORD);
-        let all = (0..200).map(|_| auth.identify(&right, Way::Git));
+        let all = (0..200).map(|_| auth.identify(&right, Accepts::Git));
         for found in futures_util::future::join_all(all).await {
             assert!(found.unwrap().is_some());
         }

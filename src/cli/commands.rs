@@ -14,7 +14,7 @@ pub(super) enum Command {
     /// List the services, with how each one's last deployment went
     Ps,
     /// Tell how the services are
-    Status(status::Wanted),
+    Status(status::Args),
     /// Make a service, and print what to do next: where to push, or what a forge's webhook takes
     Create(create::New),
     /// List the templates
@@ -25,27 +25,27 @@ pub(super) enum Command {
     Shell(shell::Which),
     /// Build the newest commit of a service and start it, and show how it goes
     #[command(visible_alias = "start")]
-    Deploy(deploy::Wanted),
+    Deploy(deploy::Args),
     /// Start a service anew beside what runs, without a build; the same as `deploy --quick`
-    Restart(restart::Wanted),
+    Restart(restart::Args),
     /// Bring an earlier release back, with its environment
-    Rollback(rollback::Wanted),
+    Rollback(rollback::Args),
     /// List a service's deployments, the newest first, and which releases a rollback may name
-    Deployments(deployments::Wanted),
+    Deployments(deployments::Args),
     /// Stop a service; it stays stopped over a reboot, until `deploy` starts it
-    Stop(stop::Wanted),
+    Stop(stop::Args),
     /// Remove a service with its repository and releases; what its volumes hold is kept
-    Remove(remove::Wanted),
+    Remove(remove::Args),
     /// Print or change a service's environment; a running service is started anew with it
-    Env(env::Wanted),
+    Env(env::Args),
     /// Print or change how a service is set: its branch, port, health, limits, domains, volumes, and releases kept
-    Settings(settings::Wanted),
+    Settings(settings::Args),
     /// Print what a forge's webhook takes, and what it has delivered; or give it another key
-    Hook(hook::Wanted),
+    Hook(hook::Args),
     /// Print the key that reads a service's repository over ssh, to be added at the forge
-    DeployKey(deploy_key::Wanted),
+    DeployKey(deploy_key::Args),
     /// Print the address of a service, and open it where there is a browser
-    Open(open::Wanted),
+    Open(open::Args),
     /// Run the agent; podkeeper.service does
     Agent,
     /// Look at the configuration
@@ -68,10 +68,10 @@ pub(super) enum Command {
     Doctor,
     /// Print what completes these commands in a shell
     #[command(hide = true)]
-    Completion(completion::Wanted),
+    Completion(completion::Args),
     /// Write the manual pages into a folder
     #[command(hide = true)]
-    Man(man::Wanted),
+    Man(man::Args),
     #[command(flatten)]
     Internal(internal::Internal),
 }

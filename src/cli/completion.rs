@@ -7,13 +7,13 @@ use super::show;
 
 /// For which shell.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The shell
     shell: clap_complete::Shell,
 }
 
 /// Prints what completes the commands there.
-pub fn run(wanted: &Wanted, mut program: clap::Command) -> Outcome {
+pub fn run(wanted: &Args, mut program: clap::Command) -> Outcome {
     clap_complete::generate(wanted.shell, &mut program, "podkeeper", &mut show::out());
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use super::restart;
 
 /// What is deployed.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     /// Start the same image anew, without a build
@@ -21,7 +21,7 @@ pub struct Wanted {
 }
 
 /// Builds the newest commit and starts it.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     if wanted.quick {
         return restart::again(agent, &wanted.name, wanted.waiting, json).await;
     }

@@ -11,13 +11,13 @@ use crate::text::Plain;
 
 /// Whose.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
 }
 
 /// Prints the key, a line of an `authorized_keys` file.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let answer = agent.get(&format!("/services/{}/deploy-key", segment(&wanted.name))).await?;
     if json {
         answer.print()?;

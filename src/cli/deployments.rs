@@ -12,11 +12,11 @@ use super::options::Outcome;
 use super::show::{Cell, Paint, ago, cell, colours, commit, length, or_nothing, state, table, text};
 use super::{pages, show};
 use crate::api::deployments::{Deployment, Releases};
-use crate::store::{Cause, State};
+use crate::store::{Cause, DeploymentState};
 
 /// Which deployments.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     #[command(flatten)]
@@ -28,9 +28,11 @@ fn release(deployment: &Deployment, releases: &Releases) -> Cell {
     let Some(number) = deployment.release else { return cell(None::<&str>) };
     let is_kept = releases.releases.iter().any(|kept| kept.release == number);
     match deployment.state {
-        State::Live if releases.current == Some(number) => (format!("{number} (current)").into(), Paint::Green),
-        State::Live if is_kept => text(format!("{number} (kept)")),
-        State::Live => (format!("{number} (gone)").into(), Paint::Dim),
+        DeploymentState::Live if releases.current == Some(number) => {
+            (format!("{number} (current)").into(), Paint::Green)
+        }
+        DeploymentState::Live if is_kept => text(format!("{number} (kept)")),
+        DeploymentState::Live => (format!("{number} (gone)").into(), Paint::Dim),
         _ => text(number.to_string()),
     }
 }
@@ -46,18 +48,18 @@ fn cause(deployment: &Deployment) -> Cell {
 /// How long it took from its first step to its last, once that is its end.
 fn took(deployment: &Deployment) -> Cell {
     let (first, last) = (deployment.steps.values().min(), deployment.steps.values().max());
-    let ended = deployment.state.is_final() && deployment.state != State::Superseded;
+    let ended = deployment.state.is_final() && deployment.state != DeploymentState::Superseded;
     let length = first.zip(last).filter(|_| ended).map(|(first, last)| length(last.duration_since(*first)));
     cell(length)
 }
 
 fn why(deployment: &Deployment) -> Cell {
-    let problem = deployment.problem.as_ref().filter(|_| deployment.state == State::Failed);
+    let problem = deployment.problem.as_ref().filter(|_| deployment.state == DeploymentState::Failed);
     or_nothing(problem.map(|problem| &problem.detail))
 }
 
 /// Prints the newest first.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let path = format!("/services/{}", segment(&wanted.name));
     let (list, most) = (format!("{path}/deployments"), wanted.most.limit());
     if json {
@@ -81,7 +83,7 @@ pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
             cause(deployment),
             commit(deployment.commit.as_ref()),
             text(&deployment.actor),
-            ago(deployment.steps.get(&State::Queued).copied(), now),
+            ago(deployment.steps.get(&DeploymentState::Queued).copied(), now),
             took(deployment),
             why(deployment),
         ]

@@ -18,7 +18,7 @@ use crate::text::Plain;
 /// What changes of an environment.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = dotenv::GRAMMAR)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     /// What to set. Secrets are better read from a file: other users of this machine can read a command line
@@ -66,8 +66,8 @@ fn variables(file: &Path) -> Result<Map<String, Value>, Failure> {
 }
 
 /// Changes what is to be changed; without anything it prints all of it.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
-    let Wanted { name, set, remove, file, no_restart, waiting } = wanted;
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
+    let Args { name, set, remove, file, no_restart, waiting } = wanted;
     let mut env = Map::new();
     if let Some(file) = file {
         env.extend(variables(file)?);

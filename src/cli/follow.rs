@@ -8,7 +8,7 @@ use super::client::{Agent, Answer, ClientError};
 use super::options::Outcome;
 use super::{events, show};
 use crate::api::deployments::Deployment;
-use crate::store::State;
+use crate::store::DeploymentState;
 use crate::text::Plain;
 
 /// How often in a row the agent may be away while something is followed, a second each.
@@ -66,7 +66,7 @@ pub async fn follow(agent: &Agent, answer: &Answer, waiting: Waiting, json: bool
     if json {
         answer.print()?;
     }
-    if ended.state == State::Live {
+    if ended.state == DeploymentState::Live {
         return Ok(ExitCode::SUCCESS);
     }
     Err(ending(&ended, &last).into())
@@ -76,8 +76,8 @@ pub async fn follow(agent: &Agent, answer: &Answer, waiting: Waiting, json: bool
 fn ending(ended: &Deployment, last: &str) -> String {
     let id = ended.id;
     let mut told = match ended.state {
-        State::Failed => format!("deployment {id} failed"),
-        State::Cancelled => return format!("deployment {id} was cancelled"),
+        DeploymentState::Failed => format!("deployment {id} failed"),
+        DeploymentState::Cancelled => return format!("deployment {id} was cancelled"),
         _ => return format!("a newer deployment took the place of {id}"),
     };
     let problem = ended.problem.as_ref();
@@ -85,7 +85,7 @@ fn ending(ended: &Deployment, last: &str) -> String {
         told.push_str(&format!(": {}", Plain::from(&problem.detail)));
     }
     // What a build prints is a part of the story, and what the program prints is not.
-    if let Some(tail) = ended.tail.as_ref().filter(|_| ended.steps.contains_key(&State::Starting)) {
+    if let Some(tail) = ended.tail.as_ref().filter(|_| ended.steps.contains_key(&DeploymentState::Starting)) {
         told.push_str("\nThe last lines of the program:");
         tail.lines().for_each(|line| told.push_str(&format!("\n  | {}", Plain::from(line))));
     }
@@ -114,10 +114,10 @@ mod tests {
             "deployment 7 failed\nNext: look"
         );
         assert_eq!(ending(&ended, ""), "deployment 7 failed: the program ended\nNext: look");
-        ended.steps.insert(State::Starting, "2026-01-01T00:00:00Z".parse().unwrap());
+        ended.steps.insert(DeploymentState::Starting, "2026-01-01T00:00:00Z".parse().unwrap());
         let told = ending(&ended, "failed: the program ended");
         assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nNext: look");
-        ended.state = State::Cancelled;
+        ended.state = DeploymentState::Cancelled;
         assert_eq!(ending(&ended, ""), "deployment 7 was cancelled");
     }
 }

@@ -18,7 +18,7 @@ use crate::text::Plain;
 
 /// Whose hook, and what becomes of it.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     /// Give it another key; the one before is dead from then on
@@ -42,7 +42,7 @@ fn outcome(delivery: &Delivery) -> Cell {
 }
 
 /// Prints the hook's address and key, and the last deliveries.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let path = format!("/services/{}/hook", segment(&wanted.name));
     let answer = if wanted.rotate {
         let key = wanted.key_file.as_deref().map(|file| input::secret(file, "key")).transpose()?;

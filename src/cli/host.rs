@@ -1,4 +1,4 @@
-//! `podkeeper host`: how the host is, what takes its disk, and what the agent's regular look could not do.
+//! `podkeeper host`: how the host is, what takes its disk, and what the agent's maintenance could not do.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
         table(&mut out, &["WHAT", "SIZE", ""], &space(measured), colours())?;
     }
     if !host.troubles.is_empty() {
-        writeln!(out, "\nWhat the regular look could not do")?;
+        writeln!(out, "\nWhat maintenance could not do")?;
     }
     for trouble in &host.troubles {
         writeln!(out, "{}", sentence(trouble, now))?;

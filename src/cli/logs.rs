@@ -17,7 +17,7 @@ use crate::api::deployments::Deployment;
 use crate::api::logs::{LINES, LogEntry};
 use crate::api::services::Service;
 use crate::problem::Code;
-use crate::store::State;
+use crate::store::DeploymentState;
 use crate::text::Plain;
 
 /// How long to wait before a stream that broke is opened again.
@@ -145,7 +145,7 @@ async fn tell_why_not_started<'a>(
     shown: impl Iterator<Item = &'a LogEntry>,
 ) -> Result<(), Failure> {
     let service: Service = agent.get(&format!("/services/{}", segment(name))).await?.read()?;
-    let Some(Deployment { id, state: State::Failed, problem: Some(problem), tail: Some(tail), .. }) =
+    let Some(Deployment { id, state: DeploymentState::Failed, problem: Some(problem), tail: Some(tail), .. }) =
         service.last_deployment
     else {
         return Ok(());

@@ -7,13 +7,13 @@ use super::options::Outcome;
 
 /// Where to.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The folder
     folder: PathBuf,
 }
 
 /// Writes the manual pages.
-pub fn run(wanted: &Wanted, program: clap::Command) -> Outcome {
+pub fn run(wanted: &Args, program: clap::Command) -> Outcome {
     clap_mangen::generate_to(program, &wanted.folder)?;
     Ok(ExitCode::SUCCESS)
 }

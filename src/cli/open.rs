@@ -13,7 +13,7 @@ use crate::api::services::Service;
 
 /// What is opened.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
 }
@@ -26,7 +26,7 @@ fn page(url: &str) -> Option<Url> {
 }
 
 /// Prints its address, and opens it.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let Service { url, .. } = agent.get(&format!("/services/{}", segment(&wanted.name))).await?.read()?;
     let mut out = show::out();
     if json {

@@ -11,7 +11,7 @@ use super::show;
 
 /// What goes.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     /// Remove its volumes and what they hold, too
@@ -23,7 +23,7 @@ pub struct Wanted {
 }
 
 /// Asks whether it shall go, and removes it.
-pub async fn run(agent: &Agent, Wanted { name, volumes, yes }: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, Args { name, volumes, yes }: &Args, json: bool) -> Outcome {
     let path = format!("/services/{}", segment(name));
     if !yes {
         // Whoever mistyped is told so before being asked.

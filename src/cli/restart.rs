@@ -9,7 +9,7 @@ use super::options::Outcome;
 
 /// What is started anew.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     #[command(flatten)]
@@ -17,7 +17,7 @@ pub struct Wanted {
 }
 
 /// Starts it anew.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     again(agent, &wanted.name, wanted.waiting, json).await
 }
 

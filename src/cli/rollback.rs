@@ -9,7 +9,7 @@ use super::options::Outcome;
 
 /// To what.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     /// The release; without it the one before, and called again the one before that
@@ -19,7 +19,7 @@ pub struct Wanted {
 }
 
 /// Brings it back.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let body = wanted.release.map_or_else(|| json!({}), |release| json!({ "release": release }));
     let path = format!("/services/{}/rollback", segment(&wanted.name));
     let deployment = agent.call(Method::POST, &path, Some(&body)).await?;

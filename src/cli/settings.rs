@@ -19,7 +19,7 @@ use crate::text::Plain;
 /// Which settings.
 #[derive(Debug, clap::Args)]
 #[command(after_help = list())]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
     /// What to change; a list replaces the one before, and nothing behind the = is the same as --unset
@@ -197,7 +197,7 @@ fn leave_out(places: &mut Map<String, Value>, before: &Volumes) {
 }
 
 /// Changes what is to be changed, and prints it; or prints all of it.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let mut patch = Map::new();
     let mut changed: Vec<&Setting> = Vec::new();
     let given = wanted.set.iter().map(|text| {

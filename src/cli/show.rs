@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::api::status::Condition;
 use crate::names::CommitId;
-use crate::store::State;
+use crate::store::DeploymentState;
 use crate::text::{Plain, coloured};
 
 /// The longest line that is looked at as a whole. A longer one is cut where it has this length.
@@ -159,12 +159,16 @@ pub fn condition(condition: Condition) -> Cell {
 
 /// How far a deployment is.
 #[must_use]
-pub fn state(state: State) -> Cell {
+pub fn state(state: DeploymentState) -> Cell {
     let paint = match state {
-        State::Live => Paint::Green,
-        State::Failed => Paint::Red,
-        State::Superseded | State::Cancelled => Paint::Dim,
-        State::Queued | State::Fetching | State::Building | State::Starting | State::Checking => Paint::Yellow,
+        DeploymentState::Live => Paint::Green,
+        DeploymentState::Failed => Paint::Red,
+        DeploymentState::Superseded | DeploymentState::Cancelled => Paint::Dim,
+        DeploymentState::Queued
+        | DeploymentState::Fetching
+        | DeploymentState::Building
+        | DeploymentState::Starting
+        | DeploymentState::Checking => Paint::Yellow,
     };
     (state.as_str().into(), paint)
 }

@@ -22,7 +22,7 @@ use crate::names::ServiceName;
 
 /// Which services.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// Only this one
     name: Option<String>,
     /// Go on with each change
@@ -32,7 +32,7 @@ pub struct Wanted {
 
 type States = BTreeMap<ServiceName, Status>;
 
-impl Wanted {
+impl Args {
     fn has(&self, service: &ServiceName) -> bool {
         self.name.as_deref().is_none_or(|name| name == service.as_str())
     }
@@ -43,7 +43,7 @@ fn nobody(name: &str) -> Failure {
 }
 
 /// Tells how they are; it fails where one has failed.
-pub async fn run(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     if wanted.watch {
         return watch(agent, wanted, json).await;
     }
@@ -90,7 +90,7 @@ fn print(states: &States, again: bool) -> std::io::Result<()> {
 }
 
 /// Each change as it comes: on a terminal the whole table anew, else a line. It goes on over a restart of the agent.
-async fn watch(agent: &Agent, wanted: &Wanted, json: bool) -> Outcome {
+async fn watch(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let (mut begun, mut tries) = (false, 0);
     loop {
         if let Err(error) = watch_once(agent, wanted, json, &mut begun, &mut tries).await {
@@ -116,7 +116,7 @@ enum Change {
 /// The same on one connection, to its end.
 async fn watch_once(
     agent: &Agent,
-    wanted: &Wanted,
+    wanted: &Args,
     json: bool,
     begun: &mut bool,
     tries: &mut u32,
@@ -151,7 +151,7 @@ async fn watch_once(
 }
 
 /// What an event changes in `states`; none is an event that doesn't matter here.
-fn change(event: &Event, wanted: &Wanted, states: &mut States) -> Result<Option<Change>, ClientError> {
+fn change(event: &Event, wanted: &Args, states: &mut States) -> Result<Option<Change>, ClientError> {
     Ok(match event.name.as_str() {
         "snapshot" => {
             let seen = event.read::<Snapshot<'_>>()?.services.into_iter();
@@ -194,7 +194,7 @@ fn change(event: &Event, wanted: &Wanted, states: &mut States) -> Result<Option<
 }
 
 /// A snapshot as it came, of what is wanted.
-fn only(event: &Event, wanted: &Wanted) -> Result<Value, ClientError> {
+fn only(event: &Event, wanted: &Args) -> Result<Value, ClientError> {
     #[derive(Deserialize, Serialize)]
     struct All {
         services: Vec<OfService>,

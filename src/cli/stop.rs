@@ -12,13 +12,13 @@ use super::show;
 
 /// What is stopped.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct Args {
     /// The service
     name: String,
 }
 
 /// Stops it.
-pub async fn run(agent: &Agent, Wanted { name }: &Wanted, json: bool) -> Outcome {
+pub async fn run(agent: &Agent, Args { name }: &Args, json: bool) -> Outcome {
     let answer = agent.call(Method::POST, &format!("/services/{}/stop", segment(name)), Some(&json!({}))).await?;
     if json {
         answer.print()?;

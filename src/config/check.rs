@@ -66,7 +66,7 @@ impl Config {
         let Self { services, limits, shell, .. } = self;
         for (key, time, range, why) in [
             ("services.settle", services.settle, Duration::ZERO..=minute, "must be at most a minute"),
-            ("services.look", services.look, second..=hour, "must be from a second to an hour"),
+            ("services.maintenance", services.maintenance, second..=hour, "must be from a second to an hour"),
             ("limits.unread", limits.unread, second..=hour, "must be from a second to an hour"),
             ("limits.grace", limits.grace, Duration::ZERO..=LONGEST_GRACE, "must be at most 9 seconds"),
             ("limits.journal", limits.journal, tenth..=minute * 10, "must be from 100ms to 10 minutes"),
@@ -119,7 +119,7 @@ mod tests {
             "[host]\npodman_socket = \"\"",
             "[auth]\nsession_idle = \"0s\"",
             "[services]\nsettle = \"61s\"",
-            "[services]\nlook = \"0s\"",
+            "[services]\nmaintenance = \"0s\"",
             "[limits]\nunread = \"0s\"",
             "[limits]\naudit_rows = 0",
             "[limits]\naudit_age = \"23h\"",

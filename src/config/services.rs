@@ -27,7 +27,7 @@ pub struct Services {
     pub drain: Duration,
     /// How long between two looks at everything, for what a crash, an administrator or a lost event left undone.
     #[serde(deserialize_with = "duration")]
-    pub look: Duration,
+    pub maintenance: Duration,
     /// How many services the host takes.
     pub max: u32,
 }
@@ -41,7 +41,7 @@ impl Default for Services {
             health_timeout: Duration::from_secs(30),
             settle: Duration::from_millis(200),
             drain: Duration::from_secs(10),
-            look: Duration::from_secs(60),
+            maintenance: Duration::from_secs(60),
             max: 500,
         }
     }

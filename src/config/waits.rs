@@ -12,8 +12,8 @@ pub struct Waits {
     pub absence: Duration,
     /// How often it is looked, meanwhile, whether that part is back.
     pub absence_look: Duration,
-    /// Until the regular look tries again first what it could not do. It is twice as long each time.
-    pub untidy: Duration,
+    /// Until maintenance tries again first what it could not do. It is twice as long each time.
+    pub cleanup: Duration,
     /// Until the bus of systemd's manager is tried again.
     pub bus: Duration,
     /// How often a running build's unit is looked at where no signal tells.
@@ -32,7 +32,7 @@ impl Default for Waits {
             store: Duration::from_secs(1),
             absence: Duration::from_secs(60),
             absence_look: Duration::from_secs(1),
-            untidy: Duration::from_secs(3),
+            cleanup: Duration::from_secs(3),
             bus: Duration::from_secs(2),
             build: Duration::from_secs(2),
             crash: Duration::from_millis(500),

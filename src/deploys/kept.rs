@@ -5,7 +5,7 @@ use super::DeployError;
 use super::due::Cleared;
 use super::maintain::Maintenance;
 use super::room::service_names;
-use super::troubles::{Look, Task};
+use super::troubles::{MaintenancePass, Task};
 use crate::names::{ContainerId, HostVolume, ImageId};
 
 /// How many of each kind are removed by one look.
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 20;
 
 /// Something in Podman's storage that is nobody's.
 #[derive(Debug)]
-enum Nobodys {
+enum Orphan {
     Container(ContainerId),
     Image(ImageId),
     Volume(HostVolume),
@@ -21,36 +21,36 @@ enum Nobodys {
 
 impl Maintenance<'_> {
     /// Removes what is kept too long. What Podman itself has waits until no build is under way.
-    pub(super) async fn clear_kept(&self, look: &mut Look<'_>) -> Cleared {
+    pub(super) async fn clear_kept(&self, pass: &mut MaintenancePass<'_>) -> Cleared {
         let (builds, host) = (&self.uses.builds, &self.uses.host);
         let caches = async { Ok::<_, DeployError>(builds.clear_caches(&service_names(self.uses).await?).await?) };
-        let mut cleared = match look.note(Task::Caches, None, caches.await) {
+        let mut cleared = match pass.note(Task::Caches, None, caches.await) {
             Some(()) => Cleared::All,
             None => Cleared::Not,
         };
         // Given back at once: each removal takes it anew.
         let rests = builds.rest().await.map(|rest| rest.is_some());
-        if look.note(Task::UnderWay, None, rests) == Some(true) {
+        if pass.note(Task::UnderWay, None, rests) == Some(true) {
             let containers = host.old_containers().await.map_err(DeployError::from);
-            cleared = cleared.and(self.remove_all(look, Task::Containers, containers, Nobodys::Container).await);
+            cleared = cleared.and(self.remove_all(pass, Task::Containers, containers, Orphan::Container).await);
             let images = host.old_images().await.map_err(DeployError::from);
-            cleared = cleared.and(self.remove_all(look, Task::Images, images, Nobodys::Image).await);
+            cleared = cleared.and(self.remove_all(pass, Task::Images, images, Orphan::Image).await);
             let volumes = host.old_volumes().await.map_err(DeployError::from);
-            cleared = cleared.and(self.remove_all(look, Task::Volumes, volumes, Nobodys::Volume).await);
+            cleared = cleared.and(self.remove_all(pass, Task::Volumes, volumes, Orphan::Volume).await);
         } else {
             cleared = Cleared::Not;
         }
         // No sooner look would change what it finds.
-        look.note(Task::Layers, None, host.look_for_nobodys_layers().await);
+        pass.note(Task::Layers, None, host.look_for_nobodys_layers().await);
         cleared
     }
 
     async fn remove_all<T>(
         &self,
-        look: &mut Look<'_>,
+        pass: &mut MaintenancePass<'_>,
         task: Task,
         all: Result<Vec<T>, DeployError>,
-        kind: fn(T) -> Nobodys,
+        kind: fn(T) -> Orphan,
     ) -> Cleared {
         let removed = async {
             let all = all?;
@@ -63,14 +63,14 @@ impl Maintenance<'_> {
             }
             removed.map(|()| if is_more { Cleared::Some } else { Cleared::All })
         };
-        look.note(task, None, removed.await).unwrap_or(Cleared::Not)
+        pass.note(task, None, removed.await).unwrap_or(Cleared::Not)
     }
 
-    async fn remove_one(&self, one: Nobodys) -> Result<(), DeployError> {
+    async fn remove_one(&self, one: Orphan) -> Result<(), DeployError> {
         match one {
-            Nobodys::Container(id) => self.uses.host.remove_container(&id).await?,
-            Nobodys::Image(id) => self.uses.host.remove_image(&id).await?,
-            Nobodys::Volume(name) => self.uses.host.remove_volume(&name).await?,
+            Orphan::Container(id) => self.uses.host.remove_container(&id).await?,
+            Orphan::Image(id) => self.uses.host.remove_image(&id).await?,
+            Orphan::Volume(name) => self.uses.host.remove_volume(&name).await?,
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::journal::{Query, Select};
 use crate::names::DeploymentId;
 use crate::services::ServiceError;
 use crate::services::log::{Lines, LogLine, LogPart, gone, lines};
-use crate::store::{State, StoreError};
+use crate::store::{DeploymentState, StoreError};
 
 /// A lost event delays the news that a deployment has ended by this much.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,62 +40,62 @@ impl Deploys {
         let ended = deployment.state.is_final();
         // Of what ended so long ago nothing more will come, be its last line there or not.
         let patience = SignedDuration::try_from(self.uses().config.get().limits.journal).unwrap_or(SignedDuration::MAX);
-        let long_ago = |(_, at): &(State, Timestamp)| Timestamp::now().duration_since(*at) > patience;
+        let long_ago = |(_, at): &(DeploymentState, Timestamp)| Timestamp::now().duration_since(*at) > patience;
         let lines = if ended && deployment.steps.last().is_some_and(long_ago) {
             lines(self.uses().journal.read(begun))
         } else {
             lines(self.uses().journal.follow(begun))
         };
-        let story = Story { deploys: self.clone(), id, lines, events, stands: Stands::of(deployment.state) };
-        Ok(futures_util::stream::unfold(Some(story), |story| async move {
-            let mut story = story?;
-            let line = story.next().await?;
+        let log = DeploymentLog { deploys: self.clone(), id, lines, events, progress: Progress::of(deployment.state) };
+        Ok(futures_util::stream::unfold(Some(log), |log| async move {
+            let mut log = log?;
+            let line = log.next().await?;
             let goes_on = line.is_ok();
-            Some((line, goes_on.then_some(story)))
+            Some((line, goes_on.then_some(log)))
         })
         .fuse())
     }
 }
 
 /// A deployment's log.
-struct Story {
+struct DeploymentLog {
     deploys: Deploys,
     id: DeploymentId,
     lines: Lines,
     events: broadcast::Receiver<Event>,
-    stands: Stands,
+    progress: Progress,
 }
 
 /// How a deployment stands whose log is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stands {
+enum Progress {
     UnderWay,
     Ended,
     /// It went with its service.
     Gone,
 }
 
-impl Stands {
-    fn of(state: State) -> Self {
+impl Progress {
+    fn of(state: DeploymentState) -> Self {
         if state.is_final() { Self::Ended } else { Self::UnderWay }
     }
 }
 
-impl Story {
+impl DeploymentLog {
     async fn next(&mut self) -> Option<LogLine> {
         loop {
             // Behind the last that the agent says of it the lines end by themselves. An agent that was killed says nothing.
-            let pause = match self.stands {
-                Stands::UnderWay => LOOK,
-                Stands::Ended => self.deploys.uses().config.get().limits.journal,
-                Stands::Gone => LEAVE,
+            let pause = match self.progress {
+                Progress::UnderWay => LOOK,
+                Progress::Ended => self.deploys.uses().config.get().limits.journal,
+                Progress::Gone => LEAVE,
             };
-            let (before, mut silence) = (self.stands, pin!(tokio::time::sleep(pause)));
-            while self.stands == before {
+            let (before, mut silence) = (self.progress, pin!(tokio::time::sleep(pause)));
+            while self.progress == before {
                 tokio::select! {
                     line = self.lines.next() => return line,
                     () = self.deploys.uses().queue.tasks().stopping().cancelled() => return None,
-                    event = self.events.recv(), if self.stands != Stands::Gone => {
+                    event = self.events.recv(), if self.progress != Progress::Gone => {
                         let concerns = match &event {
                             Ok(Event::Deployment(_, heard)) => *heard == self.id,
                             Ok(Event::Removed(_)) | Err(_) => true,
@@ -105,13 +105,13 @@ impl Story {
                             self.look().await;
                         }
                     }
-                    () = &mut silence => match self.stands {
-                        Stands::UnderWay => {
+                    () = &mut silence => match self.progress {
+                        Progress::UnderWay => {
                             self.look().await;
                             break;
                         }
-                        Stands::Ended => return None,
-                        Stands::Gone => return Some(Err(gone())),
+                        Progress::Ended => return None,
+                        Progress::Gone => return Some(Err(gone())),
                     }
                 }
             }
@@ -119,10 +119,10 @@ impl Story {
     }
 
     async fn look(&mut self) {
-        self.stands = match self.deploys.uses().store.deployment(self.id).await {
-            Ok(deployment) => Stands::of(deployment.state),
-            Err(StoreError::NoDeployment(_)) => Stands::Gone,
-            Err(_) => Stands::Ended,
+        self.progress = match self.deploys.uses().store.deployment(self.id).await {
+            Ok(deployment) => Progress::of(deployment.state),
+            Err(StoreError::NoDeployment(_)) => Progress::Gone,
+            Err(_) => Progress::Ended,
         };
     }
 }

@@ -1,5 +1,5 @@
-//! The regular look at everything: what a crash, an administrator or a lost event left undone is done here. It runs at
-//! the agent's start and once a minute (`services.look`), and it never starts a unit.
+//! Maintenance of everything: what a crash, an administrator or a lost event left undone is done here. It runs at
+//! the agent's start and once a minute (`services.maintenance`), and it never starts a unit.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::due::Due;
-use super::troubles::{Look, Task, Troubles};
+use super::troubles::{MaintenancePass, Task, Troubles};
 use super::{DeployError, Uses};
 use crate::events::Event;
 use crate::names::{Actor, DeploymentId, ReleaseNumber};
@@ -34,12 +34,12 @@ pub(super) struct Maintenance<'a> {
 
 impl<'a> Maintenance<'a> {
     pub(super) fn new(uses: &'a Uses, troubles: &'a Troubles, reconfigured: &'a Notify) -> Self {
-        Self { uses, troubles, reconfigured, due: Due::new(uses.config.get().waits.untidy) }
+        Self { uses, troubles, reconfigured, due: Due::new(uses.config.get().waits.cleanup) }
     }
 
     /// Looks at all of it regularly, for ever.
     pub(super) async fn go(mut self) {
-        let mut backoff = Backoff::new(self.uses.config.get().waits.untidy, Duration::MAX);
+        let mut backoff = Backoff::new(self.uses.config.get().waits.cleanup, Duration::MAX);
         loop {
             let all_done = self.look().await;
             self.uses.events.publish(Event::Any);
@@ -55,10 +55,10 @@ impl<'a> Maintenance<'a> {
     async fn pause(&self, most: Duration) {
         let began = Instant::now();
         loop {
-            let due = began + self.uses.config.get().services.look.min(most);
+            let due = began + self.uses.config.get().services.maintenance.min(most);
             tokio::select! {
                 () = tokio::time::sleep_until(due) => return,
-                () = self.uses.services.untidy().rung() => return,
+                () = self.uses.services.cleanup_flag().rung() => return,
                 // It may be due at another time now.
                 () = self.reconfigured.notified() => {}
             }
@@ -68,42 +68,42 @@ impl<'a> Maintenance<'a> {
     /// Looks at all of it once; false where something could not be done. What fails of one service, or of one part, keeps
     /// no other from its turn.
     async fn look(&mut self) -> bool {
-        let mut look = Look::begin(self.troubles);
-        let writes = look.note(Task::Store, None, self.uses.store.try_again().await).is_some();
-        let Some(services) = look.note(Task::Services, None, self.uses.store.services().await) else {
+        let mut pass = MaintenancePass::begin(self.troubles);
+        let writes = pass.note(Task::Store, None, self.uses.store.try_again().await).is_some();
+        let Some(services) = pass.note(Task::Services, None, self.uses.store.services().await) else {
             return false;
         };
-        look.keep(|name| services.iter().any(|service| service.name == *name));
+        pass.keep(|name| services.iter().any(|service| service.name == *name));
         let mut unfinished = HashSet::new();
         for service in &services {
             let waiting = self.uses.store.unfinished(&service.name).await;
-            let waiting = look.note(Task::Waiting, Some(&service.name), waiting).unwrap_or_default();
+            let waiting = pass.note(Task::Waiting, Some(&service.name), waiting).unwrap_or_default();
             if !waiting.is_empty() {
                 self.uses.queue.poke(&service.name);
             }
             unfinished.extend(waiting.into_iter().map(|deployment| deployment.id));
         }
         for service in services.iter().filter(|service| !service.desired.is_deleted()) {
-            look.note(Task::Branch, Some(&service.name), self.queue_missed_push(service).await);
+            pass.note(Task::Branch, Some(&service.name), self.queue_missed_push(service).await);
         }
         if writes {
             for service in &services {
-                look.note(Task::History, Some(&service.name), self.forget_what_is_over(service).await);
+                pass.note(Task::History, Some(&service.name), self.forget_what_is_over(service).await);
             }
         }
-        if self.uses.services.untidy().take() {
-            if self.clear(&services, &unfinished, &mut look).await {
+        if self.uses.services.cleanup_flag().take() {
+            if self.clear(&services, &unfinished, &mut pass).await {
                 self.due.now();
             } else {
-                self.uses.services.untidy().note();
+                self.uses.services.cleanup_flag().note();
             }
         }
-        self.tidy(&services, &mut look).await;
+        self.tidy(&services, &mut pass).await;
         if self.due.is() {
-            let cleared = self.clear_kept(&mut look).await;
+            let cleared = self.clear_kept(&mut pass).await;
             self.due.next(cleared);
         }
-        look.all_done()
+        pass.all_done()
     }
 
     /// Queues what a branch holds that nobody told of.
@@ -136,29 +136,34 @@ impl<'a> Maintenance<'a> {
     }
 
     /// Removes what deployments left that came to nothing; false where some of it stays.
-    async fn clear(&self, services: &[Service], unfinished: &HashSet<DeploymentId>, look: &mut Look<'_>) -> bool {
-        let mut cleared = look.note(Task::Builds, None, self.clear_builds(unfinished).await).is_some();
+    async fn clear(
+        &self,
+        services: &[Service],
+        unfinished: &HashSet<DeploymentId>,
+        pass: &mut MaintenancePass<'_>,
+    ) -> bool {
+        let mut cleared = pass.note(Task::Builds, None, self.clear_builds(unfinished).await).is_some();
         for service in services {
             let removed = self.clear_images(service).await;
-            cleared &= look.note(Task::Unreleased, Some(&service.name), removed).is_some();
+            cleared &= pass.note(Task::Unreleased, Some(&service.name), removed).is_some();
         }
         let secrets = self.uses.services.discard_nobodys_secrets().await;
-        cleared &= look.note(Task::Secrets, None, secrets).is_some();
-        cleared & look.note(Task::Ids, None, self.uses.services.free_unused_ids().await).is_some()
+        cleared &= pass.note(Task::Secrets, None, secrets).is_some();
+        cleared & pass.note(Task::Ids, None, self.uses.services.free_unused_ids().await).is_some()
     }
 
     /// Ends half switches and removals, and removes releases and routes that belong to nothing.
-    async fn tidy(&self, services: &[Service], look: &mut Look<'_>) {
+    async fn tidy(&self, services: &[Service], pass: &mut MaintenancePass<'_>) {
         // Those that are kept from now on may be because of what this look doesn't see.
         let kept = self.uses.store.kept_ports().await;
-        let Some(view) = look.note(Task::View, None, HostView::look(&self.uses.services).await) else { return };
+        let Some(view) = pass.note(Task::View, None, HostView::look(&self.uses.services).await) else { return };
         for service in services.iter().filter(|service| !self.uses.queue.is_busy(&service.name)) {
-            look.note(Task::Wanted, Some(&service.name), self.tidy_one(service, &view).await);
+            pass.note(Task::Wanted, Some(&service.name), self.tidy_one(service, &view).await);
         }
-        look.note(Task::Routes, None, self.uses.services.withdraw_nobodys(&view).await);
+        pass.note(Task::Routes, None, self.uses.services.withdraw_nobodys(&view).await);
         if view.has_all_routes() {
             let freed = async { self.uses.store.free_ports(kept?).await };
-            look.note(Task::Ports, None, freed.await);
+            pass.note(Task::Ports, None, freed.await);
         }
     }
 

@@ -5,7 +5,7 @@ use super::{DeployError, Uses};
 use crate::builds::Instructions;
 use crate::names::{CommitId, DeploymentId, ReleaseName};
 use crate::services::ServiceError;
-use crate::store::{Deployment, Release, Service, Source, State};
+use crate::store::{Deployment, DeploymentState, Release, Service, Source};
 use crate::units::BuildOutcome;
 
 /// A release that is being made.
@@ -28,7 +28,10 @@ impl<'a> Making<'a> {
 
     /// Makes it, each step a row before it begins, and each such that it may be begun again after a crash.
     pub(super) async fn make(mut self) -> Result<Release, DeployError> {
-        if matches!(self.deployment.state, State::Queued | State::Fetching | State::Building) {
+        if matches!(
+            self.deployment.state,
+            DeploymentState::Queued | DeploymentState::Fetching | DeploymentState::Building
+        ) {
             self.make_image().await?;
         }
         let release = self.start().await?;
@@ -44,9 +47,9 @@ impl<'a> Making<'a> {
             return Ok(self.uses.podman.tag(&old.image(), &self.name).await.map_err(ServiceError::from)?);
         }
         // Queued until it is its turn, so that a newer one can still take its place.
-        let _place = self.uses.queue.places().take(self.deployment.id).await;
+        let _permit = self.uses.queue.permits().take(self.deployment.id).await;
         let resumed = match self.deployment.state {
-            State::Building => self.uses.builds.outcome(self.deployment.id).await?,
+            DeploymentState::Building => self.uses.builds.outcome(self.deployment.id).await?,
             _ => None,
         };
         if resumed.is_none() {
@@ -62,7 +65,7 @@ impl<'a> Making<'a> {
     }
 
     /// Takes the next step, by its row.
-    pub(super) async fn step(&mut self, state: State, commit: Option<CommitId>) -> Result<(), DeployError> {
+    pub(super) async fn step(&mut self, state: DeploymentState, commit: Option<CommitId>) -> Result<(), DeployError> {
         self.deployment = self.uses.store.step(self.deployment.id, state, commit).await?;
         tracing::info!(state = state.as_str(), "{}", state.as_str());
         self.uses.queue.tell(&self.deployment);
@@ -70,7 +73,7 @@ impl<'a> Making<'a> {
     }
 
     async fn fetch(&mut self) -> Result<CommitId, DeployError> {
-        self.step(State::Fetching, None).await?;
+        self.step(DeploymentState::Fetching, None).await?;
         // What an agent that died in this step left.
         self.uses.builds.clear(self.deployment.id).await?;
         let repositories = &self.uses.repositories;
@@ -95,7 +98,7 @@ impl<'a> Making<'a> {
 
     async fn start_build(&mut self, commit: &CommitId) -> Result<(), DeployError> {
         let instructions = self.uses.builds.instructions(self.deployment.id).await?;
-        self.step(State::Building, Some(commit.clone())).await?;
+        self.step(DeploymentState::Building, Some(commit.clone())).await?;
         tracing::info!("release {} is built from commit {commit}", self.name.number);
         match &instructions {
             Instructions::Own(file) => tracing::info!("building by the repository's {file}"),

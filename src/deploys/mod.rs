@@ -1,4 +1,4 @@
-//! Deployments: each is carried out step by step, each step a row before the next begins, and the regular look ends what was
+//! Deployments: each is carried out step by step, each step a row before the next begins, and maintenance ends what was
 //! cut off.
 
 #![warn(clippy::missing_errors_doc)]
@@ -29,7 +29,7 @@ pub use read::Releases;
 pub use requests::Pushed;
 pub use troubles::{Task, Trouble};
 
-pub use crate::store::{Cause, Deployment, NewDelivery, NewDeployment, NewOutcome, Outcome, State};
+pub use crate::store::{Cause, Deployment, DeploymentState, NewDelivery, NewDeployment, NewOutcome, Outcome};
 
 use crate::builds::Builds;
 use crate::config::LiveConfig;
@@ -96,7 +96,7 @@ impl Deploys {
         &self.inner.uses
     }
 
-    /// What the regular look could not do until now, and whether there is more of it than is remembered.
+    /// What maintenance could not do until now, and whether there is more of it than is remembered.
     #[must_use]
     pub fn troubles(&self) -> (Vec<Trouble>, bool) {
         self.inner.troubles.all()
@@ -105,7 +105,7 @@ impl Deploys {
     /// Takes over what a new configuration says of how many builds run at once, and of how often all is looked after.
     pub fn reconfigure(&self) {
         self.inner.reconfigured.notify_one();
-        self.uses().queue.places().resize(self.uses().config.get().builds.parallel as usize);
+        self.uses().queue.permits().resize(self.uses().config.get().builds.parallel as usize);
     }
 
     /// Lets go of everything under way. Units and builds go on; the next agent reads the rows and goes on with them.

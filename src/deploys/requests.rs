@@ -123,7 +123,7 @@ impl Deploys {
         }
     }
 
-    /// What the regular look has queued for this commit, where it came before git's hook.
+    /// What maintenance has queued for this commit, where it came before git's hook.
     async fn begun_without_hook(
         &self,
         service: &Service,

@@ -10,7 +10,7 @@ use super::{DeployError, Uses};
 use crate::names::DeploymentId;
 use crate::problem::chain;
 use crate::services::{ServiceError, spec};
-use crate::store::{Desired, Service, State, StoreError};
+use crate::store::{DeploymentState, Desired, Service, StoreError};
 
 /// How often a deployment begins again because a part of the host is away.
 const ATTEMPTS: u32 = 3;
@@ -97,7 +97,7 @@ impl Run<'_> {
             .unwrap_or_else(|_| Service { desired: Desired::Stopped, ..service.clone() });
         let rest = self.uses.services.switch(&service, true).await?;
         let said = format!("live at {}", spec::url(&service.name, &self.uses.config.get()));
-        self.uses.queue.end(self.id, State::Live, None, None, said).await?;
+        self.uses.queue.end(self.id, DeploymentState::Live, None, None, said).await?;
         if let Err(error) = self.uses.services.clear_up(&service, rest).await {
             // It is live. What of the clearing up is left, the next look at all services does.
             tracing::info_span!(parent: None, "clearing", service = %service.name)

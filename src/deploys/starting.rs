@@ -11,7 +11,7 @@ use crate::podman::{CheckRun, Health};
 use crate::problem::chain;
 use crate::queue::Backoff;
 use crate::services::{ServiceError, spec};
-use crate::store::{Release, State, StoreError};
+use crate::store::{DeploymentState, Release, StoreError};
 use crate::units::{JobResult, LoadState, ServiceResult};
 
 /// How long a unit may take to start beyond its own time limit.
@@ -30,8 +30,8 @@ const CRASHES: u32 = 3;
 impl Making<'_> {
     /// Starts the release's unit.
     pub(super) async fn start(&mut self) -> Result<Release, DeployError> {
-        if self.deployment.state != State::Checking {
-            self.step(State::Starting, None).await?;
+        if self.deployment.state != DeploymentState::Checking {
+            self.step(DeploymentState::Starting, None).await?;
         }
         self.uses.builds.clear(self.deployment.id).await?;
         let release = match self.uses.store.release(self.service.id, self.name.number).await {
@@ -96,8 +96,8 @@ impl Making<'_> {
 
     /// Waits until the release is healthy.
     pub(super) async fn check(&mut self, release: &Release) -> Result<(), DeployError> {
-        if self.deployment.state != State::Checking {
-            self.step(State::Checking, None).await?;
+        if self.deployment.state != DeploymentState::Checking {
+            self.step(DeploymentState::Checking, None).await?;
         }
         let limit = spec::health_timeout(release, &self.uses.config.get());
         let host =

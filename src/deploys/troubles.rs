@@ -1,4 +1,4 @@
-//! What the regular look could not do. It is remembered until it is done, so that somebody who asks later is told, too,
+//! What maintenance could not do. It is remembered until it is done, so that somebody who asks later is told, too,
 //! and not only who reads the log at the time.
 
 use std::collections::BTreeMap;
@@ -180,12 +180,12 @@ fn short(mut why: String) -> Plain {
 }
 
 /// One look, which goes on whatever fails.
-pub(super) struct Look<'a> {
+pub(super) struct MaintenancePass<'a> {
     troubles: &'a Troubles,
     all_done: bool,
 }
 
-impl<'a> Look<'a> {
+impl<'a> MaintenancePass<'a> {
     pub(super) fn begin(troubles: &'a Troubles) -> Self {
         Self { troubles, all_done: true }
     }
@@ -245,11 +245,11 @@ mod tests {
     fn what_fails_is_remembered_once_until_it_is_done() {
         let troubles = Troubles::default();
         for why in ["no", "still no"] {
-            let mut look = Look::begin(&troubles);
-            assert_eq!(look.note(Task::Wanted, Some(&name("blog")), failure(why)), None);
-            assert_eq!(look.note(Task::Branch, Some(&name("blog")), Ok::<_, ServiceError>(7)), Some(7));
-            assert_eq!(look.note(Task::View, None, failure("away")), None);
-            assert!(!look.all_done());
+            let mut pass = MaintenancePass::begin(&troubles);
+            assert_eq!(pass.note(Task::Wanted, Some(&name("blog")), failure(why)), None);
+            assert_eq!(pass.note(Task::Branch, Some(&name("blog")), Ok::<_, ServiceError>(7)), Some(7));
+            assert_eq!(pass.note(Task::View, None, failure("away")), None);
+            assert!(!pass.all_done());
         }
         let (all, more) = troubles.all();
         let told: Vec<_> =
@@ -258,22 +258,22 @@ mod tests {
         assert_eq!(told, [(None, Task::View, view, 2), (Some(name("blog")), Task::Wanted, wanted, 2)]);
         assert!(!more && all.iter().all(|one| one.since <= one.last && one.hint.as_deref() == Some("Look.")));
 
-        let mut look = Look::begin(&troubles);
-        look.note(Task::Wanted, Some(&name("blog")), Ok::<_, ServiceError>(()));
-        assert!(look.all_done());
+        let mut pass = MaintenancePass::begin(&troubles);
+        pass.note(Task::Wanted, Some(&name("blog")), Ok::<_, ServiceError>(()));
+        assert!(pass.all_done());
         assert_eq!(troubles.all().0.len(), 1);
     }
 
     #[test]
     fn they_are_bounded_and_go_with_their_service() {
         let troubles = Troubles::default();
-        let mut look = Look::begin(&troubles);
+        let mut pass = MaintenancePass::begin(&troubles);
         for number in 0..=MOST {
-            look.note(Task::Wanted, Some(&name(&format!("a{number}"))), failure("no"));
+            pass.note(Task::Wanted, Some(&name(&format!("a{number}"))), failure("no"));
         }
         assert_eq!((troubles.all().0.len(), troubles.all().1), (MOST, true));
-        look.keep(|service| *service == name("a1"));
-        look.note(Task::View, None, Ok::<_, ServiceError>(()));
+        pass.keep(|service| *service == name("a1"));
+        pass.note(Task::View, None, Ok::<_, ServiceError>(()));
         assert_eq!((troubles.all().0.len(), troubles.all().1), (1, false));
     }
 

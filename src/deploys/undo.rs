@@ -12,7 +12,7 @@ use crate::journal::{By, Entry, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain, sentence};
 use crate::services::ServiceError;
-use crate::store::{Deployment, State, Store, StoreError};
+use crate::store::{Deployment, DeploymentState, Store, StoreError};
 use crate::text::PlainLines;
 
 /// What Podman says where a container is gone before it has asked how that ended.
@@ -47,7 +47,7 @@ impl Undo<'_> {
             Err(error) => return Err(error),
         };
         // Whoever ended its row, or ends it while it still waits, has said so: nothing more is told as its own.
-        let span = if deployment.state.is_final() || deployment.state == State::Queued {
+        let span = if deployment.state.is_final() || deployment.state == DeploymentState::Queued {
             tracing::info_span!(parent: None, "clearing", service = %deployment.service)
         } else {
             Span::current()
@@ -65,7 +65,7 @@ impl Undo<'_> {
         }
         if let Err(error) = self.clear_away(deployment).await {
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
-            self.uses.services.untidy().set();
+            self.uses.services.cleanup_flag().set();
         }
         // What a build that filled the disk has in its cache, nobody else shall wait for.
         make_room(self.uses).await;
@@ -75,9 +75,11 @@ impl Undo<'_> {
                 let ran_before = ran_before(&self.uses.store, &deployment.service).await;
                 let goes_on = if ran_before { " What ran before goes on." } else { "" };
                 let said = format!("failed: {}{goes_on}", problem.detail);
-                queue.end(id, State::Failed, Some(problem), tail, said).await
+                queue.end(id, DeploymentState::Failed, Some(problem), tail, said).await
             }
-            None => queue.end(id, State::Cancelled, Some(Problem::cancelled()), None, "cancelled".into()).await,
+            None => {
+                queue.end(id, DeploymentState::Cancelled, Some(Problem::cancelled()), None, "cancelled".into()).await
+            }
         };
         match ended {
             Ok(_) | Err(StoreError::Ended(_)) => Ok(()),
@@ -146,8 +148,10 @@ impl Undo<'_> {
     async fn tail(&self, deployment: &Deployment) -> Option<PlainLines> {
         let began = |state| deployment.steps.iter().any(|(step, _)| *step == state);
         let select = match deployment.release {
-            Some(number) if began(State::Starting) => Select::Unit(ReleaseName::new(&deployment.service, number)),
-            _ if began(State::Building) => Select::Build(deployment.id),
+            Some(number) if began(DeploymentState::Starting) => {
+                Select::Unit(ReleaseName::new(&deployment.service, number))
+            }
+            _ if began(DeploymentState::Building) => Select::Build(deployment.id),
             _ => return None,
         };
         let since = deployment.began().and_then(|at| u64::try_from(at.as_microsecond()).ok());

@@ -10,7 +10,7 @@ use super::command::{end_group, settings};
 use super::pushes::Push;
 use super::{GitError, Repositories};
 use crate::names::ServiceName;
-use crate::places::Share;
+use crate::permits::Share;
 
 /// The longest head of an answer.
 const HEAD: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use super::command::{Bounds, failed, git, run};
 use super::pushes::Pushes;
 use crate::config::LiveConfig;
 use crate::names::{BranchName, CommitId, ServiceName};
-use crate::places::Shares;
+use crate::permits::Shares;
 
 /// How long a look at a repository of ours may take.
 pub(super) const LOCAL: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ const PUSHES: (usize, usize) = (48, 32);
 #[derive(Debug, Clone)]
 pub struct Repositories {
     pub(super) config: LiveConfig,
-    /// Held while one is made: a service that is being made has a row already, and the regular look makes what a row lacks.
+    /// Held while one is made: a service that is being made has a row already, and maintenance makes what a row lacks.
     making: Arc<Mutex<()>>,
     /// For git's programs that answer requests, by who asks: each takes some memory, and a client may make one last.
     pub(super) fetches: Arc<Shares<String>>,

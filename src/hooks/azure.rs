@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, HookError, News, Sender, Told, payload};
+use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, payload};
 use crate::names::Excerpt;
 
 #[derive(Deserialize)]
@@ -30,15 +30,15 @@ struct RefUpdate {
     new_object_id: String,
 }
 
-pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub(super) fn read(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     let Event { id, event_type } = payload(Sender::Azure, delivery)?;
     let id = id.as_deref().map(str::parse).transpose()?;
     let news = if event_type == "git.push" {
         let Push { resource } = payload(Sender::Azure, delivery)?;
         let changes = resource.ref_updates.iter().map(|update| Change::new(&update.name, &update.new_object_id));
-        News::Pushed(changes.collect())
+        DeliveryEvent::Pushed(changes.collect())
     } else {
-        News::Other
+        DeliveryEvent::Other
     };
-    Ok(Told { event: Excerpt::of(&event_type), id, news })
+    Ok(DeliveryContent { event: Excerpt::of(&event_type), id, news })
 }

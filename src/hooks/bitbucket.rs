@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, HookError, News, Reference, Sender, Told, event, id, payload};
+use super::delivery::{
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Reference, Sender, event, id, payload,
+};
 
 const EVENT: &str = "x-event-key";
 
@@ -44,18 +46,18 @@ impl CloudChange {
     }
 }
 
-pub(super) fn read_cloud(delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub(super) fn read_cloud(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     let event = event(delivery.headers, EVENT);
     let id = id(delivery.headers, &["x-request-uuid"])?;
     let news = match event.as_str() {
         "repo:push" => {
             let CloudPush { push } = payload(Sender::BitbucketCloud, delivery)?;
-            News::Pushed(push.changes.into_iter().filter_map(CloudChange::change).collect())
+            DeliveryEvent::Pushed(push.changes.into_iter().filter_map(CloudChange::change).collect())
         }
-        "diagnostics:ping" => News::Ping,
-        _ => News::Other,
+        "diagnostics:ping" => DeliveryEvent::Ping,
+        _ => DeliveryEvent::Other,
     };
-    Ok(Told { event, id, news })
+    Ok(DeliveryContent { event, id, news })
 }
 
 #[derive(Deserialize)]
@@ -76,17 +78,17 @@ struct ServerReference {
     id: String,
 }
 
-pub(super) fn read_server(delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub(super) fn read_server(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     let event = event(delivery.headers, EVENT);
     let id = id(delivery.headers, &["x-request-id"])?;
     let news = match event.as_str() {
         "repo:refs_changed" => {
             let push: ServerPush = payload(Sender::BitbucketServer, delivery)?;
             let changes = push.changes.iter().map(|change| Change::new(&change.reference.id, &change.to_hash));
-            News::Pushed(changes.collect())
+            DeliveryEvent::Pushed(changes.collect())
         }
-        "diagnostics:ping" => News::Ping,
-        _ => News::Other,
+        "diagnostics:ping" => DeliveryEvent::Ping,
+        _ => DeliveryEvent::Other,
     };
-    Ok(Told { event, id, news })
+    Ok(DeliveryContent { event, id, news })
 }

@@ -1,6 +1,6 @@
 //! What news mean for a service.
 
-use super::delivery::{News, Reference, Told};
+use super::delivery::{DeliveryContent, DeliveryEvent, Reference};
 use crate::names::BranchName;
 
 /// What is done about it.
@@ -16,12 +16,12 @@ pub enum Decision {
 
 /// What news mean for a service that deploys `branch`.
 #[must_use]
-pub fn decide(told: &Told, branch: &BranchName) -> Decision {
+pub fn decide(told: &DeliveryContent, branch: &BranchName) -> Decision {
     let changes = match &told.news {
-        News::Wanted => return Decision::Build,
-        News::Ping => return Decision::Ping,
-        News::Other => return Decision::Ignore(format!("`{}` is not a push", told.event.as_str())),
-        News::Pushed(changes) => changes,
+        DeliveryEvent::Wanted => return Decision::Build,
+        DeliveryEvent::Ping => return Decision::Ping,
+        DeliveryEvent::Other => return Decision::Ignore(format!("`{}` is not a push", told.event.as_str())),
+        DeliveryEvent::Pushed(changes) => changes,
     };
     let own =
         changes.iter().find(|change| matches!(&change.reference, Reference::Branch(name) if name == branch.as_str()));

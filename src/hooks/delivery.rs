@@ -103,18 +103,18 @@ impl Sender {
 
 /// What a delivery tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct DeliveryContent {
     /// The sender's own word for what happened.
     pub event: Excerpt,
     /// The sender's number of the delivery, the same again when it is sent again.
     pub id: Option<DeliveryId>,
     /// What happened.
-    pub news: News,
+    pub news: DeliveryEvent,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum DeliveryEvent {
     /// Branches or tags have moved.
     Pushed(Vec<Change>),
     /// Somebody wants a build, whatever has moved.

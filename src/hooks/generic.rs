@@ -3,7 +3,9 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, HookError, News, Reference, Sender, Told, essence, id, is_form, parse};
+use super::delivery::{
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Reference, Sender, essence, id, is_form, parse,
+};
 use crate::names::Excerpt;
 
 #[derive(Default, Deserialize)]
@@ -40,20 +42,20 @@ impl Said {
     }
 }
 
-pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub(super) fn read(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     let id = id(delivery.headers, &["webhook-id", "idempotency-key"])?;
     let Said { reference, after } = Said::of(delivery)?;
     let news = match reference {
-        None => News::Wanted,
+        None => DeliveryEvent::Wanted,
         Some(name) => {
             // Who names no commit says that there is one.
             let mut change = Change::new(&name, after.as_deref().unwrap_or("unknown"));
             if !name.starts_with("refs/") {
                 change.reference = Reference::Branch(name);
             }
-            News::Pushed(vec![change])
+            DeliveryEvent::Pushed(vec![change])
         }
     };
-    let event = if news == News::Wanted { "build" } else { "push" };
-    Ok(Told { event: Excerpt::of(event), id, news })
+    let event = if news == DeliveryEvent::Wanted { "build" } else { "push" };
+    Ok(DeliveryContent { event: Excerpt::of(event), id, news })
 }

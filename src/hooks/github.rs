@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, HookError, News, Sender, Told, event, id, payload};
+use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, event, id, payload};
 
 #[derive(Deserialize)]
 struct Push {
@@ -11,17 +11,17 @@ struct Push {
     after: String,
 }
 
-pub(super) fn read(sender: Sender, delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub(super) fn read(sender: Sender, delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     let prefix = sender.as_str();
     let event = event(delivery.headers, &format!("x-{prefix}-event"));
     let id = id(delivery.headers, &[&format!("x-{prefix}-delivery")])?;
     let news = match event.as_str() {
         "push" => {
             let push: Push = payload(sender, delivery)?;
-            News::Pushed(vec![Change::new(&push.reference, &push.after)])
+            DeliveryEvent::Pushed(vec![Change::new(&push.reference, &push.after)])
         }
-        "ping" => News::Ping,
-        _ => News::Other,
+        "ping" => DeliveryEvent::Ping,
+        _ => DeliveryEvent::Other,
     };
-    Ok(Told { event, id, news })
+    Ok(DeliveryContent { event, id, news })
 }

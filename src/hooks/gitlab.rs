@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, HookError, News, Sender, Told, event, id, payload};
+use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, event, id, payload};
 
 #[derive(Deserialize)]
 struct Kind {
@@ -18,7 +18,7 @@ struct Push {
     after: String,
 }
 
-pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub(super) fn read(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     let event = event(delivery.headers, "x-gitlab-event");
     let id = id(delivery.headers, &["webhook-id", "idempotency-key", "x-gitlab-event-uuid"])?;
     let pushed = match event.as_str() {
@@ -31,9 +31,9 @@ pub(super) fn read(delivery: Delivery<'_>) -> Result<Told, HookError> {
     };
     let news = if pushed {
         let push: Push = payload(Sender::GitLab, delivery)?;
-        News::Pushed(vec![Change::new(&push.reference, &push.after)])
+        DeliveryEvent::Pushed(vec![Change::new(&push.reference, &push.after)])
     } else {
-        News::Other
+        DeliveryEvent::Other
     };
-    Ok(Told { event, id, news })
+    Ok(DeliveryContent { event, id, news })
 }

@@ -17,10 +17,12 @@ mod tests;
 
 pub use authentic::{authorises, authorises_whole, is_signed};
 pub use decide::{Decision, decide};
-pub use delivery::{Change, Delivery, Headers, HookError, KEYED_BODY, News, Reference, Sender, Told};
+pub use delivery::{
+    Change, Delivery, DeliveryContent, DeliveryEvent, Headers, HookError, KEYED_BODY, Reference, Sender,
+};
 
 /// What an authorised delivery tells.
-pub fn read(sender: Sender, delivery: Delivery<'_>) -> Result<Told, HookError> {
+pub fn read(sender: Sender, delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
     match sender {
         Sender::GitHub | Sender::Gitea | Sender::Forgejo | Sender::Gogs => github::read(sender, delivery),
         Sender::GitLab => gitlab::read(delivery),

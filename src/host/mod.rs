@@ -34,7 +34,7 @@ struct Inner {
     uses: Uses,
     started: Timestamp,
     versions: Mutex<Option<(Instant, Versions)>>,
-    space: space::Measuring,
+    space: space::SpaceMeasurement,
 }
 
 impl Host {
@@ -42,7 +42,7 @@ impl Host {
     #[must_use]
     pub fn new(uses: Uses) -> Self {
         let (started, versions) = (Timestamp::now(), Mutex::default());
-        Self { inner: Arc::new(Inner { uses, started, versions, space: space::Measuring::default() }) }
+        Self { inner: Arc::new(Inner { uses, started, versions, space: space::SpaceMeasurement::default() }) }
     }
 
     /// Since when the agent runs.

@@ -50,7 +50,7 @@ pub struct Volumes {
 
 /// The last measurement, and whether one is under way.
 #[derive(Debug, Default)]
-pub(super) struct Measuring {
+pub(super) struct SpaceMeasurement {
     pub(super) under_way: AtomicBool,
     pub(super) last: Mutex<Option<(Instant, Space)>>,
 }

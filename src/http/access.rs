@@ -6,7 +6,7 @@ use super::record::Record;
 use super::request::{concerned, connection, presented, pushes};
 use super::route::{Lock, Route};
 use super::state::State;
-use crate::auth::{Identity, Lease, Peer, Way};
+use crate::auth::{Accepts, Identity, Lease, Peer};
 use crate::names::Scope;
 use crate::problem::{Code, Problem};
 
@@ -22,9 +22,9 @@ pub async fn authorise(
     }
     let presented = presented(request)?;
     let way = match lock {
-        Lock::Git => Way::Git,
-        Lock::Enroll => Way::Enroll,
-        _ => Way::Web,
+        Lock::Git => Accepts::Git,
+        Lock::Enroll => Accepts::Enroll,
+        _ => Accepts::Web,
     };
     if lock == Lock::Local && !matches!(presented.peer, Peer::Local { .. }) {
         return Err(only_local());

@@ -22,16 +22,16 @@ const SILENCE: Duration = Duration::from_secs(5);
 const MOST: u64 = 512 << 20;
 
 /// A request's body that comes back when nobody reads on, and the answer's side of it.
-pub(super) fn lingering(body: Unread) -> (RequestBody, Rest) {
-    let rest = Rest(Arc::new(Mutex::new(Slot::Open(None))));
-    (RequestBody { body: Some(body), rest: rest.clone() }, rest)
+pub(super) fn lingering(body: Unread) -> (RequestBody, UnreadBody) {
+    let unread_body = UnreadBody(Arc::new(Mutex::new(Slot::Open(None))));
+    (RequestBody { body: Some(body), unread_body: unread_body.clone() }, unread_body)
 }
 
 type Unread = Timed<Incoming>;
 
 /// What is left of a request's body.
 #[derive(Debug, Clone)]
-pub(super) struct Rest(Arc<Mutex<Slot>>);
+pub(super) struct UnreadBody(Arc<Mutex<Slot>>);
 
 #[derive(Debug)]
 enum Slot {
@@ -41,7 +41,7 @@ enum Slot {
     Answered,
 }
 
-impl Rest {
+impl UnreadBody {
     /// The body is read no further. Until the answer is written the client is asked for no more: it may have sent the head
     /// alone, to hear whether its body is welcome.
     fn give_back(&self, body: Unread) {
@@ -80,7 +80,7 @@ fn throw_away(mut body: Unread) {
 #[derive(Debug)]
 pub struct RequestBody {
     body: Option<Unread>,
-    rest: Rest,
+    unread_body: UnreadBody,
 }
 
 impl Body for RequestBody {
@@ -111,7 +111,7 @@ impl Body for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            self.rest.give_back(body);
+            self.unread_body.give_back(body);
         }
     }
 }
@@ -120,12 +120,12 @@ impl Drop for RequestBody {
 #[derive(Debug)]
 pub struct Lingering<A> {
     answer: A,
-    rest: Rest,
+    unread_body: UnreadBody,
 }
 
 impl<A> Lingering<A> {
-    pub(super) fn new(answer: A, rest: Rest) -> Self {
-        Self { answer, rest }
+    pub(super) fn new(answer: A, unread_body: UnreadBody) -> Self {
+        Self { answer, unread_body }
     }
 }
 
@@ -151,6 +151,6 @@ impl<A: Body + Unpin> Body for Lingering<A> {
 
 impl<A> Drop for Lingering<A> {
     fn drop(&mut self) {
-        self.rest.answered();
+        self.unread_body.answered();
     }
 }

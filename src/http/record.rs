@@ -6,7 +6,7 @@ use super::request::{presented, pushes};
 use super::respond;
 use super::route::{Lock, Note, Route};
 use super::state::State;
-use crate::auth::{Auth, Deed, Presented};
+use crate::auth::{AuditEvent, Auth, Presented};
 use crate::names::Actor;
 use crate::problem::{Code, Problem};
 
@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem};
 pub struct Record {
     auth: Auth,
     /// Present until it is written.
-    deed: Option<Deed>,
+    deed: Option<AuditEvent>,
     /// Whether the call may change something.
     changes: bool,
     /// Whether a key is part of the address, so that a wrong one finds nothing.

@@ -51,7 +51,7 @@ impl Route {
     /// Whether a call may do more than look. What it does is then done whole, also where the client leaves in the middle.
     #[must_use]
     pub fn acts(&self) -> bool {
-        // Git's own program moves a ref whole or not at all, and the regular look finds one that was moved.
+        // Git's own program moves a ref whole or not at all, and maintenance finds one that was moved.
         self.lock != Lock::Git
             && (self.method != Method::Get || self.lock == Lock::Key || self.path.ends_with("/deploy-key"))
     }

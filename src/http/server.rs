@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::Pace;
+use super::connection_stream::ConnectionStream;
 use super::gate::{self, Gate};
-use super::line::Line;
 use super::linger::RequestBody;
 use super::sockets::Listeners;
 use crate::auth::{Peer, Presented};
 use crate::config::LiveConfig;
 use crate::connection::Connection;
-use crate::places::{Place, Places, Seat};
+use crate::permits::{Permit, Permits, SharedPermit};
 use crate::problem::Problem;
 
 /// How many bytes the kernel takes for a client that can't be sent any more yet. It would take megabytes, and all that
@@ -73,7 +73,7 @@ where
         let local = Self { stopping: last.clone(), connections: TaskTracker::new(), ..self.clone() };
         let (accepting, accepting_local) = (TaskTracker::new(), TaskTracker::new());
         let limits = self.config.get().limits.clone();
-        let anonymous = Places::new(limits.anonymous as usize, limits.anonymous_each as usize);
+        let anonymous = Permits::new(limits.anonymous as usize, limits.anonymous_each as usize);
         for listener in listeners.web {
             accepting.spawn(self.clone().accept_web(listener, anonymous.clone()));
         }
@@ -95,7 +95,7 @@ where
         }
     }
 
-    async fn accept_web(self, listener: TcpListener, anonymous: Places) {
+    async fn accept_web(self, listener: TcpListener, anonymous: Permits) {
         let places = self.places();
         let accept = || async {
             let place = anonymous.next().await;
@@ -104,7 +104,7 @@ where
         while let Some((place, (stranger, accepted))) = self.next(&places, accept()).await {
             match accepted {
                 Ok((stream, peer)) => {
-                    let Some(seat) = stranger.and_then(|stranger| self.seat(&anonymous, stranger, peer)) else {
+                    let Some(permit) = stranger.and_then(|stranger| self.permit(&anonymous, stranger, peer)) else {
                         tracing::debug!("a connection is closed: {} has too many", peer.ip());
                         continue;
                     };
@@ -113,7 +113,7 @@ where
                     // A client that takes nothing for so long is gone, whatever is queued for it.
                     let _ = socket.set_tcp_user_timeout(Some(self.config.get().limits.unread));
                     let _ = socket.set_tcp_notsent_lowat(UNSENT);
-                    self.serve(stream, Peer::Network(peer.ip().to_canonical()), place, seat);
+                    self.serve(stream, Peer::Network(peer.ip().to_canonical()), place, permit);
                 }
                 Err(error) => self.rest(&error).await,
             }
@@ -127,7 +127,7 @@ where
                 Ok((stream, _)) => match stream.peer_cred() {
                     Ok(peer) => {
                         let peer = Peer::Local { uid: peer.uid(), gid: peer.gid() };
-                        self.serve(stream, peer, place, Seat::default());
+                        self.serve(stream, peer, place, SharedPermit::default());
                     }
                     Err(error) => self.rest(&error).await,
                 },
@@ -143,11 +143,11 @@ where
 
     /// The seat that a connection from `peer` has until it is known whose it is; none where that address has all it may.
     /// Behind a trusted proxy everybody comes from its address.
-    fn seat(&self, anonymous: &Places, place: Place, peer: SocketAddr) -> Option<Seat> {
+    fn permit(&self, anonymous: &Permits, place: Permit, peer: SocketAddr) -> Option<SharedPermit> {
         let address = peer.ip().to_canonical();
         let proxy = self.config.get().listen.trusted_proxies.contains(&address);
         let place = anonymous.give(place, (!proxy).then_some(address)).ok()?;
-        Some(Seat::new(Some(place)))
+        Some(SharedPermit::new(Some(place)))
     }
 
     /// The next connection, once there is a place for it. Until then it waits in the backlog, and when the agent stops
@@ -176,12 +176,12 @@ where
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         peer: Peer,
         place: OwnedSemaphorePermit,
-        seat: Seat,
+        permit: SharedPermit,
     ) {
         let service = self.service.clone();
         let (config, gate) = (self.config.clone(), self.gate.clone());
-        let connection = Connection::new(seat);
-        let stream = Line::new(stream, connection.clone(), place);
+        let connection = Connection::new(permit);
+        let stream = ConnectionStream::new(stream, connection.clone(), place);
         let asked = CancellationToken::new();
         let service = service_fn({
             let asked = asked.clone();

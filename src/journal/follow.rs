@@ -2,7 +2,7 @@
 
 use super::join::{Forward, Piece};
 use super::matches;
-use super::reader::{LOOK, Place, Reader, is_since};
+use super::reader::{LOOK, Position, Reader, is_since};
 use super::{Entry, FINAL, JournalError, Query, Select};
 
 /// How much text goes on together.
@@ -38,45 +38,45 @@ impl Reader {
         more: bool,
         mut sink: impl FnMut(Vec<Entry>) -> bool,
     ) -> Result<(), JournalError> {
-        let mut place = Place::forward(query);
-        if self.untorn(|reader| reader.is_behind_end(query, &place))? {
+        let mut position = Position::forward(query);
+        if self.untorn(|reader| reader.is_behind_end(query, &position))? {
             return Ok(());
         }
-        let mut joined = self.untorn(|reader| reader.start(&place))?;
+        let mut joined = self.untorn(|reader| reader.start(&position))?;
         let mut torn = 0;
         loop {
             let others = self.files.changed();
-            match self.read_on(query, &mut place, &mut joined, &mut sink) {
+            match self.read_on(query, &mut position, &mut joined, &mut sink) {
                 Ok(true) => torn = 0,
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    self.resume(error, &mut torn, &place)?;
+                    self.resume(error, &mut torn, &position)?;
                     continue;
                 }
             }
             if others {
-                self.untorn(|reader| reader.renew(&place))?;
+                self.untorn(|reader| reader.renew(&position))?;
                 continue;
             }
             if !more || !self.is_listened_to() {
                 return Ok(());
             }
             std::thread::sleep(LOOK);
-            self.untorn(|reader| reader.settle(&place))?;
+            self.untorn(|reader| reader.settle(&position))?;
         }
     }
 
-    /// Hands on what there is behind `place`, and moves that along; false where nothing more is wanted.
+    /// Hands on what there is behind `position`, and moves that along; false where nothing more is wanted.
     fn read_on(
         &mut self,
         query: &Query,
-        place: &mut Place,
+        position: &mut Position,
         joined: &mut Forward,
         sink: &mut impl FnMut(Vec<Entry>) -> bool,
     ) -> Result<bool, JournalError> {
         let mut batch = Batch::default();
         loop {
-            let (piece, over) = match self.next_piece(query, joined, place) {
+            let (piece, over) = match self.next_piece(query, joined, position) {
                 Ok(Some(found)) => found,
                 end => {
                     // What was read is handed on, however reading ended.
@@ -84,7 +84,7 @@ impl Reader {
                     return end.map(|_| goes_on);
                 }
             };
-            *place = Place::Behind(piece.entry.cursor.clone());
+            *position = Position::Behind(piece.entry.cursor.clone());
             if let Some(entry) = joined.push(piece)
                 && self.wanted(query, &entry)
                 && batch.push(entry)
@@ -104,13 +104,13 @@ impl Reader {
         &mut self,
         query: &Query,
         joined: &Forward,
-        place: &mut Place,
+        position: &mut Position,
     ) -> Result<Option<(Piece, bool)>, JournalError> {
         let mut passed = false;
         loop {
             if !self.advance()? {
                 if passed {
-                    *place = Place::Behind(self.cursor()?);
+                    *position = Position::Behind(self.cursor()?);
                 }
                 return Ok(None);
             }
@@ -121,7 +121,7 @@ impl Reader {
             passed = true;
             // Where reading must begin anew, little of this is read twice.
             if self.is_beat() {
-                *place = Place::Behind(self.cursor()?);
+                *position = Position::Behind(self.cursor()?);
             }
         }
         let piece = self.piece()?;
@@ -144,13 +144,14 @@ impl Reader {
         Ok(self.text(matches::STATE)?.is_some_and(|state| FINAL.contains(&state.as_str())))
     }
 
-    /// Whether the last entry of the deployment that is asked for lies before `place`, where nothing more follows.
-    fn is_behind_end(&mut self, query: &Query, place: &Place) -> Result<bool, JournalError> {
-        let (Select::Deployment(id), Place::At(cursor) | Place::Behind(cursor)) = (&query.select, place) else {
+    /// Whether the last entry of the deployment that is asked for lies before `position`, where nothing more follows.
+    fn is_behind_end(&mut self, query: &Query, position: &Position) -> Result<bool, JournalError> {
+        let (Select::Deployment(id), Position::At(cursor) | Position::Behind(cursor)) = (&query.select, position)
+        else {
             return Ok(false);
         };
         self.narrow(cursor, |handle| matches::end(handle, *id))?;
-        let end = self.before(place)?;
+        let end = self.before(position)?;
         self.widen(cursor)?;
         Ok(end.is_some_and(|piece| is_since(query, &piece.entry)))
     }

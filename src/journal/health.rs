@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::reader::{Place, Reader, now};
+use super::reader::{Position, Reader, now};
 use super::{Checked, HealthSaid, JournalError};
 
 /// How far back health checks are heard, in microseconds: so long it may take until they are heard at all. What they said
@@ -25,23 +25,23 @@ impl Reader {
         mut sink: impl FnMut(HealthSaid) -> bool,
         rung: &Receiver<Checked>,
     ) -> Result<(), JournalError> {
-        let mut place = Place::Since(now().saturating_sub(SPAN));
+        let mut position = Position::Since(now().saturating_sub(SPAN));
         let mut awaited = vec![Checked::Any];
         let mut pauses = LATE.iter();
         let mut torn = 0;
-        self.seek(&place)?;
+        self.seek(&position)?;
         loop {
             let others = self.files.changed();
-            match self.read_health(&mut place, &mut awaited, &mut sink) {
+            match self.read_health(&mut position, &mut awaited, &mut sink) {
                 Ok(true) => torn = 0,
                 Ok(false) => return Ok(()),
                 Err(error) => {
-                    self.resume(error, &mut torn, &place)?;
+                    self.resume(error, &mut torn, &position)?;
                     continue;
                 }
             }
             if others {
-                self.untorn(|reader| reader.renew(&place))?;
+                self.untorn(|reader| reader.renew(&position))?;
                 continue;
             }
             let pause = if awaited.is_empty() { None } else { pauses.next() };
@@ -62,14 +62,14 @@ impl Reader {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            self.untorn(|reader| reader.settle(&place))?;
+            self.untorn(|reader| reader.settle(&position))?;
         }
     }
 
-    /// Hands on what there is behind `place`, and moves that along; false where nothing more is wanted.
+    /// Hands on what there is behind `position`, and moves that along; false where nothing more is wanted.
     fn read_health(
         &mut self,
-        place: &mut Place,
+        position: &mut Position,
         awaited: &mut Vec<Checked>,
         sink: &mut impl FnMut(HealthSaid) -> bool,
     ) -> Result<bool, JournalError> {
@@ -81,7 +81,7 @@ impl Reader {
                 _ => None,
             };
             let container = self.text(c"PODMAN_NAME")?;
-            *place = Place::Behind(self.cursor()?);
+            *position = Position::Behind(self.cursor()?);
             let (id, name) =
                 (id.and_then(|id| id.parse().ok()).map(Checked::Container), container.clone().map(Checked::Named));
             awaited.retain(|checked| Some(checked) != id.as_ref() && Some(checked) != name.as_ref());

@@ -100,12 +100,12 @@ impl Backward {
                 return None;
             }
         }
-        let place = self.lines;
+        let position = self.lines;
         self.lines += 1;
         if piece.container.is_some() && (piece.partial || begun) {
-            return self.open.insert(output, (place, piece.entry));
+            return self.open.insert(output, (position, piece.entry));
         }
-        Some((place, piece.entry))
+        Some((position, piece.entry))
     }
 
     /// The lines that no piece came before.
@@ -171,9 +171,9 @@ mod tests {
     #[test]
     fn what_is_known_to_be_whole_waits_for_nothing() {
         let mut backward = Backward::default();
-        assert_eq!(backward.push(piece(2, "a", "whole", false), false).map(|(place, _)| place), Some(0));
+        assert_eq!(backward.push(piece(2, "a", "whole", false), false).map(|(position, _)| position), Some(0));
         let of_a_build = Piece { container: None, ..piece(1, "", "whole too", false) };
-        assert_eq!(backward.push(of_a_build, true).map(|(place, _)| place), Some(1));
+        assert_eq!(backward.push(of_a_build, true).map(|(position, _)| position), Some(1));
         assert!(backward.push(piece(0, "a", "", false), true).is_none() && backward.rest().count() == 1);
     }
 

@@ -16,7 +16,7 @@ mod mark;
 mod matches;
 mod order;
 mod page;
-mod places;
+mod permits;
 mod printed;
 mod query;
 mod reader;
@@ -37,7 +37,7 @@ pub use error::JournalError;
 pub use printed::until_read;
 pub use query::{Begun, By, Direction, FINAL, Query, Select};
 
-use places::Places;
+use permits::ReaderPermits;
 use query::Start;
 use reader::Reader;
 
@@ -64,16 +64,17 @@ pub fn check(pattern: &str) -> Result<(), JournalError> {
 pub struct Journal {
     /// Journal files elsewhere than the system's.
     folder: Option<PathBuf>,
-    followers: Arc<Places>,
-    looks: Arc<Places>,
-    seeks: Arc<Places>,
+    followers: Arc<ReaderPermits>,
+    looks: Arc<ReaderPermits>,
+    seeks: Arc<ReaderPermits>,
 }
 
 impl Journal {
     /// The system's journal, or the files in `folder`.
     #[must_use]
     pub fn new(folder: Option<PathBuf>) -> Self {
-        let [followers, looks, seeks] = [FOLLOWERS, LOOKS, SEEKS].map(|(all, each)| Arc::new(Places::new(all, each)));
+        let [followers, looks, seeks] =
+            [FOLLOWERS, LOOKS, SEEKS].map(|(all, each)| Arc::new(ReaderPermits::new(all, each)));
         Self { folder, followers, looks, seeks }
     }
 
@@ -87,11 +88,11 @@ impl Journal {
     /// Does `work` on a thread for that, which is told whether anybody waits for it still.
     async fn beside<T: Send + 'static>(
         &self,
-        places: &Places,
+        permits: &ReaderPermits,
         by: &By,
         work: impl FnOnce(Option<&Path>, Box<dyn Fn() -> bool>) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let place = places.take(by).await?;
+        let place = permits.take(by).await?;
         let folder = self.folder.clone();
         let left = CancellationToken::new();
         let _waiting = left.clone().drop_guard();

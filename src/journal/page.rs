@@ -8,7 +8,7 @@ use super::ends::Ends;
 use super::files::read;
 use super::join::Backward;
 use super::order::order;
-use super::reader::{PIECES, Place, Reader, no_cursor, now};
+use super::reader::{PIECES, Position, Reader, no_cursor, now};
 use super::{Begun, Direction, Entry, JournalError, Page, Query, Start};
 
 /// How long a page may search. A pattern that is never found must not read the whole journal in one request.
@@ -44,7 +44,7 @@ impl Reader {
 
     fn page_forward(&mut self, query: &Query) -> Result<Page, JournalError> {
         let end = Instant::now() + PATIENCE;
-        let mut joined = self.start(&Place::forward(query))?;
+        let mut joined = self.start(&Position::forward(query))?;
         let mut page = Page::default();
         let mut bytes = 0;
         // The entry that ended a line last: the next page finds the beginnings of those that end behind it.
@@ -116,7 +116,7 @@ impl Reader {
                 None => false,
             };
             if is_first || (query.since.is_some() && query.since > Some(self.time()?)) {
-                before = Some(Place::Behind(self.cursor()?));
+                before = Some(Position::Behind(self.cursor()?));
                 break;
             }
             if tired.is_none() && self.is_beat() && Instant::now() >= end {
@@ -133,12 +133,12 @@ impl Reader {
                     is_end = false;
                     ends.as_mut().map_or(Ok(()), Ends::next)?;
                 }
-                if let Some((place, entry)) = joined.push(piece, begun)
+                if let Some((position, entry)) = joined.push(piece, begun)
                     && self.wanted(query, &entry)
                 {
                     let line = kept(entry);
                     bytes += weight(&line);
-                    found.insert(place, line);
+                    found.insert(position, line);
                 }
             }
             cut = found.len() >= query.lines || bytes >= PAGE;
@@ -147,7 +147,7 @@ impl Reader {
                 last = Some(self.cursor()?).filter(|_| is_end || *left == 0);
             }
             if cut || last.is_some() {
-                before = Some(Place::At(self.cursor()?));
+                before = Some(Position::At(self.cursor()?));
                 break;
             }
         }
@@ -155,11 +155,11 @@ impl Reader {
             // Of each output the newest piece first, as it goes on from there.
             for piece in self.begun(&before)?.into_iter().rev() {
                 let line = joined.push(piece, false).filter(|(_, entry)| self.wanted(query, entry));
-                found.extend(line.map(|(place, entry)| (place, kept(entry))));
+                found.extend(line.map(|(position, entry)| (position, kept(entry))));
             }
         }
         let rest = joined.rest().filter(|(_, entry)| self.wanted(query, entry));
-        found.extend(rest.map(|(place, entry)| (place, kept(entry))));
+        found.extend(rest.map(|(position, entry)| (position, kept(entry))));
         let fit = full(&found, query.lines, &weight);
         let more = cut || found.len() > fit;
         let mut lines: Vec<T> = found.into_values().take(fit).collect();
@@ -176,7 +176,7 @@ impl Reader {
         let back = query.lines;
         let query = Query { direction: Direction::Forward, ..query };
         if let Some(cursor) = &query.cursor {
-            self.seek(&Place::Behind(cursor.clone()))?;
+            self.seek(&Position::Behind(cursor.clone()))?;
             return Ok(query.into());
         }
         Ok(match self.newest()? {

@@ -49,7 +49,7 @@ pub(super) struct Reader {
 
 /// Where reading goes on.
 #[derive(Clone)]
-pub(super) enum Place {
+pub(super) enum Position {
     Head,
     Since(u64),
     At(String),
@@ -107,16 +107,16 @@ impl Reader {
 
     /// Opens the files anew where others have come or gone before those that are open were read to their end: nothing
     /// more will be in these, and what was vacuumed was read.
-    pub(super) fn renew(&mut self, place: &Place) -> Result<(), JournalError> {
+    pub(super) fn renew(&mut self, position: &Position) -> Result<(), JournalError> {
         self.handle = self.files.open(&self.source)?;
-        self.seek(place).map(drop)
+        self.seek(position).map(drop)
     }
 
     /// An entry that is counted before all of its fields are linked is passed over by libsystemd until there is another
     /// one. Whoever seeks finds it.
-    pub(super) fn settle(&mut self, place: &Place) -> Result<(), JournalError> {
+    pub(super) fn settle(&mut self, position: &Position) -> Result<(), JournalError> {
         if self.advanced.is_some_and(|at| at.elapsed() > QUIET) {
-            self.seek(place)?;
+            self.seek(position)?;
         }
         Ok(())
     }
@@ -163,10 +163,15 @@ impl Reader {
         }
     }
 
-    /// Goes on behind `place` where a follower's reading ended because a file was torn.
-    pub(super) fn resume(&mut self, error: JournalError, torn: &mut u32, place: &Place) -> Result<(), JournalError> {
+    /// Goes on behind `position` where a follower's reading ended because a file was torn.
+    pub(super) fn resume(
+        &mut self,
+        error: JournalError,
+        torn: &mut u32,
+        position: &Position,
+    ) -> Result<(), JournalError> {
         self.mend(error, torn)?;
-        self.untorn(|reader| reader.seek(place)).map(drop)
+        self.untorn(|reader| reader.seek(position)).map(drop)
     }
 
     /// Opens the files anew where `error` says that one was torn and it was so fewer than TEARS times.
@@ -182,33 +187,35 @@ impl Reader {
     }
 
     /// Goes to where reading begins. Lines that have begun before that and end behind it will be whole.
-    pub(super) fn start(&mut self, place: &Place) -> Result<Forward, JournalError> {
+    pub(super) fn start(&mut self, position: &Position) -> Result<Forward, JournalError> {
         let mut joined = Forward::default();
-        let own = self.seek(place)?;
-        let place = match place {
-            Place::Head => return Ok(joined),
-            Place::At(_) | Place::Behind(_) if own => place.clone(),
-            _ if self.advance()? => Place::At(self.handle.cursor().map_err(read)?),
-            _ => place.clone(),
+        let own = self.seek(position)?;
+        let position = match position {
+            Position::Head => return Ok(joined),
+            Position::At(_) | Position::Behind(_) if own => position.clone(),
+            _ if self.advance()? => Position::At(self.handle.cursor().map_err(read)?),
+            _ => position.clone(),
         };
-        for piece in self.begun(&place)? {
+        for piece in self.begun(&position)? {
             // What was too long for one line has been handed on up to here.
             joined.push(piece);
         }
-        self.seek(&place)?;
+        self.seek(&position)?;
         Ok(joined)
     }
 
     /// The pieces of the lines that have begun before an entry and end behind it, of each output the oldest first. The
     /// journal's index leads to them, however much lies between.
-    pub(super) fn begun(&mut self, place: &Place) -> Result<Vec<Piece>, JournalError> {
-        let (Source::Lines(select, _), Place::At(cursor) | Place::Behind(cursor)) = (self.source.clone(), place) else {
+    pub(super) fn begun(&mut self, position: &Position) -> Result<Vec<Piece>, JournalError> {
+        let (Source::Lines(select, _), Position::At(cursor) | Position::Behind(cursor)) =
+            (self.source.clone(), position)
+        else {
             return Ok(Vec::new());
         };
         let mut outputs: Vec<Output> = Vec::new();
         self.narrow(cursor, |handle| matches::pieces(handle, &select))?;
         for _ in 0..PIECES {
-            let Some(piece) = self.before(place)? else { break };
+            let Some(piece) = self.before(position)? else { break };
             let output = piece.output();
             if !outputs.contains(&output) {
                 outputs.push(output);
@@ -220,7 +227,7 @@ impl Reader {
             self.narrow(cursor, |handle| matches::output(handle, &output))?;
             let mut line = Vec::new();
             while line.len() < PIECES
-                && let Some(piece) = self.before(place)?
+                && let Some(piece) = self.before(position)?
                 && piece.partial
             {
                 line.push(self.piece()?);
@@ -248,11 +255,11 @@ impl Reader {
         self.narrow(cursor, |handle| source.add(handle))
     }
 
-    /// The next entry back that lies before `place`.
-    pub(super) fn before(&mut self, place: &Place) -> Result<Option<Piece>, JournalError> {
+    /// The next entry back that lies before `position`.
+    pub(super) fn before(&mut self, position: &Position) -> Result<Option<Piece>, JournalError> {
         while self.handle.previous().map_err(read)? > 0 {
             let piece = self.outline()?;
-            if !matches!(place, Place::At(cursor) if *cursor == piece.entry.cursor) {
+            if !matches!(position, Position::At(cursor) if *cursor == piece.entry.cursor) {
                 return Ok(Some(piece));
             }
         }
@@ -260,18 +267,18 @@ impl Reader {
     }
 
     /// Goes to a place; whether it is an entry's that is there is returned.
-    pub(super) fn seek(&mut self, place: &Place) -> Result<bool, JournalError> {
+    pub(super) fn seek(&mut self, position: &Position) -> Result<bool, JournalError> {
         self.unread = false;
         self.advanced = None;
-        match place {
-            Place::Head => self.handle.seek_head().map_err(read)?,
-            Place::Since(since) => self.handle.seek_realtime_usec(*since).map_err(read)?,
-            Place::At(cursor) | Place::Behind(cursor) => {
+        match position {
+            Position::Head => self.handle.seek_head().map_err(read)?,
+            Position::Since(since) => self.handle.seek_realtime_usec(*since).map_err(read)?,
+            Position::At(cursor) | Position::Behind(cursor) => {
                 self.handle.seek_cursor(cursor.as_str()).map_err(no_cursor)?;
                 // The next entry is the cursor's own, or the first behind it where that is gone.
                 if self.handle.next().map_err(read)? > 0 {
                     let own = self.handle.test_cursor(cursor.as_str()).map_err(no_cursor)?;
-                    self.unread = !own || matches!(place, Place::At(_));
+                    self.unread = !own || matches!(position, Position::At(_));
                     return Ok(own);
                 }
             }
@@ -355,7 +362,7 @@ pub(super) fn no_cursor(error: systemd::Error) -> JournalError {
     }
 }
 
-impl Place {
+impl Position {
     pub(super) fn forward(query: &Query) -> Self {
         match (&query.cursor, query.since, &query.behind) {
             (Some(cursor), ..) if query.including => Self::At(cursor.clone()),

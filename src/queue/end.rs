@@ -4,7 +4,7 @@ use super::Queue;
 use crate::events::Event;
 use crate::names::{DeploymentId, ServiceName};
 use crate::problem::Problem;
-use crate::store::{Deployment, State, StoreError};
+use crate::store::{Deployment, DeploymentState, StoreError};
 use crate::text::PlainLines;
 
 impl Queue {
@@ -15,7 +15,7 @@ impl Queue {
     pub async fn end(
         &self,
         id: DeploymentId,
-        state: State,
+        state: DeploymentState,
         problem: Option<Problem>,
         tail: Option<PlainLines>,
         said: String,
@@ -37,7 +37,7 @@ impl Queue {
         let ending = self.inner.tasks.spawn_whole(async move {
             let ended = this.inner.store.cancel_waiting(id).await?;
             if let Some(ended) = &ended {
-                this.ended(id, &ended.service, State::Cancelled, None, "cancelled");
+                this.ended(id, &ended.service, DeploymentState::Cancelled, None, "cancelled");
             }
             Ok(ended)
         });
@@ -49,18 +49,18 @@ impl Queue {
         &self,
         id: DeploymentId,
         service: &ServiceName,
-        state: State,
+        state: DeploymentState,
         problem: Option<&Problem>,
         said: &str,
     ) {
         let problem = problem.map(|problem| problem.code.as_str());
         let word = state.as_str();
-        if state == State::Failed {
+        if state == DeploymentState::Failed {
             tracing::error!(deployment = %id, service = %service, state = word, problem, "{said}");
         } else {
             tracing::info!(deployment = %id, service = %service, state = word, problem, "{said}");
         }
-        self.inner.places.give_up(id);
+        self.inner.permits.give_up(id);
         self.inner.events.publish(Event::Deployment(service.clone(), id));
     }
 }
@@ -71,7 +71,8 @@ mod tests {
 
     #[test]
     fn the_journals_readers_know_how_a_deployment_ends() {
-        let last: Vec<_> = State::ALL.iter().filter(|state| state.is_final()).map(|state| state.as_str()).collect();
+        let last: Vec<_> =
+            DeploymentState::ALL.iter().filter(|state| state.is_final()).map(|state| state.as_str()).collect();
         assert_eq!(last, crate::journal::FINAL);
     }
 }

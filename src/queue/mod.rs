@@ -4,7 +4,7 @@
 mod backoff;
 mod end;
 mod locks;
-mod places;
+mod permits;
 mod slots;
 mod tasks;
 
@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use backoff::Backoff;
 pub use locks::Locks;
-pub use places::{Place, Places};
+pub use permits::{BuildPermit, BuildPermits};
 pub use tasks::Tasks;
 
 use crate::events::{Event, Events};
 use crate::names::{DeploymentId, ServiceName};
 use crate::store::{
-    Delivered, Deployment, Desired, HookDelivery, NewDelivery, NewDeployment, Service, State, Store, StoreError,
+    Delivered, Deployment, DeploymentState, Desired, HookDelivery, NewDelivery, NewDeployment, Service, Store,
+    StoreError,
 };
 
 /// How long a cancelled deployment may take to end.
@@ -40,7 +41,7 @@ struct Inner {
     events: Events,
     slots: slots::Slots,
     turns: Locks,
-    places: Places,
+    permits: BuildPermits,
     tasks: Tasks,
 }
 
@@ -48,8 +49,8 @@ impl Queue {
     /// A queue over the store's rows, in which `parallel` builds may run at once.
     #[must_use]
     pub fn new(store: Store, events: Events, parallel: usize) -> Self {
-        let (slots, turns, places) = (slots::Slots::default(), Locks::default(), Places::new(parallel));
-        Self { inner: Arc::new(Inner { store, events, slots, turns, places, tasks: Tasks::default() }) }
+        let (slots, turns, permits) = (slots::Slots::default(), Locks::default(), BuildPermits::new(parallel));
+        Self { inner: Arc::new(Inner { store, events, slots, turns, permits, tasks: Tasks::default() }) }
     }
 
     /// What goes on until it is done, or until the agent stops.
@@ -60,8 +61,8 @@ impl Queue {
 
     /// How many builds run at once.
     #[must_use]
-    pub fn places(&self) -> &Places {
-        &self.inner.places
+    pub fn permits(&self) -> &BuildPermits {
+        &self.inner.permits
     }
 
     /// Waits for the turn to change what of `service` runs, and holds it.
@@ -102,7 +103,7 @@ impl Queue {
     fn announce(&self, deployment: &Deployment, superseded: Vec<DeploymentId>) {
         for id in superseded {
             let said = format!("superseded by deployment {}", deployment.id);
-            self.ended(id, &deployment.service, State::Superseded, None, &said);
+            self.ended(id, &deployment.service, DeploymentState::Superseded, None, &said);
         }
         tracing::info!(
             deployment = %deployment.id,
@@ -128,7 +129,7 @@ impl Queue {
     pub async fn end_service(&self, name: &ServiceName, desired: Desired) -> Result<Service, StoreError> {
         let ended = self.inner.store.end_service(name, desired).await?;
         for id in ended.waiting {
-            self.ended(id, name, State::Cancelled, None, "cancelled");
+            self.ended(id, name, DeploymentState::Cancelled, None, "cancelled");
             // It may have begun to wait for its build's place, or to make a release of an image again.
             self.inner.slots.cancel(name, id);
         }
@@ -235,11 +236,11 @@ impl Queue {
     ///
     /// # Errors
     /// The store can't be read.
-    pub async fn keep_places(&self) -> Result<(), StoreError> {
+    pub async fn keep_permits(&self) -> Result<(), StoreError> {
         for service in self.inner.store.services().await? {
             for deployment in self.inner.store.unfinished(&service.name).await? {
-                if matches!(deployment.state, State::Fetching | State::Building) {
-                    self.inner.places.keep(deployment.id);
+                if matches!(deployment.state, DeploymentState::Fetching | DeploymentState::Building) {
+                    self.inner.permits.keep(deployment.id);
                 }
             }
         }

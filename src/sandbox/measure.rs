@@ -21,7 +21,7 @@ pub struct Measured {
 pub fn measure(cache: &Path, repositories: &Path, into: &Path) -> Result<(), SandboxError> {
     let mut measured = Measured::default();
     for name in folders(cache)? {
-        // A build may remove what is being looked at, and the regular look all of it.
+        // A build may remove what is being looked at, and maintenance all of it.
         if let Ok(bytes) = size_in_use(&cache.join(&name)) {
             measured.caches.insert(name, bytes);
         }

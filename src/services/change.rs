@@ -47,7 +47,7 @@ impl Services {
     ///
     /// # Errors
     /// There is no such service, nothing can be written, or the host does not do what is wanted: it is written down all
-    /// the same, and the regular look goes on.
+    /// the same, and maintenance goes on.
     pub async fn stop(&self, name: &ServiceName, actor: &Actor) -> Result<Service, ServiceError> {
         self.uses.queue.end_service(name, Desired::Stopped).await?;
         tracing::info!(service = %name, actor = %actor, "stopped by request");

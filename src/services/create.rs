@@ -123,7 +123,7 @@ impl Services {
                 Source::Template(template)
             }
             NewSource::External(uri, password) => {
-                // The regular look takes no secret for nobody's before there is the row that names it.
+                // Maintenance takes no secret for nobody's before there is the row that names it.
                 let secret = match password {
                     Some(password) => Some(self.keep_password(name, &password).await?),
                     None => None,

@@ -5,6 +5,7 @@
 mod ask_health;
 mod begins;
 mod change;
+mod cleanup_flag;
 mod create;
 pub mod env;
 pub mod figures;
@@ -14,6 +15,7 @@ mod health;
 mod hook;
 mod live;
 pub mod log;
+mod pending_reconciles;
 pub mod plan;
 mod port;
 mod read;
@@ -26,19 +28,17 @@ mod settle;
 pub mod spec;
 pub mod status;
 mod unasked;
-mod unsettled;
-mod untidy;
 mod update_env;
 mod watch;
 
 use thiserror::Error;
 use tokio::sync::broadcast;
 
+pub use cleanup_flag::CleanupFlag;
 pub use create::{Availability, NewSource};
 pub use hook::new_hook_key;
 pub use reconcile::{ClearUp, HostView};
 pub use remove::Removed;
-pub use untidy::Untidy;
 pub use update_env::EnvUpdate;
 
 pub use crate::git::GitRequest;
@@ -58,8 +58,8 @@ use crate::templates::{TemplateError, Templates};
 use crate::units::{Quadlets, UnitsError, UserManager};
 use begins::Begins;
 use live::LiveUnits;
+use pending_reconciles::PendingReconciles;
 use unasked::Unasked;
-use unsettled::Unsettled;
 
 /// How many health checks that were run wait to be told.
 const CHECKS: usize = 64;
@@ -104,8 +104,8 @@ pub struct Services {
     /// Whose health check was run.
     checks: broadcast::Sender<Checked>,
     unasked: Unasked,
-    unsettled: Unsettled,
-    untidy: Untidy,
+    pending_reconciles: PendingReconciles,
+    cleanup_flag: CleanupFlag,
 }
 
 impl Services {
@@ -120,15 +120,15 @@ impl Services {
             live: LiveUnits::default(),
             checks: broadcast::Sender::new(CHECKS),
             unasked: Unasked::default(),
-            unsettled: Unsettled::default(),
-            untidy: Untidy::default(),
+            pending_reconciles: PendingReconciles::default(),
+            cleanup_flag: CleanupFlag::default(),
         }
     }
 
     /// Whether something of them may lie about that only a look at all of the host finds.
     #[must_use]
-    pub fn untidy(&self) -> &Untidy {
-        &self.untidy
+    pub fn cleanup_flag(&self) -> &CleanupFlag {
+        &self.cleanup_flag
     }
 }
 

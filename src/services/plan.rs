@@ -9,7 +9,7 @@ use crate::names::{HostName, ReleaseNumber};
 
 /// A release as the host shows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedRelease {
     /// Its Quadlet file is there.
     pub file: bool,
     /// It starts at boot.
@@ -22,7 +22,7 @@ pub struct Seen {
 
 /// What is wanted of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DesiredState {
     /// The release that shall have the traffic; none: nothing shall run.
     pub current: Option<ReleaseNumber>,
     /// Whether the unit of `current` is started when it doesn't run. Only a deployment asks for that: what an
@@ -36,9 +36,9 @@ pub struct Wanted {
 
 /// What the host shows of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
+pub struct ObservedState {
     /// Each release that has a file or a unit.
-    pub releases: BTreeMap<ReleaseNumber, Seen>,
+    pub releases: BTreeMap<ReleaseNumber, ObservedRelease>,
     /// The ports that a host name of the service leads to.
     pub routes: Vec<u16>,
     /// Those of them that all of its host names lead to.
@@ -80,7 +80,7 @@ pub enum Step {
 
 /// The steps from `observed` to `wanted`. Where nothing is to be done the list is empty.
 #[must_use]
-pub fn plan(wanted: &Wanted, observed: &Observed) -> Vec<Step> {
+pub fn plan(wanted: &DesiredState, observed: &ObservedState) -> Vec<Step> {
     let mut steps = Vec::new();
     let seen = |number| observed.releases.get(&number).copied().unwrap_or_default();
     let mut changed = false;
@@ -157,20 +157,20 @@ mod tests {
 
     const OLD: ReleaseNumber = ReleaseNumber(1);
     const NEW: ReleaseNumber = ReleaseNumber(2);
-    const RUNS: Seen = Seen { file: true, live: true, running: true, failed: false };
-    const BESIDE: Seen = Seen { live: false, ..RUNS };
+    const RUNS: ObservedRelease = ObservedRelease { file: true, live: true, running: true, failed: false };
+    const BESIDE: ObservedRelease = ObservedRelease { live: false, ..RUNS };
 
-    fn wanted(current: Option<ReleaseNumber>) -> Wanted {
-        Wanted { current, start: true, kept: [(OLD, 20_001), (NEW, 20_002)].into(), pruned: BTreeMap::new() }
+    fn wanted(current: Option<ReleaseNumber>) -> DesiredState {
+        DesiredState { current, start: true, kept: [(OLD, 20_001), (NEW, 20_002)].into(), pruned: BTreeMap::new() }
     }
 
-    fn observed(releases: &[(ReleaseNumber, Seen)], routes: &[u16]) -> Observed {
+    fn observed(releases: &[(ReleaseNumber, ObservedRelease)], routes: &[u16]) -> ObservedState {
         let releases = releases.iter().copied().collect();
-        Observed { releases, routes: routes.to_vec(), whole_routes: routes.to_vec(), strays: Vec::new() }
+        ObservedState { releases, routes: routes.to_vec(), whole_routes: routes.to_vec(), strays: Vec::new() }
     }
 
     /// What the host shows after a step.
-    fn apply(observed: &mut Observed, step: &Step) {
+    fn apply(observed: &mut ObservedState, step: &Step) {
         match step {
             Step::Write(n) => observed.releases.entry(*n).or_default().file = true,
             Step::SetLive(n) => observed.releases.entry(*n).or_default().live = true,
@@ -193,14 +193,14 @@ mod tests {
     }
 
     /// Nothing is left to do, but to discard the pruned whose rows this model keeps.
-    fn arrived(wanted: &Wanted, observed: &Observed) -> bool {
+    fn arrived(wanted: &DesiredState, observed: &ObservedState) -> bool {
         let again = plan(wanted, observed);
         again.iter().all(|step| matches!(step, Step::Discard(number) if wanted.pruned.contains_key(number)))
     }
 
     /// Whether a step left the traffic where it is answered: a release gets it only once it runs and boots, and is
     /// stopped, kept from the boot or removed only once it has it no longer.
-    fn is_safe(wanted: &Wanted, step: &Step, after: &Observed) -> bool {
+    fn is_safe(wanted: &DesiredState, step: &Step, after: &ObservedState) -> bool {
         let mut releases = wanted.kept.iter().chain(&wanted.pruned);
         match step {
             Step::Route(port) => releases.any(|(number, of)| {
@@ -238,14 +238,14 @@ mod tests {
 
     #[test]
     fn a_host_name_that_came_later_is_routed_too() {
-        let seen = Observed { whole_routes: Vec::new(), ..observed(&[(OLD, RUNS)], &[20_001]) };
+        let seen = ObservedState { whole_routes: Vec::new(), ..observed(&[(OLD, RUNS)], &[20_001]) };
         assert_eq!(plan(&wanted(Some(OLD)), &seen), [Step::Route(20_001)]);
     }
 
     #[test]
     fn a_host_name_that_was_taken_away_leads_nowhere() {
         let strays = vec![("old.localhost".parse().unwrap(), 20_001)];
-        let mut seen = Observed { strays, ..observed(&[(OLD, RUNS)], &[20_001]) };
+        let mut seen = ObservedState { strays, ..observed(&[(OLD, RUNS)], &[20_001]) };
         let steps = plan(&wanted(Some(OLD)), &seen);
         assert_eq!(steps, [Step::Withdraw("old.localhost".parse().unwrap(), 20_001)]);
         apply(&mut seen, &steps[0]);
@@ -263,8 +263,8 @@ mod tests {
 
     #[test]
     fn what_an_administrator_stopped_stays_stopped() {
-        let seen = observed(&[(OLD, Seen { running: false, ..RUNS })], &[20_001]);
-        assert_eq!(plan(&Wanted { start: false, ..wanted(Some(OLD)) }, &seen), []);
+        let seen = observed(&[(OLD, ObservedRelease { running: false, ..RUNS })], &[20_001]);
+        assert_eq!(plan(&DesiredState { start: false, ..wanted(Some(OLD)) }, &seen), []);
     }
 
     /// Walks every combination of what the host may show, and for each plan every prefix of it, as if the agent had
@@ -274,7 +274,12 @@ mod tests {
         let mut shapes = Vec::new();
         for bits in 0..16_u8 {
             let bit = |index: u8| bits & (1 << index) != 0;
-            shapes.push(Seen { file: bit(0), live: bit(1) && bit(0), running: bit(2), failed: bit(3) && !bit(2) });
+            shapes.push(ObservedRelease {
+                file: bit(0),
+                live: bit(1) && bit(0),
+                running: bit(2),
+                failed: bit(3) && !bit(2),
+            });
         }
         let routings: [&[u16]; 5] = [&[], &[20_001], &[20_002], &[20_001, 20_002], &[29_999]];
         let mut pruning = wanted(Some(NEW));

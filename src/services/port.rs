@@ -17,7 +17,7 @@ impl Services {
         let (first, last) = (self.uses.config.get().services.first_port, self.uses.config.get().services.last_port);
         let taken = self.uses.store.taken_ports().await?;
         let routed = self.uses.routes.hosts().await?;
-        // The regular look tells of those that can't be read, until they can.
+        // Maintenance tells of those that can't be read, until they can.
         let routed = routed.into_iter().filter_map(|(_, ports)| ports.ok()).flatten();
         let taken: HashSet<u16> = taken.into_iter().chain(routed).collect();
         let start = rand::random_range(first..=last);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::plan::{Observed, Seen, Step, Wanted, plan};
+use super::plan::{DesiredState, ObservedRelease, ObservedState, Step, plan};
 use super::{ServiceError, Services, spec};
 use crate::events::Event;
 use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
@@ -21,7 +21,7 @@ pub(super) const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// What the host shows of all services, by one look each at the files, the units and the routes.
 #[derive(Debug, Default)]
 pub struct HostView {
-    releases: HashMap<ServiceName, BTreeMap<ReleaseNumber, Seen>>,
+    releases: HashMap<ServiceName, BTreeMap<ReleaseNumber, ObservedRelease>>,
     routes: BTreeMap<HostName, Vec<u16>>,
     /// The hosts whose routes can't be read: nobody but their service waits for that.
     unread: BTreeMap<HostName, ProxyError>,
@@ -61,7 +61,7 @@ impl HostView {
         self.unread.is_empty()
     }
 
-    fn seen(&mut self, release: &ReleaseName) -> &mut Seen {
+    fn seen(&mut self, release: &ReleaseName) -> &mut ObservedRelease {
         self.releases.entry(release.service.clone()).or_default().entry(release.number).or_default()
     }
 
@@ -83,7 +83,7 @@ impl HostView {
         others.filter(|(_, port)| range.contains(port) && !ports.contains(port)).collect()
     }
 
-    fn of(&self, service: &Service, hosts: &[HostName], releases: &[Release]) -> Observed {
+    fn of(&self, service: &Service, hosts: &[HostName], releases: &[Release]) -> ObservedState {
         let ports = |host: &HostName| self.routes.get(host).map_or(&[][..], Vec::as_slice);
         let mut routes: Vec<u16> = hosts.iter().flat_map(ports).copied().collect();
         routes.sort_unstable();
@@ -95,7 +95,7 @@ impl HostView {
         let owned = |port: u16| releases.iter().any(|release| release.port == port);
         let strays = others.filter(|(_, port)| owned(*port)).map(|(host, port)| (host.clone(), port)).collect();
         let releases = self.releases.get(&service.name).cloned().unwrap_or_default();
-        Observed { releases, routes, whole_routes, strays }
+        ObservedState { releases, routes, whole_routes, strays }
     }
 }
 
@@ -104,12 +104,12 @@ impl HostView {
 pub struct ClearUp(Vec<Step>);
 
 /// What is wanted of a service, by its rows.
-fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], keep: usize, start: bool) -> Wanted {
+fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], keep: usize, start: bool) -> DesiredState {
     let running = service.desired == Desired::Running;
     // The release with the traffic is kept whatever its number is, and the newest beside it.
     let mut newest: Vec<&Release> = releases.iter().rev().collect();
     newest.sort_by_key(|release| Some(release.number) != service.current);
-    let mut wanted = Wanted { current: service.current.filter(|_| running), start, ..Wanted::default() };
+    let mut wanted = DesiredState { current: service.current.filter(|_| running), start, ..DesiredState::default() };
     for release in newest {
         let is_current = Some(release.number) == service.current;
         let keep = is_current || (wanted.kept.len() < keep && !failed.contains(&release.number));

@@ -1,5 +1,5 @@
 //! Removing a service with all that belongs to it. Each step may be repeated, and the row, which says whether the volumes
-//! go, too, goes last, so that a removal that was cut off is ended by the regular look.
+//! go, too, goes last, so that a removal that was cut off is ended by maintenance.
 
 use super::reconcile::HostView;
 use super::{ServiceError, Services, spec};
@@ -23,7 +23,7 @@ pub(super) fn mark(service: &Service) -> String {
 
 impl Services {
     /// Removes a service with everything that belongs to it; its volumes only where `volumes` says so. Where something of it
-    /// can't be removed, the regular look goes on, and so does whoever asks again.
+    /// can't be removed, maintenance goes on, and so does whoever asks again.
     ///
     /// # Errors
     /// There is no such service, nothing can be written, or a part of it can't be removed.
@@ -31,14 +31,14 @@ impl Services {
         let service = self.uses.queue.end_service(name, Desired::Deleted { volumes }).await?;
         tracing::info!(service = %name, actor = %actor, "removed by request");
         let _turn = self.uses.queue.turn(name).await;
-        // Read again: the regular look may have come before, and somebody may want the volumes gone, too, or kept.
+        // Read again: maintenance may have come before, and somebody may want the volumes gone, too, or kept.
         let removed = match self.uses.store.find_service(name).await {
             Ok(now) if now.id == service.id => self.remove(&now).await,
             Ok(_) | Err(StoreError::NoService(_)) => self.left_of(name).await,
             Err(error) => Err(error.into()),
         };
         // The cache of its builds, and whatever a removal that failed has left.
-        self.untidy.set();
+        self.cleanup_flag.set();
         removed
     }
 

@@ -7,11 +7,11 @@ use crate::store::StoreError;
 
 impl Services {
     /// Brings the host to what the service's row says: now, or, where something of the service is under way, behind that,
-    /// which is not waited for. What can't be done the regular look does.
+    /// which is not waited for. What can't be done maintenance does.
     pub(super) async fn settle(&self, name: &ServiceName) {
         let turn = self.uses.queue.try_turn(name);
         let is_free = turn.is_some();
-        if !is_free && !self.unsettled.begin(name) {
+        if !is_free && !self.pending_reconciles.begin(name) {
             return;
         }
         let (this, name) = (self.clone(), name.clone());
@@ -21,7 +21,7 @@ impl Services {
                     Some(turn) => turn,
                     None => {
                         let turn = this.uses.queue.turn(&name).await;
-                        this.unsettled.end(&name);
+                        this.pending_reconciles.end(&name);
                         turn
                     }
                 };
@@ -32,7 +32,7 @@ impl Services {
                 Ok(()) | Err(ServiceError::Store(StoreError::NoService(_))) => {}
                 Err(error) => {
                     tracing::warn!(service = %name, "its settings don't count everywhere yet: {}", chain(&error));
-                    this.untidy.set();
+                    this.cleanup_flag.set();
                 }
             }
         });

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::figures::Figures;
 use super::{ServiceError, Services};
 use crate::names::{CommitId, ReleaseName, ReleaseNumber, ServiceName};
-use crate::store::{Desired, Service, State};
+use crate::store::{DeploymentState, Desired, Service};
 use crate::units::{ActiveState, SubState, UnitListing};
 
 /// What a service does at the moment.
@@ -82,7 +82,7 @@ impl Services {
         Ok(all)
     }
 
-    fn status_of(&self, service: &Service, unit: Option<&UnitListing>, first: Option<State>) -> Status {
+    fn status_of(&self, service: &Service, unit: Option<&UnitListing>, first: Option<DeploymentState>) -> Status {
         let mut status = Status {
             condition: condition(service.desired, unit, first),
             sub_state: unit.map(|unit| unit.sub.clone()),
@@ -103,7 +103,7 @@ impl Services {
 }
 
 /// `first` is how far the last deployment is of a service that never had a release.
-fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<State>) -> Condition {
+fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<DeploymentState>) -> Condition {
     match (desired, unit.map(|unit| (&unit.active, &unit.sub))) {
         (Desired::Created, None) => first.map_or(Condition::Created, of_first),
         (_, Some((ActiveState::Activating, SubState::AutoRestart | SubState::AutoRestartQueued))) => {
@@ -121,9 +121,9 @@ fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<State>)
 }
 
 /// How a service is whose first deployment is so far.
-fn of_first(state: State) -> Condition {
+fn of_first(state: DeploymentState) -> Condition {
     match state {
-        State::Failed => Condition::Failed,
+        DeploymentState::Failed => Condition::Failed,
         state if state.is_final() => Condition::Created,
         _ => Condition::Starting,
     }
@@ -137,15 +137,15 @@ mod tests {
     fn a_service_that_never_had_a_release_is_how_its_first_deployment_went() {
         let of = |desired, first| condition(desired, None, first);
         assert_eq!(of(Desired::Created, None), Condition::Created);
-        assert_eq!(of(Desired::Created, Some(State::Building)), Condition::Starting);
-        assert_eq!(of(Desired::Created, Some(State::Failed)), Condition::Failed);
-        assert_eq!(of(Desired::Created, Some(State::Cancelled)), Condition::Created);
-        assert_eq!(of(Desired::Stopped, Some(State::Building)), Condition::Starting);
-        assert_eq!(of(Desired::Running, Some(State::Building)), Condition::Starting);
-        assert_eq!(of(Desired::Running, Some(State::Failed)), Condition::Failed);
-        assert_eq!(of(Desired::Running, Some(State::Cancelled)), Condition::Created);
+        assert_eq!(of(Desired::Created, Some(DeploymentState::Building)), Condition::Starting);
+        assert_eq!(of(Desired::Created, Some(DeploymentState::Failed)), Condition::Failed);
+        assert_eq!(of(Desired::Created, Some(DeploymentState::Cancelled)), Condition::Created);
+        assert_eq!(of(Desired::Stopped, Some(DeploymentState::Building)), Condition::Starting);
+        assert_eq!(of(Desired::Running, Some(DeploymentState::Building)), Condition::Starting);
+        assert_eq!(of(Desired::Running, Some(DeploymentState::Failed)), Condition::Failed);
+        assert_eq!(of(Desired::Running, Some(DeploymentState::Cancelled)), Condition::Created);
         // Somebody stopped it, and one with a release whose unit systemd doesn't know was stopped, too.
-        assert_eq!(of(Desired::Stopped, Some(State::Failed)), Condition::Stopped);
+        assert_eq!(of(Desired::Stopped, Some(DeploymentState::Failed)), Condition::Stopped);
         assert_eq!(of(Desired::Running, None), Condition::Stopped);
     }
 }

@@ -41,7 +41,7 @@ impl Services {
             Ok(EnvUpdate::Deployed(_) | EnvUpdate::Same) => {}
             Ok(EnvUpdate::Kept) => self.settle(name).await,
             // Nothing has changed but that there may be values that no row names.
-            Err(_) => self.untidy.note(),
+            Err(_) => self.cleanup_flag.note(),
         }
         updated
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use socketioxide::extract::SocketRef;
 
 use super::channel::Channel;
-use super::client::{Client, Right, Work};
+use super::client::{Client, RequiredScope, Work};
 use super::life::{End, Source, live};
 use super::subject::About;
 use crate::decode::{self, DecodeError};
@@ -45,7 +45,7 @@ pub(super) struct Call {
 /// What a handler answers.
 pub(super) struct Answer {
     pub(super) told: Value,
-    pub(super) stream: Option<Box<dyn FnOnce(Client, Right) -> Work + Send>>,
+    pub(super) stream: Option<Box<dyn FnOnce(Client, RequiredScope) -> Work + Send>>,
     pub(super) note: Note,
 }
 

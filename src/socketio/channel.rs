@@ -36,14 +36,14 @@ pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// What a window is counted in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Counted {
+enum WindowUnit {
     /// Numbered messages, of which a few may be on their way.
     Messages,
     /// The bytes of what a program shows.
     Bytes,
 }
 
-impl Counted {
+impl WindowUnit {
     /// How many bytes may be on their way to the client.
     fn window(self) -> usize {
         match self {
@@ -65,7 +65,7 @@ pub(super) enum Received {
 /// What was sent and not acknowledged.
 #[derive(Debug)]
 struct Window {
-    counted: Counted,
+    counted: WindowUnit,
     sent: Mutex<Sent>,
     room: Notify,
     large: Arc<Semaphore>,
@@ -79,11 +79,11 @@ struct Sent {
     bytes: u64,
     acknowledged: u64,
     /// Where messages are counted, those on their way.
-    waiting: VecDeque<OnItsWay>,
+    waiting: VecDeque<InFlight>,
 }
 
 #[derive(Debug)]
-struct OnItsWay {
+struct InFlight {
     number: u64,
     /// The total that it ends at.
     end: u64,
@@ -91,14 +91,14 @@ struct OnItsWay {
 }
 
 /// What a message waits for.
-enum Lacks {
+enum WaitsFor {
     Room,
     Place,
 }
 
 impl Window {
     /// One whose messages that are larger than it take a place of `large`.
-    fn new(counted: Counted, large: Arc<Semaphore>) -> Self {
+    fn new(counted: WindowUnit, large: Arc<Semaphore>) -> Self {
         Self { counted, sent: Mutex::default(), room: Notify::new(), large }
     }
 
@@ -114,13 +114,13 @@ impl Window {
             let room = self.room.notified();
             match self.try_take(bytes, &mut large) {
                 Ok(number) => return number,
-                Err(Lacks::Room) => room.await,
-                Err(Lacks::Place) => large = self.large.clone().acquire_owned().await.ok(),
+                Err(WaitsFor::Room) => room.await,
+                Err(WaitsFor::Place) => large = self.large.clone().acquire_owned().await.ok(),
             }
         }
     }
 
-    fn try_take(&self, bytes: usize, large: &mut Option<OwnedSemaphorePermit>) -> Result<u64, Lacks> {
+    fn try_take(&self, bytes: usize, large: &mut Option<OwnedSemaphorePermit>) -> Result<u64, WaitsFor> {
         let window = self.counted.window();
         let size = u64::try_from(bytes).unwrap_or(u64::MAX);
         let mut sent = self.sent();
@@ -128,16 +128,16 @@ impl Window {
         let is_alone = on_its_way == 0 && sent.waiting.is_empty();
         let has_room = on_its_way.saturating_add(size) <= window as u64 && sent.waiting.len() < MESSAGES;
         if !is_alone && !has_room {
-            return Err(Lacks::Room);
+            return Err(WaitsFor::Room);
         }
         if bytes > window && large.is_none() {
-            return Err(Lacks::Place);
+            return Err(WaitsFor::Place);
         }
         sent.last += 1;
         sent.bytes = sent.bytes.saturating_add(size);
         let (number, end) = (sent.last, sent.bytes);
-        if self.counted == Counted::Messages {
-            sent.waiting.push_back(OnItsWay { number, end, _large: large.take() });
+        if self.counted == WindowUnit::Messages {
+            sent.waiting.push_back(InFlight { number, end, _large: large.take() });
         }
         Ok(number)
     }
@@ -234,21 +234,21 @@ impl Streams {
         }
         open.last += 1;
         let id = open.last;
-        Ok((id, self.enter(&mut open, Key::Channel(id), Counted::Messages, socket)))
+        Ok((id, self.enter(&mut open, Key::Channel(id), WindowUnit::Messages, socket)))
     }
 
     /// Opens the only stream of a connection, of which nothing is acknowledged.
     pub(super) fn only(&self, socket: SocketRef) -> Channel {
-        self.enter(&mut self.table(), Key::Only, Counted::Messages, socket)
+        self.enter(&mut self.table(), Key::Only, WindowUnit::Messages, socket)
     }
 
     /// Opens the stream of a terminal session. Whoever watches it already begins anew. There are no more of them than
     /// sessions.
     pub(super) fn show(&self, session: SessionId, socket: SocketRef) -> Channel {
-        self.enter(&mut self.table(), Key::Session(session), Counted::Bytes, socket)
+        self.enter(&mut self.table(), Key::Session(session), WindowUnit::Bytes, socket)
     }
 
-    fn enter(&self, open: &mut Open, key: Key, counted: Counted, socket: SocketRef) -> Channel {
+    fn enter(&self, open: &mut Open, key: Key, counted: WindowUnit, socket: SocketRef) -> Channel {
         let window = Window::new(counted, self.large.clone());
         let stream = Arc::new(Stream { window, closing: CancellationToken::new() });
         if let Some(before) = open.streams.insert(key.clone(), stream.clone()) {
@@ -363,7 +363,7 @@ mod tests {
     use super::*;
 
     fn window() -> Window {
-        Window::new(Counted::Messages, Arc::new(Semaphore::new(1)))
+        Window::new(WindowUnit::Messages, Arc::new(Semaphore::new(1)))
     }
 
     async fn takes(window: &Window, bytes: usize) -> Option<u64> {
@@ -389,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_waits_for_its_place_on_the_connection() {
         let large = Arc::new(Semaphore::new(1));
-        let [one, other, third] = std::array::from_fn(|_| Window::new(Counted::Messages, large.clone()));
+        let [one, other, third] = std::array::from_fn(|_| Window::new(WindowUnit::Messages, large.clone()));
         assert_eq!(takes(&other, 1).await, Some(1));
         assert_eq!(takes(&other, WINDOW + 1).await, None, "it would not be alone");
         assert_eq!(takes(&one, WINDOW + 1).await, Some(1));
@@ -428,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_window_of_bytes_has_room_for_what_is_acknowledged_of_them() {
-        let window = Window::new(Counted::Bytes, Arc::new(Semaphore::new(1)));
+        let window = Window::new(WindowUnit::Bytes, Arc::new(Semaphore::new(1)));
         let acknowledge = |total| window.acknowledge(Received::Bytes(total));
         assert!(takes(&window, SHOWN).await.is_some());
         assert!(takes(&window, 1).await.is_none());

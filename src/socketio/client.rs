@@ -12,7 +12,7 @@ use super::channel::Streams;
 use super::protocol::JOIN;
 use super::state::State;
 use super::subject::Subject;
-use crate::auth::{Deed, Identity, Lease, Stay};
+use crate::auth::{AuditEvent, CredentialWatch, Identity, Lease};
 use crate::names::{Scope, ServiceName};
 use crate::problem::Problem;
 
@@ -30,7 +30,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 struct Inner {
     state: State,
-    stay: Arc<Stay>,
+    stay: Arc<CredentialWatch>,
     address: Option<IpAddr>,
     streams: Streams,
     turns: mpsc::Sender<Job>,
@@ -54,12 +54,12 @@ impl std::fmt::Debug for Job {
 
 /// What a client must be allowed to do for as long as a stream goes on.
 #[derive(Debug, Clone)]
-pub(super) struct Right {
+pub(super) struct RequiredScope {
     scope: Scope,
     subject: Subject,
 }
 
-impl Right {
+impl RequiredScope {
     pub(super) fn new(scope: Scope, subject: Subject) -> Self {
         Self { scope, subject }
     }
@@ -72,7 +72,7 @@ impl Right {
 
 impl Client {
     /// A client that was let in; its events come out of the receiver in turn.
-    pub(super) fn new(state: State, stay: Stay, address: Option<IpAddr>) -> (Self, mpsc::Receiver<Job>) {
+    pub(super) fn new(state: State, stay: CredentialWatch, address: Option<IpAddr>) -> (Self, mpsc::Receiver<Job>) {
         let (turns, jobs) = mpsc::channel(WAITING);
         let inner = Inner {
             state,
@@ -99,18 +99,18 @@ impl Client {
     }
 
     /// Whether it may stay.
-    pub(super) fn stay(&self) -> &Stay {
+    pub(super) fn stay(&self) -> &CredentialWatch {
         &self.inner.stay
     }
 
     /// Something that it does, for the audit log.
-    pub(super) fn deed(&self, action: String, target: String) -> Deed {
+    pub(super) fn deed(&self, action: String, target: String) -> AuditEvent {
         let actor = Some(self.identity().actor);
-        Deed { actor, address: self.inner.address, action, target, result: "done".into(), detail: None }
+        AuditEvent { actor, address: self.inner.address, action, target, result: "done".into(), detail: None }
     }
 
     /// For as long as it has that right.
-    pub(super) fn lease(&self, right: Right) -> Lease {
+    pub(super) fn lease(&self, right: RequiredScope) -> Lease {
         let service = match right.subject {
             Subject::Own => self.identity().grant.service,
             Subject::Shell | Subject::Nothing => None,

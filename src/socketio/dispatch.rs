@@ -7,8 +7,8 @@ use socketioxide::extract::{AckSender, SocketRef, TryData};
 
 use super::call::{Answer, Call, Payload, Sent};
 use super::channel::told;
-use super::client::{Client, Job, Right, Work, authorise};
-use super::event::{Event, Order, Table};
+use super::client::{Client, Job, RequiredScope, Work, authorise};
+use super::event::{Event, Scheduling, Table};
 use super::record;
 use crate::problem::{Code, Problem};
 
@@ -45,7 +45,7 @@ where
                         let data = data.map_err(|error| refused(&error.to_string()))?;
                         let subject = data.about()?.subject(client.state()).await?;
                         authorise(&client.identity(), event.scope, &subject)?;
-                        Ok::<_, Problem>((data, Right::new(event.scope, subject)))
+                        Ok::<_, Problem>((data, RequiredScope::new(event.scope, subject)))
                     };
                     let answer = match authorised.await {
                         Ok((data, right)) => {
@@ -80,17 +80,17 @@ where
         let busy = || Problem::new(Code::RateLimited, "too many events at once");
         match event.order {
             // What is refused is written down first, which takes a turn as all else does.
-            Order::AtOnce if client.joined().is_cancelled() => {
+            Scheduling::AtOnce if client.joined().is_cancelled() => {
                 let mut work = job(ack);
                 if (&mut work).now_or_never().is_none() {
                     let _ = client.turns().try_send(Job(work));
                 }
             }
-            Order::AtOnce | Order::InTurn => match client.turns().try_reserve() {
+            Scheduling::AtOnce | Scheduling::InTurn => match client.turns().try_reserve() {
                 Ok(place) => place.send(Job(job(ack))),
                 Err(_) => reply(ack, Err(busy())),
             },
-            Order::Beside => match client.beside().clone().try_acquire_owned() {
+            Scheduling::Beside => match client.beside().clone().try_acquire_owned() {
                 Ok(place) => {
                     let (client, work) = (client.clone(), job(ack));
                     client.state().tasks().clone().spawn(async move {

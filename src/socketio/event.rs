@@ -17,7 +17,7 @@ pub struct Namespace {
 
 /// How an event's handler runs among the others of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum Scheduling {
     /// As soon as it comes, past all that waits for its turn: it never waits itself, and a stream waits for it.
     AtOnce,
     /// One behind the other, as the client sent them.
@@ -32,7 +32,7 @@ pub enum Record {
     /// Nothing: it changes nothing, or is a part of what is recorded.
     Nothing,
     /// What it did, or why it could not.
-    Deed,
+    AuditEvent,
     /// The same, and later how what it opened ended, as the namespace's `close`.
     Life,
 }
@@ -46,7 +46,7 @@ pub struct Event {
     /// What it takes.
     pub scope: Scope,
     /// How its handler runs.
-    pub order: Order,
+    pub order: Scheduling,
     /// What is recorded of it.
     pub record: Record,
     pub(super) listen: fn(&'static Self, &SocketRef, &Client),

@@ -306,16 +306,16 @@ async fn at(moment: Option<Instant>) {
 }
 
 /// Somebody wants figures, for as long as this lives.
-pub(super) struct Wanted(Arc<watch::Sender<usize>>);
+pub(super) struct FiguresSubscription(Arc<watch::Sender<usize>>);
 
-impl Wanted {
+impl FiguresSubscription {
     pub(super) fn new(feed: &Feed) -> Self {
         feed.wanted.send_modify(|askers| *askers += 1);
         Self(feed.wanted.clone())
     }
 }
 
-impl Drop for Wanted {
+impl Drop for FiguresSubscription {
     fn drop(&mut self) {
         self.0.send_modify(|askers| *askers -= 1);
     }
@@ -368,7 +368,7 @@ mod tests {
         let mut waiting = Waiting::default();
         events.publish(Event::Any);
         waiting.add_all(&mut heard);
-        assert!(waiting.services && waiting.unfinished, "the regular look rings for what was missed");
+        assert!(waiting.services && waiting.unfinished, "maintenance rings for what was missed");
         drop(events);
         waiting.add_all(&mut heard);
     }

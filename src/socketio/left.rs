@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::auth::{Auth, Deed};
+use crate::auth::{AuditEvent, Auth};
 use crate::names::{Actor, SessionId};
 use crate::problem::chain;
 use crate::terminal::{Pace, TerminalError, Terminals};
@@ -43,8 +43,8 @@ async fn clear_left(
 }
 
 /// The end of a session that the agent before left.
-fn left(session: &SessionId) -> Deed {
-    Deed {
+fn left(session: &SessionId) -> AuditEvent {
+    AuditEvent {
         actor: Some(Actor::Agent),
         address: None,
         action: "/term close".into(),

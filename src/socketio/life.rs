@@ -4,13 +4,13 @@
 use serde_json::json;
 
 use super::channel::{Channel, Gone};
-use super::client::{Client, Right};
+use super::client::{Client, RequiredScope};
 use crate::auth::Lease;
 use crate::problem::Problem;
 
 /// How a kind of stream ends.
 #[derive(Debug)]
-pub(super) struct Manner {
+pub(super) struct StreamKind {
     /// The event that says so.
     pub(super) closed: &'static str,
     /// What is said when the agent stops; none where its source says it.
@@ -39,14 +39,14 @@ impl From<Problem> for End {
 /// What a stream is of.
 pub(super) trait Source: Send + 'static {
     /// How it ends.
-    const MANNER: Manner;
+    const MANNER: StreamKind;
 
     /// Sends all there is; how it ended.
     fn feed(&mut self, channel: &Channel) -> impl Future<Output = Result<End, Gone>> + Send;
 }
 
 /// A stream's whole life. Whoever has no `right` to lose is cut off with the connection.
-pub(super) async fn live<S: Source>(client: Client, right: Option<Right>, channel: Channel, mut source: S) {
+pub(super) async fn live<S: Source>(client: Client, right: Option<RequiredScope>, channel: Channel, mut source: S) {
     let lease = right.map_or_else(Lease::default, |right| client.lease(right));
     let lease = match S::MANNER.stopping {
         Some(detail) => lease.until(client.state().stopping().clone(), detail),

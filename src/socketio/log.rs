@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::call::{Answer, Call, Payload};
 use super::channel::{Channel, Gone, Key, MESSAGE, Received};
-use super::life::{End, Manner, Source};
+use super::life::{End, Source, StreamKind};
 use super::subject::About;
 use crate::api::live::{Ack, Close, LogData, OpenLog};
 use crate::api::logs::{LINES, LogEntry, PRIORITIES, USUAL_LINES};
@@ -178,7 +178,7 @@ impl Feed {
 }
 
 impl Source for Following {
-    const MANNER: Manner = Manner {
+    const MANNER: StreamKind = StreamKind {
         closed: "closed",
         stopping: Some("the agent is stopping; open the stream again behind the last line"),
         tells_leaver: true,

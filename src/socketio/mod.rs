@@ -4,11 +4,11 @@
 //! Each event stands once, in [`table`], with what it takes; nothing is authorised anywhere else. What is below the
 //! table is handed it.
 
+mod admission;
 mod call;
 mod channel;
 mod client;
 mod dispatch;
-mod door;
 mod event;
 mod feed;
 mod left;
@@ -27,8 +27,8 @@ mod uses;
 
 use socketioxide::service::SocketIoService;
 
-pub use door::Guarded;
-pub use event::{Event, Namespace, Order, Record};
+pub use admission::AdmissionService;
+pub use event::{Event, Namespace, Record, Scheduling};
 pub use lines::Streaming;
 pub use protocol::{PATH, protocol};
 pub use sockets::Sockets;
@@ -37,6 +37,6 @@ pub use uses::Uses;
 use event::Table;
 
 /// Puts the streams before `inner`, which answers everything else.
-pub fn mount<S: Clone>(inner: S, uses: Uses) -> (Guarded<Streaming<SocketIoService<S>>>, Sockets) {
+pub fn mount<S: Clone>(inner: S, uses: Uses) -> (AdmissionService<Streaming<SocketIoService<S>>>, Sockets) {
     Sockets::mount(inner, uses, Table { namespaces: table::NAMESPACES, events: table::EVENTS })
 }

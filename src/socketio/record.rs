@@ -6,18 +6,18 @@ use super::call::{Answer, Note};
 use super::client::Client;
 use super::event::{Event, Record};
 use super::subject::Subject;
-use crate::auth::{Auth, Deed};
+use crate::auth::{AuditEvent, Auth};
 use crate::names::Actor;
 use crate::problem::Problem;
 
-fn deed(client: &Client, event: &Event, target: String) -> Deed {
+fn deed(client: &Client, event: &Event, target: String) -> AuditEvent {
     client.deed(format!("{} {}", event.namespace, event.name), target)
 }
 
 /// Somebody was refused.
 pub(super) async fn refused(client: &Client, event: &Event, problem: &Problem) {
     let deed = deed(client, event, event.namespace.into());
-    client.state().auth().refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
+    client.state().auth().refused(AuditEvent { result: problem.code.as_str().into(), ..deed }).await;
 }
 
 /// A handler has answered. Once this is polled, it is recorded, whoever goes away meanwhile.
@@ -35,13 +35,13 @@ pub(super) async fn answered(
     match answered {
         // It is recorded as every refusal.
         Err(problem) if problem.code.is_refusal() => {}
-        Err(problem) => auth.refused(Deed { result: problem.code.as_str().into(), ..deed }).await,
+        Err(problem) => auth.refused(AuditEvent { result: problem.code.as_str().into(), ..deed }).await,
         Ok(answer) => {
             let note = std::mem::take(&mut answer.note);
             if note.unchanged {
                 return;
             }
-            let end = Deed { action: format!("{} close", event.namespace), ..deed.clone() };
+            let end = AuditEvent { action: format!("{} close", event.namespace), ..deed.clone() };
             let (wrote, written) = oneshot::channel();
             client.state().streams().spawn(write(auth.clone(), deed, end, note, wrote));
             let _ = written.await;
@@ -50,21 +50,21 @@ pub(super) async fn answered(
 }
 
 /// Writes down what was done and, of what was opened, how it ended. That somebody closed it is a deed of its own.
-async fn write(auth: Auth, done: Deed, end: Deed, note: Note, wrote: oneshot::Sender<()>) {
-    auth.done(Deed { detail: note.detail.clone(), ..done }).await;
+async fn write(auth: Auth, done: AuditEvent, end: AuditEvent, note: Note, wrote: oneshot::Sender<()>) {
+    auth.done(AuditEvent { detail: note.detail.clone(), ..done }).await;
     // The client may be gone.
     let _ = wrote.send(());
     let Some(ended) = note.end else { return };
     let (ended, opened) = (ended.await, note.detail.unwrap_or_default());
     let end = match (ended.problem, ended.code) {
-        (Some(problem), _) => Deed {
+        (Some(problem), _) => AuditEvent {
             actor: Some(Actor::Agent),
             address: None,
             result: problem.code.as_str().into(),
             detail: Some(format!("{opened}: {}", problem.detail)),
             ..end
         },
-        (None, Some(code)) => Deed { detail: Some(format!("{opened} ended with status {code}")), ..end },
+        (None, Some(code)) => AuditEvent { detail: Some(format!("{opened} ended with status {code}")), ..end },
         (None, None) => return,
     };
     auth.done(end).await;

@@ -10,9 +10,9 @@ use socketioxide::handler::ConnectHandler;
 use socketioxide::service::SocketIoService;
 use tokio::time::{sleep, timeout};
 
+use super::admission::{Admission, AdmissionService};
 use super::client::{Client, authorise};
 use super::dispatch::listen_to_all;
-use super::door::{Door, Guarded};
 use super::event::{Namespace, Table};
 use super::left;
 use super::lines::{Lines, Streaming};
@@ -20,8 +20,8 @@ use super::protocol::protocol;
 use super::state::State;
 use super::subject::Subject;
 use super::uses::Uses;
-use crate::auth::{Deed, Identity, Presented, Way};
-use crate::places::Seat;
+use crate::auth::{Accepts, AuditEvent, Identity, Presented};
+use crate::permits::SharedPermit;
 use crate::problem::{Code, Problem};
 
 /// How long a client that is cut off has for reading that it is.
@@ -53,10 +53,10 @@ impl Sockets {
         inner: S,
         uses: Uses,
         table: Table,
-    ) -> (Guarded<Streaming<SocketIoService<S>>>, Self) {
+    ) -> (AdmissionService<Streaming<SocketIoService<S>>>, Self) {
         let (service, io) = protocol().build_with_inner_svc(inner);
         let lines = Lines::new(io.clone(), table.namespaces.iter().map(|namespace| namespace.path));
-        let door = Door::new(uses.auth.clone(), lines.clone());
+        let admission = Admission::new(uses.auth.clone(), lines.clone());
         let sockets = Self { io: io.clone(), state: State::new(uses, lines.clone()), table };
         for namespace in table.namespaces {
             let (admitting, connecting) = (sockets.clone(), sockets.clone());
@@ -69,7 +69,7 @@ impl Sockets {
             };
             io.ns(namespace.path, connected.with(admit));
         }
-        (Guarded { service: Streaming { service, lines }, door }, sockets)
+        (AdmissionService { service: Streaming { service, lines }, admission }, sockets)
     }
 
     /// Lets somebody into a namespace, or says why not.
@@ -79,7 +79,7 @@ impl Sockets {
             && problem.code.is_refusal()
         {
             let deed = self.state.auth().deed(None, presented, &format!("{} connect", namespace.path), namespace.path);
-            self.state.auth().refused(Deed { result: problem.code.as_str().into(), ..deed }).await;
+            self.state.auth().refused(AuditEvent { result: problem.code.as_str().into(), ..deed }).await;
         }
         admitted
     }
@@ -97,12 +97,12 @@ impl Sockets {
         if let Some(token) = shown.token {
             presented.authorization = Some(format!("Bearer {token}"));
         }
-        let identity = self.state.auth().identify(&presented, Way::Web).await?;
+        let identity = self.state.auth().identify(&presented, Accepts::Web).await?;
         let identity = identity.ok_or_else(|| told(presented.nobody()))?;
         authorise(&identity, namespace.scope, &Subject::Own)?;
         // It is told only after this, and may then send more.
-        if let Some(seat) = socket.req_parts().extensions.get::<Seat>() {
-            seat.leave();
+        if let Some(permit) = socket.req_parts().extensions.get::<SharedPermit>() {
+            permit.leave();
         }
         self.state.lines().know(socket);
         self.expect(identity, socket);

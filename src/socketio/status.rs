@@ -10,8 +10,8 @@ use tokio::time::sleep;
 use super::call::{Answer, Call, Payload};
 use super::channel::{AGAIN, Channel, Gone};
 use super::client::{Client, Work};
-use super::feed::{View, Wanted};
-use super::life::{End, Manner, Source, live};
+use super::feed::{FiguresSubscription, View};
+use super::life::{End, Source, StreamKind, live};
 use super::subject::About;
 use crate::api::live::{AllFigures, Stats};
 use crate::problem::Problem;
@@ -40,8 +40,8 @@ struct Everything {
 }
 
 impl Source for Everything {
-    const MANNER: Manner =
-        Manner { closed: "closed", stopping: Some("the agent is stopping"), tells_leaver: false, has_code: false };
+    const MANNER: StreamKind =
+        StreamKind { closed: "closed", stopping: Some("the agent is stopping"), tells_leaver: false, has_code: false };
 
     async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {
         changes(&self.client, channel).await?;
@@ -69,7 +69,7 @@ async fn changes(client: &Client, channel: &Channel) -> Result<(), Gone> {
                 }
                 // What was counted for somebody else before is old.
                 figures.mark_unchanged();
-                wanted = wants.borrow_and_update().then(|| Wanted::new(feed));
+                wanted = wants.borrow_and_update().then(|| FiguresSubscription::new(feed));
             }
             _ = figures.changed(), if wanted.is_some() => {
                 let message = {

@@ -1,7 +1,7 @@
 //! The one table of events: namespace, event, scope, order, what is recorded, handler. A test walks it and sees each lock closed.
 
 use super::dispatch;
-use super::event::{Event, Namespace, Order, Record};
+use super::event::{Event, Namespace, Record, Scheduling};
 use super::{log, status, term};
 use crate::names::Scope;
 
@@ -19,7 +19,7 @@ macro_rules! events {
             namespace: $namespace,
             name: $name,
             scope: Scope::$scope,
-            order: Order::$order,
+            order: Scheduling::$order,
             record: Record::$record,
             listen: |event, socket, client| dispatch::listen(event, socket, client, $handler),
         },)+];
@@ -40,5 +40,5 @@ events! {
     "/term" "resize" Admin InTurn Nothing term::resize,
     "/term" "ack" Admin AtOnce Nothing term::ack,
     "/term" "detach" Admin InTurn Nothing term::detach,
-    "/term" "close" Admin Beside Deed term::close,
+    "/term" "close" Admin Beside AuditEvent term::close,
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::call::{Answer, Call, Note, Payload};
 use super::channel::{Channel, Gone, Key, Received};
-use super::life::{End, Manner, Source};
+use super::life::{End, Source, StreamKind};
 use super::subject::About;
 use crate::api::live::{
     Nothing, OfSession, OpenTerminal, ResizeTerminal, TerminalAck, TerminalInput, TerminalOutput, TerminalSession,
@@ -20,7 +20,7 @@ use crate::api::live::{
 use crate::decode::DecodeError;
 use crate::names::SessionId;
 use crate::problem::{Code, Problem, chain};
-use crate::terminal::{self, Session, Size, TerminalError, View, Viewer, Wanted};
+use crate::terminal::{self, Session, SessionRequest, Size, TerminalError, View, Viewer};
 
 /// What one event shows, at most.
 const MESSAGE: usize = 64 * 1024;
@@ -100,7 +100,7 @@ fn named(session: &Session) -> Option<String> {
 pub(super) async fn open(call: Call, wanted: OpenTerminal) -> Result<Answer, Problem> {
     let size = Size::parse(wanted.cols, wanted.rows).map_err(problem)?;
     let actor = call.client.identity().actor;
-    let wanted = Wanted { service: wanted.service, name: wanted.name, size, actor };
+    let wanted = SessionRequest { service: wanted.service, name: wanted.name, size, actor };
     let session = call.client.state().terminals().open(wanted).await.map_err(problem)?;
     let opened = session.clone();
     let end = async move {
@@ -171,7 +171,7 @@ struct Showing {
 }
 
 impl Source for Showing {
-    const MANNER: Manner = Manner { closed: "exit", stopping: None, tells_leaver: false, has_code: true };
+    const MANNER: StreamKind = StreamKind { closed: "exit", stopping: None, tells_leaver: false, has_code: true };
 
     async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {
         loop {

@@ -10,7 +10,7 @@ use crate::problem::{Code, Problem};
 use crate::text::PlainLines;
 use crate::words::words;
 
-/// How many that are too many go where one comes: the regular look takes the others.
+/// How many that are too many go where one comes: maintenance takes the others.
 const AT_ONCE: u32 = 10;
 
 words! {
@@ -33,7 +33,7 @@ words! {
 
 words! {
     /// How far a deployment is.
-    State {
+    DeploymentState {
         /// It waits for its turn.
         Queued = "queued",
         /// The commit is being fetched.
@@ -55,7 +55,7 @@ words! {
     }
 }
 
-impl State {
+impl DeploymentState {
     /// Whether nothing more will happen to a deployment in this state.
     #[must_use]
     pub fn is_final(self) -> bool {
@@ -89,7 +89,7 @@ pub struct Deployment {
     /// Who asked, as [`Actor`] is shown.
     pub actor: String,
     /// How far it is.
-    pub state: State,
+    pub state: DeploymentState,
     /// The commit, once it is known.
     pub commit: Option<CommitId>,
     /// The release whose image is used again, which is the current one of its turn unless it goes back; none: the commit is
@@ -102,7 +102,7 @@ pub struct Deployment {
     /// The last lines of the failed build or unit.
     pub tail: Option<PlainLines>,
     /// When each step began, in order; the last is when it ended.
-    pub steps: Vec<(State, Timestamp)>,
+    pub steps: Vec<(DeploymentState, Timestamp)>,
 }
 
 impl Deployment {
@@ -160,7 +160,7 @@ const SELECT: &str = "SELECT d.id, d.service, s.name, d.cause, d.actor, d.state,
      FROM deployments d JOIN services s ON s.id = d.service";
 
 fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
-    let state = State::from_word(&row.get::<_, String>(5)?).ok_or(StoreError::Corrupt { what: "state" })?;
+    let state = DeploymentState::from_word(&row.get::<_, String>(5)?).ok_or(StoreError::Corrupt { what: "state" })?;
     let problem = match row.get::<_, Option<String>>(9)? {
         None => None,
         Some(word) => Some(Problem {
@@ -170,7 +170,14 @@ fn read_row(row: &Row<'_>) -> Result<Deployment, StoreError> {
             retry_after: None,
         }),
     };
-    let began = [State::Queued, State::Fetching, State::Building, State::Starting, State::Checking, state];
+    let began = [
+        DeploymentState::Queued,
+        DeploymentState::Fetching,
+        DeploymentState::Building,
+        DeploymentState::Starting,
+        DeploymentState::Checking,
+        state,
+    ];
     let mut steps = Vec::new();
     for (index, step) in began.into_iter().enumerate() {
         if let Some(at) = row.get::<_, Option<i64>>(13 + index)? {
@@ -216,7 +223,7 @@ pub(super) fn select(
 fn set_state(
     transaction: &Transaction<'_>,
     id: DeploymentId,
-    state: State,
+    state: DeploymentState,
     problem: Option<&Problem>,
     tail: Option<&PlainLines>,
 ) -> Result<Deployment, StoreError> {
@@ -257,7 +264,7 @@ fn see_found(transaction: &Transaction<'_>, deployment: &Deployment, commit: &Co
 fn end_waiting(
     transaction: &Transaction<'_>,
     service: ServiceId,
-    state: State,
+    state: DeploymentState,
     keeps_rollback: bool,
 ) -> Result<Vec<DeploymentId>, StoreError> {
     let mut waiting = Vec::new();
@@ -318,7 +325,7 @@ pub(super) fn queue(
     if is_anew && let Some(waiting) = waiting_build(transaction, service.id)? {
         (commit, from_release) = (waiting, None);
     }
-    let superseded = end_waiting(transaction, service.id, State::Superseded, is_anew)?;
+    let superseded = end_waiting(transaction, service.id, DeploymentState::Superseded, is_anew)?;
     history::forget(transaction, service.id, AT_ONCE)?;
     transaction.execute(
         "INSERT INTO deployments (service, cause, actor, state, commit_id, from_release, queued, brings_env) \
@@ -367,7 +374,7 @@ impl Store {
                 _ => find_kept(transaction, &name)?,
             };
             services::set_desired(transaction, service.id, desired)?;
-            let waiting = end_waiting(transaction, service.id, State::Cancelled, false)?;
+            let waiting = end_waiting(transaction, service.id, DeploymentState::Cancelled, false)?;
             // One that has given its release the traffic ends as it would have: that release is what is ended then.
             let sql = "UPDATE deployments SET problem = ?2, detail = ?3 WHERE service = ?1 AND finished IS NULL \
                        AND problem IS NULL \
@@ -389,7 +396,7 @@ impl Store {
     pub async fn step(
         &self,
         id: DeploymentId,
-        state: State,
+        state: DeploymentState,
         commit: Option<CommitId>,
     ) -> Result<Deployment, StoreError> {
         self.write(move |transaction| {
@@ -456,13 +463,13 @@ impl Store {
     pub async fn finish(
         &self,
         id: DeploymentId,
-        state: State,
+        state: DeploymentState,
         problem: Option<Problem>,
         tail: Option<PlainLines>,
     ) -> Result<Deployment, StoreError> {
         self.write(move |transaction| {
             let ended = set_state(transaction, id, state, problem.as_ref(), tail.as_ref())?;
-            if state == State::Live {
+            if state == DeploymentState::Live {
                 env::bring(transaction, id)?;
             }
             Ok(ended)
@@ -473,8 +480,8 @@ impl Store {
     /// Cancels a deployment that waits; none where it does not, or not any more.
     pub async fn cancel_waiting(&self, id: DeploymentId) -> Result<Option<Deployment>, StoreError> {
         self.write(move |transaction| {
-            let waits = find(transaction, id)?.state == State::Queued;
-            waits.then(|| set_state(transaction, id, State::Cancelled, None, None)).transpose()
+            let waits = find(transaction, id)?.state == DeploymentState::Queued;
+            waits.then(|| set_state(transaction, id, DeploymentState::Cancelled, None, None)).transpose()
         })
         .await
     }
@@ -537,7 +544,7 @@ impl Store {
     }
 
     /// How far the last deployment is of each service that is to run and never had a release, by the service's row.
-    pub async fn first_deployments(&self) -> Result<std::collections::HashMap<ServiceId, State>, StoreError> {
+    pub async fn first_deployments(&self) -> Result<std::collections::HashMap<ServiceId, DeploymentState>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT s.id, (SELECT d.state FROM deployments d WHERE d.service = s.id ORDER BY d.id DESC LIMIT 1) AS last \
@@ -546,7 +553,7 @@ impl Store {
             let mut rows = statement.query([])?;
             let mut states = std::collections::HashMap::new();
             while let Some(row) = rows.next()? {
-                let state = State::from_word(&row.get::<_, String>(1)?);
+                let state = DeploymentState::from_word(&row.get::<_, String>(1)?);
                 states.insert(row.get(0)?, state.ok_or(StoreError::Corrupt { what: "state" })?);
             }
             Ok(states)

@@ -94,7 +94,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{new_service, release, start, store};
-    use super::super::{Cause, NewDeployment, State};
+    use super::super::{Cause, DeploymentState, NewDeployment};
     use super::*;
     use crate::names::ReleaseNumber;
 
@@ -111,18 +111,18 @@ mod tests {
         };
         // Release 1 has no variable.
         let first = release(&store, &service, start("a")).await;
-        store.finish(first.id, State::Live, None, None).await.unwrap();
+        store.finish(first.id, DeploymentState::Live, None, None).await.unwrap();
         set("NEW").await;
         let back = || NewDeployment { cause: Cause::Rollback, from_release: Some(ReleaseNumber(1)), ..start("a") };
         // One that another one supersedes, and one that fails, change nothing.
         store.request_deployment(back()).await.unwrap();
         let failed = release(&store, &service, back()).await;
-        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        store.finish(failed.id, DeploymentState::Failed, None, None).await.unwrap();
         assert_eq!(keys().await, ["NEW"]);
         let live = release(&store, &service, back()).await;
         assert_eq!(keys().await, ["NEW"]);
         let change = EnvChange { before: now().await, after: env("LATE") };
-        store.finish(live.id, State::Live, None, None).await.unwrap();
+        store.finish(live.id, DeploymentState::Live, None, None).await.unwrap();
         assert!(keys().await.is_empty());
         // What was made of the variables from before is none of those that are there now.
         let late = NewDeployment { cause: Cause::Env, env: Some(change.clone()), ..start("a") };
@@ -132,12 +132,12 @@ mod tests {
         // What was set after it was asked for stays.
         let live = release(&store, &service, back()).await;
         set("NEWER").await;
-        store.finish(live.id, State::Live, None, None).await.unwrap();
+        store.finish(live.id, DeploymentState::Live, None, None).await.unwrap();
         assert_eq!(keys().await, ["NEWER"]);
         // Be it what was there already.
         let live = release(&store, &service, back()).await;
         set("NEWER").await;
-        store.finish(live.id, State::Live, None, None).await.unwrap();
+        store.finish(live.id, DeploymentState::Live, None, None).await.unwrap();
         assert_eq!(keys().await, ["NEWER"]);
     }
 }

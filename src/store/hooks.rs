@@ -15,7 +15,7 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 const KEPT: u32 = 1000;
 /// And of all services.
 const ALL: u32 = 10_000;
-/// How many go where one comes: the regular look takes the others.
+/// How many go where one comes: maintenance takes the others.
 const AT_ONCE: u32 = 10;
 
 words! {
@@ -204,7 +204,7 @@ mod tests {
     use super::super::fixture::one_service;
     use super::*;
     use crate::names::Actor;
-    use crate::store::{Cause, Desired, Service, State};
+    use crate::store::{Cause, DeploymentState, Desired, Service};
 
     fn delivery(id: Option<&str>, outcome: NewOutcome) -> NewDelivery {
         NewDelivery {
@@ -244,7 +244,7 @@ mod tests {
         let all = store.deliveries(service, 50).await.unwrap();
         assert_eq!(all.len(), 4);
         let states: Vec<_> = all.iter().filter_map(|one| one.deployment.as_ref()).map(|one| one.state).collect();
-        assert_eq!(states, [State::Queued, State::Superseded, State::Superseded]);
+        assert_eq!(states, [DeploymentState::Queued, DeploymentState::Superseded, DeploymentState::Superseded]);
     }
 
     #[tokio::test]

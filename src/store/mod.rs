@@ -28,10 +28,10 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use thiserror::Error;
 
 pub use audit::{AuditBounds, AuditCut, AuditEntry, AuditRow, AuditState};
-pub use deployments::{Cause, Deployment, DeploymentPage, EndedService, NewDeployment, State};
+pub use deployments::{Cause, Deployment, DeploymentPage, DeploymentState, EndedService, NewDeployment};
 pub use env::{EnvChange, EnvSecrets};
 pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
-pub use passkeys::{LINK, NewPasskey, Passkey, Standing};
+pub use passkeys::{AuthenticatorData, LINK, NewPasskey, Passkey};
 pub use password::GitPassword;
 pub use releases::{NewRelease, Release};
 pub use services::{Desired, NewBranch, NewService, Service, Settings, Source};

@@ -34,12 +34,12 @@ pub struct NewPasskey {
     /// How the browser says that it is reached.
     pub transports: Vec<String>,
     /// How it stood when it was made.
-    pub standing: Standing,
+    pub authenticator: AuthenticatorData,
 }
 
 /// What changes with each use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct AuthenticatorData {
     /// How often it was used, as the authenticator counts; 0 where it doesn't.
     pub counter: u32,
     /// Whether it may be copied to other devices.
@@ -66,7 +66,7 @@ pub struct Passkey {
     /// How the browser says that it is reached.
     pub transports: Vec<String>,
     /// How it stands.
-    pub standing: Standing,
+    pub authenticator: AuthenticatorData,
     /// When it was made.
     pub created: Timestamp,
     /// When it last signed somebody in.
@@ -102,9 +102,9 @@ impl Store {
                     VERSION,
                     new.key,
                     to_json(&new.transports, "transports")?,
-                    new.standing.counter,
-                    new.standing.backup_eligible,
-                    new.standing.backup_state,
+                    new.authenticator.counter,
+                    new.authenticator.backup_eligible,
+                    new.authenticator.backup_state,
                     micros(now)
                 ],
             )?;
@@ -116,7 +116,7 @@ impl Store {
                 name: new.name,
                 key: new.key,
                 transports: new.transports,
-                standing: new.standing,
+                authenticator: new.authenticator,
                 created: now,
                 last_used: None,
             })
@@ -139,8 +139,8 @@ impl Store {
     pub async fn passkey_used(
         &self,
         id: PasskeyId,
-        before: Standing,
-        after: Standing,
+        before: AuthenticatorData,
+        after: AuthenticatorData,
         key: String,
     ) -> Result<bool, StoreError> {
         self.write(move |transaction| {
@@ -244,7 +244,11 @@ fn passkeys(connection: &rusqlite::Connection, rest: &str, args: impl Params) ->
             name: PasskeyName::kept(&row.get::<_, String>(4)?),
             key: row.get(6)?,
             transports: json(&row.get::<_, String>(7)?, "transports")?,
-            standing: Standing { counter: row.get(8)?, backup_eligible: row.get(9)?, backup_state: row.get(10)? },
+            authenticator: AuthenticatorData {
+                counter: row.get(8)?,
+                backup_eligible: row.get(9)?,
+                backup_state: row.get(10)?,
+            },
             created: time(row.get(11)?, "created")?,
             last_used: last_used.map(|at| time(at, "last_used")).transpose()?,
         });

@@ -333,7 +333,7 @@ mod tests {
     use rusqlite::Transaction;
 
     use super::super::fixture::{new_service, release, start, store};
-    use super::super::{Cause, Desired, NewDeployment, State};
+    use super::super::{Cause, DeploymentState, Desired, NewDeployment};
     use super::*;
 
     #[tokio::test]
@@ -343,7 +343,7 @@ mod tests {
         let live = async |cause: Cause, from_release: Option<u32>| {
             let new = NewDeployment { cause, from_release: from_release.map(ReleaseNumber), ..start("a") };
             let deployment = release(&store, &service, new).await;
-            store.finish(deployment.id, State::Live, None, None).await.unwrap();
+            store.finish(deployment.id, DeploymentState::Live, None, None).await.unwrap();
         };
         let before = async || store.release_before(service.id).await.unwrap().map(|number| number.0);
         assert_eq!(before().await, None, "there is none at all");
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(before().await, Some(1), "also where what was gone back to had been gone back to");
         // One that failed, and whose release is not cleared away yet, is none to go back to.
         let failed = release(&store, &service, start("a")).await;
-        store.finish(failed.id, State::Failed, None, None).await.unwrap();
+        store.finish(failed.id, DeploymentState::Failed, None, None).await.unwrap();
         live(Cause::Push, None).await;
         assert_eq!(before().await, Some(6));
         store.forget_release(service.id, ReleaseNumber(6), false).await.unwrap();
@@ -409,7 +409,7 @@ mod tests {
         for number in 1..=4 {
             let deployment = release(&store, &service, start("a")).await;
             last = Some(deployment.id);
-            let state = if number == 2 { State::Failed } else { State::Live };
+            let state = if number == 2 { DeploymentState::Failed } else { DeploymentState::Live };
             if number < 4 {
                 store.finish(deployment.id, state, None, None).await.unwrap();
             }
@@ -439,11 +439,11 @@ mod tests {
             (service.current.map(|number| number.0), service.desired)
         };
         let first = release(&store, &service, start("a")).await;
-        store.finish(first.id, State::Live, None, None).await.unwrap();
+        store.finish(first.id, DeploymentState::Live, None, None).await.unwrap();
         let give_back = async |deployment: &Deployment| {
             let number = store.deployment(deployment.id).await.unwrap().release.unwrap();
             store.give_back(service.id, number, deployment.id).await.unwrap();
-            store.finish(deployment.id, State::Failed, None, None).await.unwrap();
+            store.finish(deployment.id, DeploymentState::Failed, None, None).await.unwrap();
         };
         let failed = release(&store, &service, start("a")).await;
         give_back(&failed).await;

@@ -36,7 +36,7 @@ pub enum Desired {
     Running,
     /// It shall not run, over reboots too.
     Stopped,
-    /// It is being removed; a removal that was cut off is ended by the regular look.
+    /// It is being removed; a removal that was cut off is ended by maintenance.
     Deleted {
         /// With its volumes.
         volumes: bool,

@@ -3,12 +3,12 @@
 
 mod error;
 mod pace;
-mod place;
 mod pty;
 mod reap;
 mod screen;
 mod session;
 mod shell;
+mod target;
 mod window;
 
 use std::collections::BTreeMap;
@@ -29,14 +29,14 @@ use crate::podman::Podman;
 use crate::problem::{Code, Problem, chain};
 use crate::store::Store;
 use crate::units::{UserManager, own_program};
-use place::Place;
+use target::Target;
 
 /// How long the sessions may take to end when the agent stops.
 const END: Duration = Duration::from_secs(3);
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct SessionRequest {
     /// In this service's container; none: an isolated shell.
     pub service: Option<ServiceName>,
     /// What it shall be called.
@@ -88,21 +88,21 @@ impl Terminals {
     }
 
     /// Opens a session, and gives it at once; what its program says comes to whoever watches.
-    pub async fn open(&self, wanted: Wanted) -> Result<Arc<Session>, TerminalError> {
-        let place = match &wanted.service {
-            Some(service) => self.place_in(service).await?,
-            None => Place::Isolated,
+    pub async fn open(&self, wanted: SessionRequest) -> Result<Arc<Session>, TerminalError> {
+        let target = match &wanted.service {
+            Some(service) => self.target_in(service).await?,
+            None => Target::Isolated,
         };
         let session = self.admit(&wanted)?;
-        tracing::info!(session = %session.id, actor = %wanted.actor, place = %place, "terminal opened");
+        tracing::info!(session = %session.id, actor = %wanted.actor, target = %target, "terminal opened");
         let this = self.clone();
         let kept = session.clone();
-        self.inner.tasks.spawn(async move { this.keep(kept, place).await });
+        self.inner.tasks.spawn(async move { this.keep(kept, target).await });
         Ok(session)
     }
 
     /// Enters a session into the table, where there is room for it.
-    fn admit(&self, wanted: &Wanted) -> Result<Arc<Session>, TerminalError> {
+    fn admit(&self, wanted: &SessionRequest) -> Result<Arc<Session>, TerminalError> {
         let config = self.inner.config.get();
         let most = config.shell.sessions;
         let mut table = self.table();
@@ -141,11 +141,11 @@ impl Terminals {
     }
 
     /// A session's whole life.
-    async fn keep(&self, session: Arc<Session>, place: Place) {
+    async fn keep(&self, session: Arc<Session>, target: Target) {
         let config = self.inner.config.get();
         let over = |problem: Option<Problem>| End { code: None, problem };
         let end = tokio::select! {
-            ran = self.run(&session, &place) => match ran {
+            ran = self.run(&session, &target) => match ran {
                 Ok(code) => End { code: Some(code), problem: None },
                 Err(error) => {
                     tracing::warn!(session = %session.id, "a terminal failed: {}", chain(&error));
@@ -157,10 +157,10 @@ impl Terminals {
                 over(Some(Problem::new(Code::Cancelled, "nobody used the session any more")))
             }
         };
-        tracing::info!(session = %session.id, place = %place, code = end.code, "terminal closed");
+        tracing::info!(session = %session.id, target = %target, code = end.code, "terminal closed");
         session.finish(end);
         // It has its place in the table until nothing is left of it.
-        self.end(&session, &place).await;
+        self.end(&session, &target).await;
         self.table().remove(&session.id);
     }
 

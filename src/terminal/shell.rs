@@ -13,9 +13,9 @@ use serde::Deserialize;
 use super::Terminals;
 use super::error::TerminalError;
 use super::pace::{AGAIN, Pace};
-use super::place::Place;
 use super::pty::Program;
 use super::session::Session;
+use super::target::Target;
 use crate::config::system;
 use crate::names::{ImageRef, Network, ReleaseName, ServiceName, SessionId};
 use crate::podman::ShellContainer;
@@ -59,7 +59,7 @@ struct Hook {
 
 impl Terminals {
     /// The container in which a service's release runs, and the shell that it has.
-    pub(super) async fn place_in(&self, service: &ServiceName) -> Result<Place, TerminalError> {
+    pub(super) async fn target_in(&self, service: &ServiceName) -> Result<Target, TerminalError> {
         let found = self.inner.store.service(service).await?;
         let release = found.current.map(|number| ReleaseName::new(service, number));
         let release = release.ok_or_else(|| TerminalError::NotRunning(service.clone()))?;
@@ -70,7 +70,7 @@ impl Terminals {
         }
         for shell in ["/bin/bash", "/usr/bin/bash", "/bin/sh", "/usr/bin/sh"] {
             if self.inner.podman.has_file(&container, shell).await? {
-                return Ok(Place::Service(release, shell));
+                return Ok(Target::Service(release, shell));
             }
         }
         Err(TerminalError::NoShell(service.clone()))
@@ -103,10 +103,10 @@ impl Terminals {
     }
 
     /// Runs the session's program to its end.
-    pub(super) async fn run(&self, session: &Arc<Session>, place: &Place) -> Result<i32, TerminalError> {
+    pub(super) async fn run(&self, session: &Arc<Session>, target: &Target) -> Result<i32, TerminalError> {
         self.remember(&session.id).await?;
-        match place {
-            Place::Service(release, shell) => {
+        match target {
+            Target::Service(release, shell) => {
                 let mark = format!("--env={}", session.id.mark());
                 let container = release.container();
                 let program = [
@@ -121,7 +121,7 @@ impl Terminals {
                 ];
                 session.run(&self.podman(&program, true)).await
             }
-            Place::Isolated => {
+            Target::Isolated => {
                 let image = self.image(session).await?;
                 let addresses = addresses()?;
                 self.ready_whole(session, image).await?;
@@ -262,19 +262,19 @@ impl Terminals {
 
     /// Ends all that belongs to the session. It is tried until it is done; what an agent that stops has not ended is left
     /// to the next one.
-    pub(super) async fn end(&self, session: &Session, place: &Place) {
+    pub(super) async fn end(&self, session: &Session, target: &Target) {
         let _made = session.making.lock().await;
         // First, so that it asks Podman for nothing more.
         session.kill();
         // A shell says something when it begins. One that has not may be under way, and begin behind our back.
-        let may_begin = matches!(place, Place::Service(..)) && !session.has_spoken();
+        let may_begin = matches!(target, Target::Service(..)) && !session.has_spoken();
         let mut looks = if may_begin { LOOKS } else { 1 };
         let mut pace = Pace::default();
         let mut is_stuck = false;
         while looks > 0 {
-            let ended = match place {
-                Place::Isolated => self.end_isolated(&session.id).await,
-                Place::Service(..) => self.reap(&session.id).await,
+            let ended = match target {
+                Target::Isolated => self.end_isolated(&session.id).await,
+                Target::Service(..) => self.reap(&session.id).await,
             };
             match ended {
                 Ok(()) => {

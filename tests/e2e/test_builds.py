@@ -402,7 +402,7 @@ def test_caches_have_an_end(host: Host, name: str, clone: Clone):
     cache = f"{STATE}/cache/{name}"
     assert host.code("test", "-d", f"{cache}/store") == 0
     with host.configured("[builds]\ncache_mib = 1\n"):
-        # The regular look.
+        # Maintenance.
         host.kill_agent()
         host.start_agent()
         wait_for(lambda: host.code("test", "-d", cache) != 0, 30, "the cache is removed")

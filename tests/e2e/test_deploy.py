@@ -331,6 +331,6 @@ def test_what_an_administrator_stops_stays_stopped(host: Host, name: str):
     # The look that withdraws a route which is nobody's has looked at all services before.
     route = f"/var/lib/podkeeper-proxy/routes/{name}-gone.localhost/29999"
     host.user("sh", "-c", f"mkdir -p $(dirname {route}) && touch {route}")
-    with host.configured('[services]\nlook = "1s"\n'):
+    with host.configured('[services]\nmaintenance = "1s"\n'):
         wait_for(lambda: host.code("test", "-e", route) != 0, 30, "the agent has looked at all of it")
     assert state() == "stopped" and running(host, name) == []

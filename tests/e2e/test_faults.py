@@ -71,7 +71,7 @@ def test_a_removal_that_failed_goes_on_when_it_is_asked_for_again(host: Host, na
         host.call("GET", f"/services/{name}", 404)
     finally:
         host.user("systemctl", "--user", "start", "podman.socket")
-    # The regular look may have come before.
+    # Maintenance may have come before.
     assert host.call("DELETE", f"/services/{name}", params={"volumes": "true"}).status_code in (200, 404)
     assert_nothing_leaks(host, before, {})
 

@@ -1,4 +1,4 @@
-"""What is told of the host, what the regular look can't do, and what of Podman's storage is nobody's."""
+"""What is told of the host, what maintenance can't do, and what of Podman's storage is nobody's."""
 
 import contextlib
 import json
@@ -25,9 +25,9 @@ def told(host: Host) -> dict:
 
 
 def doctor(host: Host) -> list[dict]:
-    """What the regular look could not do, as the doctor finds it."""
+    """What maintenance could not do, as the doctor finds it."""
     findings = json.loads(host.run("podkeeper", "doctor", "--json", check=False))["findings"]
-    return [finding for finding in findings if finding["what"] == "regular look" and finding["level"] != "ok"]
+    return [finding for finding in findings if finding["what"] == "maintenance" and finding["level"] != "ok"]
 
 
 def test_the_host_is_told(host: Host, name: str, tmp_path):
@@ -67,7 +67,7 @@ def test_one_services_trouble_keeps_no_other_from_its_turn(host: Host, name: str
     live_first(host, other, tmp_path / "two")
     ours = lambda: [trouble for trouble in told(host)["troubles"] if trouble["service"] in (name, other)]
     route = f"{ROUTES}/{name}.localhost"
-    with host.configured('[services]\nlook = "1s"\n'):
+    with host.configured('[services]\nmaintenance = "1s"\n'):
         try:
             # Somebody's file in the place of the one's routes; what the other's file was is written anew.
             host.run("sh", "-c", f"mv {route} {route}.kept && touch {route} && chown podkeeper: {route}")

@@ -23,7 +23,7 @@ from sockets import PATIENCE, URL, Client, Writer, raw
 
 NODE = ROOT / "tests/e2e/live"
 # The agent looks at everything once a minute; with this no such look tells what a test waits for.
-NO_LOOK = '[services]\nlook = "1h"\n'
+NO_LOOK = '[services]\nmaintenance = "1h"\n'
 
 
 @pytest.fixture(scope="module")

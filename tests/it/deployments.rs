@@ -6,7 +6,7 @@ use podkeeper::names::{Actor, Scope, ServiceName};
 use podkeeper::problem::Code;
 use podkeeper::services::EnvUpdate;
 use podkeeper::services::status::Condition;
-use podkeeper::store::{Cause, Deployment, Grant, Settings, State};
+use podkeeper::store::{Cause, Deployment, DeploymentState, Grant, Settings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ async fn a_push_is_live_and_the_next_one_takes_its_place() {
     let blog = host.create("blog").await;
     for number in [1, 2, 3] {
         let ended = host.deploy(&blog, "").await;
-        assert_eq!((ended.state, ended.release.unwrap().0), (State::Live, number), "{ended:?}");
+        assert_eq!((ended.state, ended.release.unwrap().0), (DeploymentState::Live, number), "{ended:?}");
         host.in_order().await;
         assert_eq!(host.routed(&blog).await, [number]);
     }
@@ -30,7 +30,7 @@ async fn a_push_is_live_and_the_next_one_takes_its_place() {
 async fn what_fails_says_why_and_what_ran_before_goes_on() {
     let host = TestHost::start_with(|config| config.services.health_timeout = Duration::from_secs(1)).await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     for (does, code) in [
         ("#! build fails 7", Code::BuildFailed),
         ("#! build timeout", Code::BuildTimeout),
@@ -45,7 +45,7 @@ async fn what_fails_says_why_and_what_ran_before_goes_on() {
     ] {
         let ended = host.deploy(&blog, does).await;
         let problem = ended.problem.clone().map(|problem| problem.code);
-        assert_eq!((ended.state, problem), (State::Failed, Some(code)), "{does}: {ended:?}");
+        assert_eq!((ended.state, problem), (DeploymentState::Failed, Some(code)), "{does}: {ended:?}");
         host.in_order().await;
         assert_eq!(host.routed(&blog).await, [1], "{does}");
     }
@@ -55,7 +55,7 @@ async fn what_fails_says_why_and_what_ran_before_goes_on() {
 async fn live() -> (TestHost, ServiceName) {
     let host = TestHost::start().await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     host.in_order().await;
     (host, blog)
 }
@@ -99,11 +99,11 @@ async fn env(host: &TestHost, name: &ServiceName) -> Vec<(String, String)> {
 }
 
 /// Lets a deployment come to a state and stay there.
-async fn held(host: &TestHost, blog: &ServiceName, state: State) -> (Deployment, Option<Gate>) {
+async fn held(host: &TestHost, blog: &ServiceName, state: DeploymentState) -> (Deployment, Option<Gate>) {
     let (does, held) = match state {
-        State::Fetching => ("", Some(is_of("StopUnit", "build-"))),
-        State::Building => ("#! build never", None),
-        State::Starting => ("", Some(is_of("StartUnit", "blog@"))),
+        DeploymentState::Fetching => ("", Some(is_of("StopUnit", "build-"))),
+        DeploymentState::Building => ("#! build never", None),
+        DeploymentState::Starting => ("", Some(is_of("StartUnit", "blog@"))),
         _ => ("#! answers nothing", None),
     };
     let mut gate = held.map(|held| host.calls.hold(When::Before, held));
@@ -115,7 +115,8 @@ async fn held(host: &TestHost, blog: &ServiceName, state: State) -> (Deployment,
     (queued, gate)
 }
 
-const BEGUN: [State; 4] = [State::Fetching, State::Building, State::Starting, State::Checking];
+const BEGUN: [DeploymentState; 4] =
+    [DeploymentState::Fetching, DeploymentState::Building, DeploymentState::Starting, DeploymentState::Checking];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_is_cancelled_wherever_it_is() {
@@ -123,16 +124,20 @@ async fn a_deployment_is_cancelled_wherever_it_is() {
     for state in BEGUN {
         let (queued, _gate) = held(&host, &blog, state).await;
         let ended = cancel(&host, &queued).await;
-        assert_eq!((ended.state, ended.problem.unwrap().code), (State::Cancelled, Code::Cancelled), "{state:?}");
+        assert_eq!(
+            (ended.state, ended.problem.unwrap().code),
+            (DeploymentState::Cancelled, Code::Cancelled),
+            "{state:?}"
+        );
         host.in_order().await;
         assert_eq!(host.routed(&blog).await, [1], "{state:?}");
     }
     // One that waits for another service's build.
     let shop = host.create("shop").await;
-    let (first, _) = held(&host, &shop, State::Building).await;
+    let (first, _) = held(&host, &shop, DeploymentState::Building).await;
     let waits = host.push(&blog, "").await;
-    assert_eq!(cancel(&host, &waits).await.state, State::Cancelled);
-    assert_eq!(cancel(&host, &first).await.state, State::Cancelled);
+    assert_eq!(cancel(&host, &waits).await.state, DeploymentState::Cancelled);
+    assert_eq!(cancel(&host, &first).await.state, DeploymentState::Cancelled);
     host.in_order().await;
 }
 
@@ -146,7 +151,7 @@ async fn a_cancel_comes_too_late_for_what_has_the_traffic() {
     let id = queued.id;
     let cancelling = host.begin(move |parts| async move { parts.deploys.cancel(id).await });
     gate.open();
-    assert_eq!(cancelling.await.unwrap().unwrap().state, State::Live);
+    assert_eq!(cancelling.await.unwrap().unwrap().state, DeploymentState::Live);
     host.in_order().await;
     assert_eq!(host.routed(&blog).await, [2]);
 }
@@ -154,13 +159,13 @@ async fn a_cancel_comes_too_late_for_what_has_the_traffic() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_those_that_wait_the_newest_alone_is_built() {
     let (host, blog) = live().await;
-    let (first, _) = held(&host, &blog, State::Building).await;
+    let (first, _) = held(&host, &blog, DeploymentState::Building).await;
     let waits = [host.push(&blog, "").await, host.push(&blog, "").await, host.push(&blog, "").await];
-    assert_eq!(host.ended(&waits[0]).await.state, State::Superseded);
-    assert_eq!(host.ended(&waits[1]).await.state, State::Superseded);
-    assert_eq!(cancel(&host, &first).await.state, State::Cancelled);
+    assert_eq!(host.ended(&waits[0]).await.state, DeploymentState::Superseded);
+    assert_eq!(host.ended(&waits[1]).await.state, DeploymentState::Superseded);
+    assert_eq!(cancel(&host, &first).await.state, DeploymentState::Cancelled);
     let ended = host.ended(&waits[2]).await;
-    assert_eq!(ended.state, State::Live);
+    assert_eq!(ended.state, DeploymentState::Live);
     host.in_order().await;
     assert_eq!(host.routed(&blog).await, [ended.release.unwrap().0]);
 }
@@ -171,12 +176,12 @@ async fn a_stop_ends_what_is_under_way_and_a_start_builds_it_again() {
     for state in BEGUN {
         let (queued, _gate) = held(&host, &blog, state).await;
         stop(&host, &blog).await;
-        assert_eq!(host.ended(&queued).await.state, State::Cancelled, "{state:?}");
+        assert_eq!(host.ended(&queued).await.state, DeploymentState::Cancelled, "{state:?}");
         host.in_order().await;
         assert!(host.routed(&blog).await.is_empty(), "{state:?}");
         host.commit(&blog, "");
         let started = start(&host, &blog).await;
-        assert_eq!(host.ended(&started).await.state, State::Live, "{state:?}");
+        assert_eq!(host.ended(&started).await.state, DeploymentState::Live, "{state:?}");
         host.in_order().await;
     }
 }
@@ -188,14 +193,14 @@ async fn who_goes_back_has_the_release_before_with_its_variables() {
     for (value, release) in [("one", 2), ("two", 3)] {
         let EnvUpdate::Deployed(queued) = set_env(&host, &blog, "KEY", Some(value)).await else { panic!("it runs") };
         let ended = host.ended(&queued).await;
-        assert_eq!((ended.state, ended.release.unwrap().0), (State::Live, release));
+        assert_eq!((ended.state, ended.release.unwrap().0), (DeploymentState::Live, release));
         host.in_order().await;
     }
     let mut secrets = host.secrets_of(&blog);
     secrets.sort();
     assert_eq!(secrets, ["one", "two"], "each release has its own");
     let back = roll_back(&host, &blog).await;
-    assert_eq!((back.state, back.release.unwrap().0), (State::Live, 4));
+    assert_eq!((back.state, back.release.unwrap().0), (DeploymentState::Live, 4));
     assert_eq!(env(&host, &blog).await, [("KEY".to_owned(), "one".to_owned())]);
     assert!(matches!(set_env(&host, &blog, "KEY", Some("one")).await, EnvUpdate::Same));
     host.in_order().await;
@@ -227,7 +232,7 @@ async fn settings_count_where_they_are_said_to() {
     assert!(!host.folder.path().join("routes/blog.example.org").exists());
     // Fewer releases are kept at once.
     for _ in 0..3 {
-        assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+        assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     }
     change(|settings| settings.keep = Some(1)).await;
     // Behind what clears up after the last deployment, which nobody waits for.
@@ -237,18 +242,19 @@ async fn settings_count_where_they_are_said_to() {
     change(|settings| settings.memory_mib = Some(64)).await;
     let unit = |number| format!("blog@{number}.service");
     assert!(!host.world().files[&unit(4)].contains("MemoryMax"));
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     assert!(host.world().files[&unit(5)].contains("MemoryMax=64M"));
     host.in_order().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_ends_what_is_under_way_and_leaves_nothing_but_volumes() {
-    for (volumes, state) in [(true, None), (false, None), (true, Some(State::Building)), (false, Some(State::Checking))]
+    for (volumes, state) in
+        [(true, None), (false, None), (true, Some(DeploymentState::Building)), (false, Some(DeploymentState::Checking))]
     {
         let host = TestHost::start().await;
         let blog = host.create("blog").await;
-        assert_eq!(host.deploy(&blog, "#! volume /data").await.state, State::Live);
+        assert_eq!(host.deploy(&blog, "#! volume /data").await.state, DeploymentState::Live);
         set_env(&host, &blog, "KEY", Some("value")).await;
         let begun = match state {
             Some(state) => Some(held(&host, &blog, state).await),
@@ -273,7 +279,7 @@ async fn a_removal_ends_what_is_under_way_and_leaves_nothing_but_volumes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_with_a_check_is_live_when_that_passes() {
     let (host, blog) = live().await;
-    assert_eq!(host.deploy(&blog, "#! check passes\n#! answers nothing").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "#! check passes\n#! answers nothing").await.state, DeploymentState::Live);
     host.in_order().await;
     let health = async || host.parts().services.states().await.unwrap()[&blog].health;
     until("it is healthy", async || health().await == Some(true)).await;
@@ -304,7 +310,7 @@ async fn a_unit_that_flaps_is_shown_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_newest_is_so_by_its_number() {
     let (mut host, blog) = live().await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     host.in_order().await;
     host.kill().await;
     let year = 365 * 24 * 3600 * 1_000_000_i64;
@@ -316,11 +322,11 @@ async fn what_is_newest_is_so_by_its_number() {
     drop(store);
     host.start_agent().await;
     let ended = host.deploy(&blog, "").await;
-    assert_eq!((ended.state, ended.release.unwrap().0), (State::Live, 3));
+    assert_eq!((ended.state, ended.release.unwrap().0), (DeploymentState::Live, 3));
     assert_eq!(host.newest(&blog).await.id, ended.id);
     host.in_order().await;
     let back = roll_back(&host, &blog).await;
-    assert_eq!((back.state, back.from_release.unwrap().0), (State::Live, 2));
+    assert_eq!((back.state, back.from_release.unwrap().0), (DeploymentState::Live, 2));
     host.in_order().await;
 }
 
@@ -338,7 +344,7 @@ async fn a_store_that_is_busy_is_waited_for() {
     assert!(!telling.is_finished(), "nothing is acknowledged that isn't written");
     other.execute_batch("COMMIT").unwrap();
     assert!(telling.await.unwrap().is_ok());
-    assert_eq!(host.ended(&host.newest(&blog).await).await.state, State::Live);
+    assert_eq!(host.ended(&host.newest(&blog).await).await.state, DeploymentState::Live);
     host.in_order().await;
 }
 
@@ -366,13 +372,13 @@ async fn a_service_is_made_pushed_to_stopped_and_removed_by_the_interface() {
     host.ended(&host.newest(&blog).await).await;
     assert_eq!(host.secrets_of(&blog), ["value"]);
     ask("POST", "/services/blog/rollback", "").await;
-    assert_eq!(host.ended(&host.newest(&blog).await).await.state, State::Live);
+    assert_eq!(host.ended(&host.newest(&blog).await).await.state, DeploymentState::Live);
     host.in_order().await;
     ask("POST", "/services/blog/stop", "").await;
     assert_eq!(ask("GET", "/services/blog", "").await["state"], "stopped");
     host.in_order().await;
     ask("POST", "/services/blog/start", "").await;
-    assert_eq!(host.ended(&host.newest(&blog).await).await.state, State::Live);
+    assert_eq!(host.ended(&host.newest(&blog).await).await.state, DeploymentState::Live);
     ask("DELETE", "/services/blog", "").await;
     host.in_order().await;
     assert!(host.world().units.is_empty());

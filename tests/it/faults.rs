@@ -4,19 +4,19 @@
 use std::time::Duration;
 
 use podkeeper::names::{Actor, ServiceName};
-use podkeeper::store::State;
+use podkeeper::store::DeploymentState;
 
 use super::hermetic::TestHost;
 use super::hermetic::calls::{When, is, is_of};
 
-/// A few calls more than the same took when nothing failed: the regular look's come between.
+/// A few calls more than the same took when nothing failed: maintenance's come between.
 const MORE: usize = 3;
 
 /// What a deployment comes to at each of whose calls `fail` does something, and how often it was live.
 async fn at_each_call(host: &TestHost, name: &ServiceName, fail: impl Fn(&TestHost, usize)) -> (usize, usize) {
     host.in_order().await;
     host.calls.take();
-    assert_eq!(host.deploy(name, "").await.state, State::Live);
+    assert_eq!(host.deploy(name, "").await.state, DeploymentState::Live);
     host.in_order().await;
     let (mut live, mut failed) = (0, 0);
     for at in 0..host.calls.take().len() + MORE {
@@ -27,11 +27,11 @@ async fn at_each_call(host: &TestHost, name: &ServiceName, fail: impl Fn(&TestHo
         host.in_order().await;
         let said = format!("call {at}: {ended:?}, {:?}", host.calls.take());
         match ended.state {
-            State::Live => {
+            DeploymentState::Live => {
                 assert_eq!(host.routed(name).await, [ended.release.unwrap().0], "{said}");
                 live += 1;
             }
-            State::Failed => {
+            DeploymentState::Failed => {
                 assert!(ended.problem.is_some(), "{said}");
                 assert_eq!(host.routed(name).await, before, "{said}");
                 failed += 1;
@@ -39,7 +39,7 @@ async fn at_each_call(host: &TestHost, name: &ServiceName, fail: impl Fn(&TestHo
             _ => panic!("{said}"),
         }
     }
-    assert_eq!(host.deploy(name, "").await.state, State::Live);
+    assert_eq!(host.deploy(name, "").await.state, DeploymentState::Live);
     (live, failed)
 }
 
@@ -73,7 +73,7 @@ async fn each_call_is_cut_off_once_when_it_was_carried_out() {
 async fn what_is_to_be_cleared_away_goes_when_it_can() {
     let host = TestHost::start().await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     for (what, does) in [
         ("DELETE images/{}", "#! start failed 1"),
         ("DELETE containers/{}", "#! start failed 1"),
@@ -93,7 +93,7 @@ async fn what_is_to_be_cleared_away_goes_when_it_can() {
         host.calls.refuse(4, is(what));
         gate.open();
         let ended = host.ended(&queued).await;
-        assert_eq!(ended.state, State::Failed, "{what}: {ended:?}");
+        assert_eq!(ended.state, DeploymentState::Failed, "{what}: {ended:?}");
         host.in_order().await;
         host.calls.clear();
         assert_eq!(host.routed(&blog).await, [1], "{what}");
@@ -104,7 +104,7 @@ async fn what_is_to_be_cleared_away_goes_when_it_can() {
 async fn a_podman_or_a_bus_that_is_away_for_a_while_is_waited_for() {
     let mut host = TestHost::start().await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     // When a release is started it needs Podman no more.
     for (what, podman) in [("StartTransientUnit", true), ("StartTransientUnit", false), ("StartUnit", false)] {
         let mut gate = host.calls.hold(When::After, is(what));
@@ -125,7 +125,7 @@ async fn a_podman_or_a_bus_that_is_away_for_a_while_is_waited_for() {
             host.systemd.come_back();
         }
         let ended = host.ended(&queued).await;
-        assert_eq!(ended.state, State::Live, "{what}, {podman}: {:?}", ended.problem);
+        assert_eq!(ended.state, DeploymentState::Live, "{what}, {podman}: {:?}", ended.problem);
         host.in_order().await;
     }
 }
@@ -135,15 +135,15 @@ async fn a_podman_or_a_bus_that_is_away_for_a_while_is_waited_for() {
 async fn a_podman_that_stays_away_is_given_up() {
     let mut host = TestHost::start_with(|config| config.waits.absence = Duration::from_millis(30)).await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     host.podman.go();
     let ended = host.deploy(&blog, "").await;
     let problem = ended.problem.unwrap();
-    assert_eq!((ended.state, problem.code), (State::Failed, podkeeper::problem::Code::PodmanUnavailable));
+    assert_eq!((ended.state, problem.code), (DeploymentState::Failed, podkeeper::problem::Code::PodmanUnavailable));
     assert_eq!(host.routed(&blog).await, [1]);
     host.podman.come_back();
     host.in_order().await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
 }
 
 /// Nothing that people ask for is done by half because a call was refused: who is told so asks again.
@@ -153,7 +153,7 @@ async fn a_removal_whose_calls_are_refused_is_ended() {
     let mut at = 0;
     loop {
         let name = host.create(&format!("s{at}")).await;
-        assert_eq!(host.deploy(&name, "#! volume /data").await.state, State::Live);
+        assert_eq!(host.deploy(&name, "#! volume /data").await.state, DeploymentState::Live);
         host.in_order().await;
         host.calls.take();
         host.calls.refuse_nth(at);

@@ -285,7 +285,7 @@ async fn layers_that_nothing_is_made_of_are_told() {
 
 #[tokio::test]
 async fn the_host_is_told_and_what_the_look_can_not_do_is_until_it_can() {
-    let agent = TestAgent::start_with(|config| config.services.look = Duration::from_millis(100)).await;
+    let agent = TestAgent::start_with(|config| config.services.maintenance = Duration::from_millis(100)).await;
     let (sound, broken) = (agent.service("sound").await, agent.service("broken").await);
     // Its repository can't be made.
     let git = agent.folder.path().join("git");

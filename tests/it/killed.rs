@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use podkeeper::names::{Actor, ServiceName};
 use podkeeper::services::{EnvUpdate, ServiceError};
-use podkeeper::store::{Cause, Deployment, Desired, State, StoreError};
+use podkeeper::store::{Cause, Deployment, DeploymentState, Desired, StoreError};
 use secrecy::SecretString;
 
 use super::hermetic::calls::{When, is_of};
 use super::hermetic::{TestHost, until};
 
-/// A few calls more than the same took when nothing was cut off: the regular look's come between.
+/// A few calls more than the same took when nothing was cut off: maintenance's come between.
 const MORE: usize = 3;
 
 /// Lets `begin` make its calls, and kills the agent at the one behind `skip` others. `goes_on` says whether what was begun
@@ -41,7 +41,7 @@ async fn has_unfinished(host: &TestHost, name: &ServiceName) -> bool {
 /// How many calls a deployment takes that nobody cuts off.
 async fn calls_of_a_deployment(host: &TestHost, name: &ServiceName) -> usize {
     host.calls.take();
-    assert_eq!(host.deploy(name, "").await.state, State::Live);
+    assert_eq!(host.deploy(name, "").await.state, DeploymentState::Live);
     host.in_order().await;
     host.calls.count() + MORE
 }
@@ -49,7 +49,7 @@ async fn calls_of_a_deployment(host: &TestHost, name: &ServiceName) -> usize {
 async fn a_push_is_live_wherever_its_agent_is_killed(when: When) {
     let mut host = TestHost::start().await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     let mut reached = 0;
     for skip in 0..calls_of_a_deployment(&host, &blog).await {
         let commit = host.commit(&blog, "");
@@ -64,7 +64,7 @@ async fn a_push_is_live_wherever_its_agent_is_killed(when: When) {
         // Whether its row was there or not: the branch has moved.
         until("it is queued", async || host.newest(&blog).await.commit.as_ref() == Some(&commit)).await;
         let ended = host.ended(&host.newest(&blog).await).await;
-        assert_eq!(ended.state, State::Live, "{when:?} call {skip}: {ended:?}");
+        assert_eq!(ended.state, DeploymentState::Live, "{when:?} call {skip}: {ended:?}");
         host.in_order().await;
         assert_eq!(host.routed(&blog).await, [ended.release.unwrap().0], "{when:?} call {skip}");
     }
@@ -99,7 +99,7 @@ async fn a_first_push_is_live_wherever_its_agent_is_killed() {
         let ended = host.ended(&host.newest(&name).await).await;
         assert_eq!(
             (ended.state, ended.commit),
-            (State::Live, Some(commit)),
+            (DeploymentState::Live, Some(commit)),
             "{when:?} call {skip}: {:?}",
             ended.problem
         );
@@ -113,10 +113,10 @@ async fn a_first_push_is_live_wherever_its_agent_is_killed() {
 async fn what_fails_has_failed_wherever_its_agent_is_killed() {
     let mut host = TestHost::start().await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     for does in ["#! build fails 7", "#! start failed 1"] {
         host.calls.take();
-        assert_eq!(host.deploy(&blog, does).await.state, State::Failed);
+        assert_eq!(host.deploy(&blog, does).await.state, DeploymentState::Failed);
         host.in_order().await;
         for skip in 0..host.calls.take().len() + MORE {
             let when = if skip.is_multiple_of(2) { When::Before } else { When::After };
@@ -128,7 +128,10 @@ async fn what_fails_has_failed_wherever_its_agent_is_killed() {
             killed_at(&mut host, (skip, when), begin, async |host| has_unfinished(host, &blog).await).await;
             until("it is queued", async || host.newest(&blog).await.commit.as_ref() == Some(&commit)).await;
             let ended = host.ended(&host.newest(&blog).await).await;
-            assert!(ended.state == State::Failed && ended.problem.is_some(), "{does}, {when:?} call {skip}: {ended:?}");
+            assert!(
+                ended.state == DeploymentState::Failed && ended.problem.is_some(),
+                "{does}, {when:?} call {skip}: {ended:?}"
+            );
             host.in_order().await;
             assert_eq!(host.routed(&blog).await, [1], "{does}, {when:?} call {skip}");
         }
@@ -141,7 +144,7 @@ async fn a_rollback_is_done_wherever_its_agent_is_killed() {
     let mut host = TestHost::start().await;
     let blog = host.create("blog").await;
     for _ in 0..2 {
-        assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+        assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     }
     let go_back = |host: &TestHost| {
         let name = blog.clone();
@@ -155,7 +158,7 @@ async fn a_rollback_is_done_wherever_its_agent_is_killed() {
     host.in_order().await;
     host.calls.take();
     let queued: Deployment = go_back(&host).await.unwrap().unwrap();
-    assert_eq!(host.ended(&queued).await.state, State::Live);
+    assert_eq!(host.ended(&queued).await.state, DeploymentState::Live);
     host.in_order().await;
     for skip in 0..host.calls.take().len() + MORE {
         let when = if skip.is_multiple_of(2) { When::Before } else { When::After };
@@ -166,7 +169,11 @@ async fn a_rollback_is_done_wherever_its_agent_is_killed() {
             newest = go_back(&host).await.unwrap().unwrap();
         }
         let ended = host.ended(&newest).await;
-        assert_eq!((ended.state, ended.cause), (State::Live, Cause::Rollback), "{when:?} call {skip}: {ended:?}");
+        assert_eq!(
+            (ended.state, ended.cause),
+            (DeploymentState::Live, Cause::Rollback),
+            "{when:?} call {skip}: {ended:?}"
+        );
         host.in_order().await;
     }
 }
@@ -175,7 +182,7 @@ async fn a_rollback_is_done_wherever_its_agent_is_killed() {
 async fn variables_are_set_whole_wherever_the_agent_is_killed() {
     let mut host = TestHost::start().await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     let set = |host: &TestHost, value: &str| {
         let (name, value) = (blog.clone(), SecretString::from(value));
         let changes = [("KEY".parse().unwrap(), Some(value))].into();
@@ -186,7 +193,7 @@ async fn variables_are_set_whole_wherever_the_agent_is_killed() {
     host.in_order().await;
     host.calls.take();
     let EnvUpdate::Deployed(queued) = set(&host, "first").await.unwrap().unwrap() else { panic!("it runs") };
-    assert_eq!(host.ended(&queued).await.state, State::Live);
+    assert_eq!(host.ended(&queued).await.state, DeploymentState::Live);
     host.in_order().await;
     for skip in 0..host.calls.take().len() + MORE {
         let when = if skip.is_multiple_of(2) { When::Before } else { When::After };
@@ -194,7 +201,7 @@ async fn variables_are_set_whole_wherever_the_agent_is_killed() {
         killed_at(&mut host, (skip, when), |host| set(host, &value), async |host| has_unfinished(host, &blog).await)
             .await;
         if let EnvUpdate::Deployed(queued) = set(&host, &value).await.unwrap().unwrap() {
-            assert_eq!(host.ended(&queued).await.state, State::Live);
+            assert_eq!(host.ended(&queued).await.state, DeploymentState::Live);
         }
         host.in_order().await;
         let has = host.ask({
@@ -224,7 +231,7 @@ async fn a_service_is_stopped_or_removed_wherever_the_agent_is_killed() {
         let when = if skip.is_multiple_of(2) { When::Before } else { When::After };
         let volumes = skip.is_multiple_of(3);
         let name = host.create(&format!("s{skip}")).await;
-        assert_eq!(host.deploy(&name, does).await.state, State::Live);
+        assert_eq!(host.deploy(&name, does).await.state, DeploymentState::Live);
         host.in_order().await;
         host.calls.take();
         if calls.is_none() {
@@ -235,7 +242,7 @@ async fn a_service_is_stopped_or_removed_wherever_the_agent_is_killed() {
         }
         killed_at(&mut host, (skip, when), |host| remove(host, &name, volumes), async |_| false).await;
         match host.parts().store.find_service(&name).await {
-            // The regular look ends what was begun.
+            // Maintenance ends what was begun.
             Ok(service) if service.desired.is_deleted() => {}
             Ok(service) => {
                 assert!(matches!(service.desired, Desired::Running | Desired::Stopped));
@@ -263,14 +270,14 @@ async fn continue_after(host: &TestHost, name: &ServiceName, volumes: bool) {
 async fn a_switch_is_ended_by_the_next_agent() {
     let mut host = TestHost::start_with(|config| config.services.settle = Duration::from_secs(3600)).await;
     let blog = host.create("blog").await;
-    assert_eq!(host.deploy(&blog, "").await.state, State::Live);
+    assert_eq!(host.deploy(&blog, "").await.state, DeploymentState::Live);
     let queued = host.push(&blog, "").await;
     until("both have a route", async || host.routed(&blog).await.len() == 2).await;
     host.kill().await;
     host.config.services.settle = Duration::from_millis(1);
     host.config.services.drain = Duration::from_secs(3600);
     host.start_agent().await;
-    assert_eq!(host.ended(&queued).await.state, State::Live);
+    assert_eq!(host.ended(&queued).await.state, DeploymentState::Live);
     assert_eq!(host.routed(&blog).await, [2]);
     // And so is what clears up behind it.
     assert_eq!(host.world().ports.len(), 2, "the old release drains");
@@ -293,7 +300,7 @@ async fn a_build_goes_on_while_no_agent_is_there() {
     host.calls.take();
     host.start_agent().await;
     let ended = host.ended(&queued).await;
-    assert_eq!(ended.state, State::Live, "{:?}", ended.problem);
+    assert_eq!(ended.state, DeploymentState::Live, "{:?}", ended.problem);
     let builds =
         host.calls.take().into_iter().filter(|call| call.what == "StartTransientUnit" && call.of.starts_with("build-"));
     assert_eq!(builds.count(), 0, "it is the same build");
@@ -306,13 +313,13 @@ async fn a_host_that_is_started_anew_has_what_it_had() {
     let mut host = TestHost::start().await;
     let (blog, shop) = (host.create("blog").await, host.create("shop").await);
     for name in [&blog, &shop] {
-        assert_eq!(host.deploy(name, "").await.state, State::Live);
+        assert_eq!(host.deploy(name, "").await.state, DeploymentState::Live);
     }
     let stop = |parts: podkeeper::agent::Parts| async move { parts.services.stop(&shop, &Actor::GitPassword).await };
     let stopped: Result<_, ServiceError> = host.ask(stop).await;
     stopped.unwrap();
     let queued = host.push(&blog, "#! build never").await;
-    host.is_at(&queued, State::Building).await;
+    host.is_at(&queued, DeploymentState::Building).await;
     host.kill().await;
     host.manager().boot().await;
     assert_eq!(host.world().containers.keys().collect::<Vec<_>>(), ["blog-1"]);
@@ -323,7 +330,7 @@ async fn a_host_that_is_started_anew_has_what_it_had() {
     gate.open();
     let id = queued.id;
     let cancelled = host.ask(move |parts| async move { parts.deploys.cancel(id).await }).await.unwrap();
-    assert_eq!(cancelled.state, State::Cancelled);
+    assert_eq!(cancelled.state, DeploymentState::Cancelled);
     host.in_order().await;
     assert_eq!(host.routed(&blog).await, [1]);
 }

@@ -8,7 +8,7 @@ use super::imports::{Crate, circles};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "exchange", "decode", "config", "places", "connection", "text", "uptime", "words"],
+    &["names", "problem", "events", "exchange", "decode", "config", "permits", "connection", "text", "uptime", "words"],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["queue", "builds", "auth", "terminal"],
     &["services"],
@@ -35,7 +35,7 @@ const BESIDE: &[(&str, &str)] = &[
     ("config", "names"),
     ("config", "decode"),
     ("decode", "names"),
-    ("connection", "places"),
+    ("connection", "permits"),
     ("http", "dashboard"),
 ];
 
@@ -53,7 +53,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "auth/password",
             "auth/presented",
             "auth/site",
-            "auth/stay",
+            "auth/credential_watch",
             "auth/tokens",
         ],
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use podkeeper::names::{Actor, DeploymentId, Scope};
-use podkeeper::store::{Cause, NewDeployment, State};
+use podkeeper::store::{Cause, DeploymentState, NewDeployment};
 use secrecy::ExposeSecret;
 
 use super::support::{PATIENCE, TestAgent, request};
@@ -22,7 +22,7 @@ async fn with_a_superseded_one(patience: Duration) -> (TestAgent, DeploymentId) 
     };
     let (first, _) = agent.store.request_deployment(start()).await.unwrap();
     agent.store.request_deployment(start()).await.unwrap();
-    assert_eq!(agent.store.deployment(first.id).await.unwrap().state, State::Superseded);
+    assert_eq!(agent.store.deployment(first.id).await.unwrap().state, DeploymentState::Superseded);
     (agent, first.id)
 }
 

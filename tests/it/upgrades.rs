@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use podkeeper::names::{Actor, CommitId, ServiceName};
-use podkeeper::store::{Desired, State, Store};
+use podkeeper::store::{DeploymentState, Desired, Store};
 
 use super::hermetic::TestHost;
 use super::hermetic::world::{Image, id_of};
@@ -89,7 +89,7 @@ async fn an_agent_goes_on_from_a_store_of_each_schema() {
         assert_eq!(host.routed(&blog).await, [2], "schema {schema}");
         assert_eq!(host.service(&shop).await.desired, Desired::Stopped);
         let (last, service) = (host.newest(&blog).await, host.service(&blog).await);
-        assert_eq!((last.id.0, last.state, last.commit), (3, State::Failed, Some(commit)), "schema {schema}");
+        assert_eq!((last.id.0, last.state, last.commit), (3, DeploymentState::Failed, Some(commit)), "schema {schema}");
         assert_eq!((service.settings.keep, service.settings.memory_mib), (Some(3), Some(64)));
         let name = blog.clone();
         let env = host.ask(move |parts| async move { parts.services.read_env(&name).await }).await.unwrap();
@@ -97,7 +97,7 @@ async fn an_agent_goes_on_from_a_store_of_each_schema() {
         // It goes back to what was released then, and on to what is pushed now.
         let name = blog.clone();
         let asked = host.ask(move |parts| async move { parts.deploys.rollback(&name, None, Actor::GitPassword).await });
-        assert_eq!(host.ended(&asked.await.unwrap()).await.state, State::Live, "schema {schema}");
+        assert_eq!(host.ended(&asked.await.unwrap()).await.state, DeploymentState::Live, "schema {schema}");
         assert_eq!(host.deploy(&blog, "").await.release.unwrap().0, 4, "schema {schema}");
         host.in_order().await;
         let name = blog.clone();

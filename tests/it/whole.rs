@@ -10,7 +10,7 @@ use podkeeper::names::{Actor, CommitId, ReleaseNumber, Scope};
 use podkeeper::problem::{Code, Problem};
 use podkeeper::services::EnvUpdate;
 use podkeeper::services::env::Changes;
-use podkeeper::store::{Cause, Deployment, Desired, NewDeployment, Service, State};
+use podkeeper::store::{Cause, Deployment, DeploymentState, Desired, NewDeployment, Service};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::support::{PATIENCE, TestAgent, request};
@@ -38,11 +38,11 @@ fn look_after(agent: &TestAgent) {
 async fn a_stop_is_done_though_the_agent_died_before_it_cancelled_anything() {
     let agent = TestAgent::start().await;
     let deployment = asked_for(&agent).await;
-    agent.store.step(deployment.id, State::Building, None).await.unwrap();
+    agent.store.step(deployment.id, DeploymentState::Building, None).await.unwrap();
     agent.store.end_service(&deployment.service, Desired::Stopped).await.unwrap();
     look_after(&agent);
     let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
-    assert_eq!(ended.state, State::Cancelled);
+    assert_eq!(ended.state, DeploymentState::Cancelled);
 }
 
 /// A service of this template with a repository, whose branch somebody has pushed to.
@@ -70,7 +70,7 @@ async fn a_push_is_queued_once_and_no_older_one_behind_it() {
     let agent = TestAgent::start().await;
     let (service, commit) = pushed_to(&agent, "static").await;
     let starter = agent.store.seen_commit(service.id).await.unwrap().unwrap();
-    // The regular look comes before git's hook.
+    // Maintenance comes before git's hook.
     look_after(&agent);
     let deployments = async || agent.store.deployments(&service.name, None, 10).await.unwrap().deployments;
     while deployments().await.is_empty() {
@@ -197,10 +197,10 @@ async fn a_slot_waits_for_a_store_that_takes_nothing_says_so_once_and_goes_on() 
     // A loop without a pause would go round a few times meanwhile.
     let state = async || agent.store.deployment(deployment.id).await.unwrap().state;
     for _ in 0..100 {
-        assert_eq!(state().await, State::Queued);
+        assert_eq!(state().await, DeploymentState::Queued);
     }
     take_again(&agent);
-    while state().await == State::Queued {
+    while state().await == DeploymentState::Queued {
         tokio::task::yield_now().await;
     }
     assert_eq!((lines.how_often(waits), lines.how_often("can't write the deployment's end")), (1, 0));
@@ -230,7 +230,7 @@ async fn what_is_cancelled_while_the_store_takes_nothing_is_cancelled() {
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let agent = without_a_journal().await;
     let deployment = asked_for(&agent).await;
-    agent.store.step(deployment.id, State::Fetching, None).await.unwrap();
+    agent.store.step(deployment.id, DeploymentState::Fetching, None).await.unwrap();
     refuse(&agent, "ON deployments");
     let deploys = agent.deploys.clone();
     let cancelling = tokio::spawn(async move { deploys.cancel(deployment.id).await });
@@ -240,7 +240,7 @@ async fn what_is_cancelled_while_the_store_takes_nothing_is_cancelled() {
         tokio::task::yield_now().await;
     }
     take_again(&agent);
-    assert_eq!(cancelling.await.unwrap().unwrap().state, State::Cancelled);
+    assert_eq!(cancelling.await.unwrap().unwrap().state, DeploymentState::Cancelled);
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn why_a_deployment_failed_is_known_before_anything_of_it_goes() {
     assert_eq!((noted.state.is_final(), noted.problem.unwrap().code), (false, Code::ReleaseGone));
     take_again(&agent);
     let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
-    assert_eq!((ended.state, ended.problem.unwrap().code), (State::Failed, Code::ReleaseGone));
+    assert_eq!((ended.state, ended.problem.unwrap().code), (DeploymentState::Failed, Code::ReleaseGone));
 }
 
 #[tokio::test]
@@ -273,12 +273,16 @@ async fn who_ends_what_an_agent_that_died_had_given_up_finds_no_other_reason() {
     let agent = without_a_journal().await;
     let deployment = asked_for(&agent).await;
     agent.store.number_release(deployment.id).await.unwrap();
-    agent.store.step(deployment.id, State::Checking, None).await.unwrap();
+    agent.store.step(deployment.id, DeploymentState::Checking, None).await.unwrap();
     for code in [Code::Unhealthy, Code::BuildFailed] {
         agent.store.note_problem(deployment.id, Problem::new(code, "so"), None).await.unwrap();
     }
     // Its image and its release are gone.
     look_after(&agent);
     let ended = agent.deploys.wait(deployment.id, PATIENCE).await.unwrap();
-    assert_eq!((ended.state, ended.problem.unwrap().code), (State::Failed, Code::Unhealthy), "it is the first");
+    assert_eq!(
+        (ended.state, ended.problem.unwrap().code),
+        (DeploymentState::Failed, Code::Unhealthy),
+        "it is the first"
+    );
 }

@@ -1,4 +1,4 @@
-//! The agent, and what its regular look could not do.
+//! The agent, and what its maintenance could not do.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use crate::api::host::{Host, Trouble};
 use crate::config::Config;
 use crate::problem::Code;
 
-/// How often the regular look may fail at something, with a while between, until it is no passing trouble.
+/// How often maintenance may fail at something, with a while between, until it is no passing trouble.
 const PASSING: u32 = 5;
 
 fn local(config: &Config) -> Agent {
@@ -54,12 +54,12 @@ fn not_ready(error: &(dyn std::error::Error + 'static)) -> Finding {
     }
 }
 
-/// What its regular look could not do. Whether the agent answers at all is told apart.
+/// What its maintenance could not do. Whether the agent answers at all is told apart.
 pub(super) fn troubles(config: &Config) -> Vec<Finding> {
     let asked = block_on(async { Ok(local(config).get("/host").await?.read::<Host>()?) });
     let Ok(Host { troubles, .. }) = asked else { return Vec::new() };
     if troubles.is_empty() {
-        return vec![good("regular look", "all is as it is wanted")];
+        return vec![good("maintenance", "all is as it is wanted")];
     }
     let now = Timestamp::now();
     troubles.iter().map(|trouble| of_trouble(trouble, now)).collect()
@@ -69,7 +69,7 @@ fn of_trouble(trouble: &Trouble, now: Timestamp) -> Finding {
     let level = if trouble.times < PASSING { Level::Warn } else { Level::Bad };
     let hint = trouble.hint.as_deref();
     let next = hint.unwrap_or("mend what it says, and the agent does the rest; journalctl -u podkeeper tells more");
-    wrong("regular look", level, host::sentence(trouble, now), next)
+    wrong("maintenance", level, host::sentence(trouble, now), next)
 }
 
 #[cfg(test)]

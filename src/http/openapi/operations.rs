@@ -10,7 +10,7 @@ use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, 
 use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Releases, Restart, Rollback};
 use crate::api::env::{Env, EnvUpdated, UpdateEnv};
 use crate::api::health::Ready;
-use crate::api::hooks::{Asked, Heard, Hook, Rotate};
+use crate::api::hooks::{Hook, HookAnswer, HookQuery, Rotate};
 use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
@@ -84,13 +84,13 @@ pub fn all() -> Vec<Operation> {
         get("/services/:name/hook", "Its hook and the last deliveries").json::<Hook>(200),
         post("/services/:name/hook/rotate", "Give its hook another key").may_take::<Rotate>().json::<Hook>(200),
         get("/hooks/:repo", "A delivery, by the hook's key")
-            .query::<Asked>()
-            .json::<Heard>(200)
+            .query::<HookQuery>()
+            .json::<HookAnswer>(200)
             .json::<Deployment>(202),
         post("/hooks/:repo", "A delivery of a forge, signed or with the key")
-            .query::<Asked>()
+            .query::<HookQuery>()
             .any_body()
-            .json::<Heard>(200)
+            .json::<HookAnswer>(200)
             .json::<Deployment>(202),
         get("/templates", "The templates").json::<Templates>(200),
         get("/host", "How the host is: disk, memory, versions, what takes the disk, what the agent could not do")

@@ -33,7 +33,7 @@ async fn service(call: &Call) -> Result<Option<Service>, Problem> {
 }
 
 /// What the body is read for: none where the key doesn't authorise it.
-type Read = Option<Result<hooks::Told, hooks::HookError>>;
+type Read = Option<Result<hooks::DeliveryContent, hooks::HookError>>;
 
 async fn read(call: &mut Call, sender: Sender, headers: Headers, key: HookKey) -> Result<Read, Problem> {
     let query = call.request.url().query().unwrap_or_default().to_owned();
@@ -96,12 +96,12 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     let delivery = call.state().deploys().deliver(delivery).await.map_err(told)?;
     let mut response = match (delivery.outcome, delivery.deployment) {
         (Outcome::Deployed, Some(deployment)) => accepted(&call, deployment).await?,
-        (Outcome::Ping, _) => respond::json(StatusCode::Ok, &api::Heard::Ping(name.to_string()))?,
+        (Outcome::Ping, _) => respond::json(StatusCode::Ok, &api::HookAnswer::Ping(name.to_string()))?,
         (Outcome::Refused, _) => {
             return Err(Problem::new(Code::BadRequest, delivery.reason.unwrap_or_default())
                 .with_hint("set the hook's content type to application/json"));
         }
-        (_, _) => respond::json(StatusCode::Ok, &api::Heard::Ignored(delivery.reason.unwrap_or_default()))?,
+        (_, _) => respond::json(StatusCode::Ok, &api::HookAnswer::Ignored(delivery.reason.unwrap_or_default()))?,
     };
     response.insert_ext(note);
     Ok(response)

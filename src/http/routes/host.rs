@@ -1,4 +1,4 @@
-//! `/host`: how the host is, and what the regular look could not do.
+//! `/host`: how the host is, and what maintenance could not do.
 
 use http_types::StatusCode;
 use tide::Response;

@@ -14,7 +14,7 @@ use tide::Response;
 use super::super::call::Call;
 use super::super::respond::Head;
 use super::outcome::told;
-use crate::deploys::{Deployment, State as DeploymentState};
+use crate::deploys::{Deployment, DeploymentState};
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
 use crate::services::figures::Figures;

@@ -11,7 +11,7 @@ use super::super::extract::{self, Rules};
 use super::super::route::Note;
 use super::super::stream as streams;
 use super::outcome::told;
-use crate::deploys::{Deploys, Pushed, State as DeploymentState};
+use crate::deploys::{DeploymentState, Deploys, Pushed};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::services::log::{By, Entry, LogLine, LogPart};

@@ -15,15 +15,15 @@ async fn a_newer_deployment_supersedes_the_one_that_waits_and_not_the_one_under_
     let (_folder, store) = store();
     let service = store.create_service(new_service("a")).await.unwrap();
     let (first, _) = store.request_deployment(start("a")).await.unwrap();
-    store.step(first.id, State::Fetching, None).await.unwrap();
+    store.step(first.id, DeploymentState::Fetching, None).await.unwrap();
     let (second, superseded) = store.request_deployment(start("a")).await.unwrap();
     assert!(superseded.is_empty());
     let (third, superseded) = store.request_deployment(start("a")).await.unwrap();
     assert_eq!(superseded, [second.id]);
-    assert_eq!(store.deployment(second.id).await.unwrap().state, State::Superseded);
+    assert_eq!(store.deployment(second.id).await.unwrap().state, DeploymentState::Superseded);
     let unfinished: Vec<_> = store.unfinished(&service.name).await.unwrap().iter().map(|d| d.id).collect();
     assert_eq!(unfinished, [first.id, third.id]);
-    assert!(matches!(store.step(second.id, State::Fetching, None).await, Err(StoreError::Ended(_))));
+    assert!(matches!(store.step(second.id, DeploymentState::Fetching, None).await, Err(StoreError::Ended(_))));
     let page = store.deployments(&service.name, None, 2).await.unwrap();
     assert_eq!((page.deployments[0].id, page.next), (third.id, Some(second.id)));
 }
@@ -37,13 +37,13 @@ async fn no_deployment_forgets_a_push_that_came_while_it_was_under_way() {
     for (under_way, newer) in [(push('1'), '2'), (start("a"), '4')] {
         let commit = under_way.commit.clone().unwrap_or_else(|| id_of('3'));
         let (under_way, _) = store.request_deployment(under_way).await.unwrap();
-        store.step(under_way.id, State::Fetching, None).await.unwrap();
+        store.step(under_way.id, DeploymentState::Fetching, None).await.unwrap();
         store.request_deployment(push(newer)).await.unwrap();
-        let building = store.step(under_way.id, State::Building, Some(commit.clone())).await.unwrap();
+        let building = store.step(under_way.id, DeploymentState::Building, Some(commit.clone())).await.unwrap();
         assert_eq!((building.commit, seen().await), (Some(commit), Some(id_of(newer))));
     }
     let (last, _) = store.request_deployment(start("a")).await.unwrap();
-    store.step(last.id, State::Building, Some(id_of('5'))).await.unwrap();
+    store.step(last.id, DeploymentState::Building, Some(id_of('5'))).await.unwrap();
     assert_eq!(seen().await, Some(id_of('5')), "nobody pushes what it has found");
 }
 
@@ -53,12 +53,12 @@ async fn what_has_left_the_queue_is_not_ended_as_if_it_waited() {
     store.create_service(new_service("a")).await.unwrap();
     let (waiting, _) = store.request_deployment(start("a")).await.unwrap();
     // Somebody has read that it waits, and it goes on meanwhile.
-    store.step(waiting.id, State::Fetching, None).await.unwrap();
+    store.step(waiting.id, DeploymentState::Fetching, None).await.unwrap();
     assert_eq!(store.cancel_waiting(waiting.id).await.unwrap(), None);
-    assert_eq!(store.deployment(waiting.id).await.unwrap().state, State::Fetching);
+    assert_eq!(store.deployment(waiting.id).await.unwrap().state, DeploymentState::Fetching);
     let (behind, _) = store.request_deployment(start("a")).await.unwrap();
     let ended = store.cancel_waiting(behind.id).await.unwrap().unwrap();
-    assert_eq!((ended.id, ended.state), (behind.id, State::Cancelled));
+    assert_eq!((ended.id, ended.state), (behind.id, DeploymentState::Cancelled));
     assert_eq!(store.cancel_waiting(behind.id).await.unwrap(), None);
 }
 
@@ -77,15 +77,15 @@ async fn only_who_wants_it_to_run_starts_what_is_stopped() {
     refused("it never ran").await;
     // Neither does what a stop has cancelled make it one that will run, nor what had given its release the traffic by then.
     let (building, _) = store.request_deployment(by("token:a", Cause::Push)).await.unwrap();
-    store.step(building.id, State::Building, None).await.unwrap();
+    store.step(building.id, DeploymentState::Building, None).await.unwrap();
     store.end_service(&service.name, Desired::Stopped).await.unwrap();
     refused("its build is being ended").await;
-    store.finish(building.id, State::Cancelled, None, None).await.unwrap();
+    store.finish(building.id, DeploymentState::Cancelled, None, None).await.unwrap();
     let switched = release(&store, &service, by("token:a", Cause::Push)).await;
-    store.step(switched.id, State::Checking, None).await.unwrap();
+    store.step(switched.id, DeploymentState::Checking, None).await.unwrap();
     store.end_service(&service.name, Desired::Stopped).await.unwrap();
     refused("what switched to its release goes on").await;
-    store.finish(switched.id, State::Live, None, None).await.unwrap();
+    store.finish(switched.id, DeploymentState::Live, None, None).await.unwrap();
     store.request_deployment(by("token:a", Cause::Push)).await.unwrap();
     // It will run, and what comes meanwhile is taken.
     store.request_deployment(by("token:a", Cause::Hook)).await.unwrap();
@@ -104,7 +104,7 @@ async fn what_makes_the_current_release_anew_builds_what_waits_to_be_built() {
         let (again, _) = store.request_deployment(anew(Cause::Restart)).await.unwrap();
         assert_eq!(made_of(&again), (commit, None), "from one to the next");
         // What is under way goes on, and is not built again.
-        store.step(again.id, State::Fetching, None).await.unwrap();
+        store.step(again.id, DeploymentState::Fetching, None).await.unwrap();
         let (behind, _) = store.request_deployment(anew(Cause::Env)).await.unwrap();
         assert_eq!(made_of(&behind), (None, Some(1)));
     }
@@ -132,10 +132,11 @@ async fn a_failed_deployment_keeps_its_problem_and_its_number_is_given_once() {
     assert_eq!(store.number_release(deployment.id).await.unwrap(), ReleaseNumber(1));
     assert_eq!(store.number_release(deployment.id).await.unwrap(), ReleaseNumber(1));
     let problem = Problem::new(Code::BuildFailed, "it failed").with_hint("read the log");
-    let ended = store.finish(deployment.id, State::Failed, Some(problem.clone()), Some("last line".into())).await;
+    let ended =
+        store.finish(deployment.id, DeploymentState::Failed, Some(problem.clone()), Some("last line".into())).await;
     let ended = ended.unwrap();
     assert_eq!((ended.problem, ended.tail.as_deref()), (Some(problem), Some("last line")));
-    assert_eq!(ended.steps.last().map(|(state, _)| *state), Some(State::Failed));
+    assert_eq!(ended.steps.last().map(|(state, _)| *state), Some(DeploymentState::Failed));
 }
 
 #[tokio::test]
@@ -151,9 +152,9 @@ async fn what_makes_the_current_release_anew_takes_the_one_of_its_turn() {
         store.deployment(id).await.unwrap().from_release.map(|number| number.0)
     };
     let first = release(&store, &service, start("a")).await;
-    store.finish(first.id, State::Live, None, None).await.unwrap();
+    store.finish(first.id, DeploymentState::Live, None, None).await.unwrap();
     let pushed = store.request_deployment(start("a")).await.unwrap().0;
-    store.step(pushed.id, State::Fetching, None).await.unwrap();
+    store.step(pushed.id, DeploymentState::Fetching, None).await.unwrap();
     let renewed = made(Cause::Env, 1).await;
     // What was pushed goes live before its turn comes.
     release(&store, &service, start("a")).await;
@@ -170,18 +171,18 @@ async fn a_service_is_to_run_from_the_moment_on_that_a_release_has_its_traffic()
     let desired = async || store.service(&service.name).await.unwrap().desired;
     // What comes to nothing changes nothing.
     let (failed, _) = store.request_deployment(start("a")).await.unwrap();
-    store.finish(failed.id, State::Failed, None, None).await.unwrap();
+    store.finish(failed.id, DeploymentState::Failed, None, None).await.unwrap();
     assert_eq!(desired().await, Desired::Created);
     let live = release(&store, &service, start("a")).await;
-    store.step(live.id, State::Checking, None).await.unwrap();
+    store.step(live.id, DeploymentState::Checking, None).await.unwrap();
     assert_eq!(desired().await, Desired::Running);
     // One that has the traffic already ends as it would have.
     let ended = store.end_service(&service.name, Desired::Stopped).await.unwrap();
     assert_eq!((ended.waiting, ended.begun), (vec![], vec![]));
-    store.finish(live.id, State::Live, None, None).await.unwrap();
+    store.finish(live.id, DeploymentState::Live, None, None).await.unwrap();
     // Whoever stops it means all that is under way, and nothing that is asked for later.
     let (begun, _) = store.request_deployment(start("a")).await.unwrap();
-    store.step(begun.id, State::Fetching, None).await.unwrap();
+    store.step(begun.id, DeploymentState::Fetching, None).await.unwrap();
     let (waiting, _) = store.request_deployment(start("a")).await.unwrap();
     let ended = store.end_service(&service.name, Desired::Stopped).await.unwrap();
     assert_eq!((ended.waiting, ended.begun), (vec![waiting.id], vec![begun.id]));

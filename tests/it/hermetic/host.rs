@@ -13,7 +13,7 @@ use podkeeper::deploys::Pushed;
 use podkeeper::http::Listeners;
 use podkeeper::names::{AbsPath, Actor, CommitId, ServiceName};
 use podkeeper::services::{NewSource, ServiceError};
-use podkeeper::store::{Deployment, Service, State};
+use podkeeper::store::{Deployment, DeploymentState, Service};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -95,13 +95,13 @@ impl TestHost {
         (config.services.first_port, config.services.last_port) = ports();
         config.services.settle = Duration::from_millis(1);
         config.services.drain = Duration::from_millis(1);
-        config.services.look = Duration::from_millis(500);
+        config.services.maintenance = Duration::from_millis(500);
         config.services.health_timeout = Duration::from_secs(30);
         config.limits.journal = Duration::from_millis(1);
         let soon = Duration::from_millis(10);
         let waits = &mut config.waits;
-        let Waits { store, absence_look, untidy, bus, build, check, .. } = waits;
-        for wait in [store, absence_look, untidy, bus, build, check] {
+        let Waits { store, absence_look, cleanup, bus, build, check, .. } = waits;
+        for wait in [store, absence_look, cleanup, bus, build, check] {
             *wait = soon;
         }
         waits.crash = Duration::from_millis(5);
@@ -251,7 +251,7 @@ impl TestHost {
     }
 
     /// Waits until the deployment is this far.
-    pub async fn is_at(&self, deployment: &Deployment, state: State) {
+    pub async fn is_at(&self, deployment: &Deployment, state: DeploymentState) {
         let now = async || self.parts().store.deployment(deployment.id).await.unwrap().state;
         until(state.as_str(), async || now().await == state).await;
     }

@@ -7,17 +7,17 @@ use tokio::sync::Notify;
 
 /// It is so at the start, too. A clone is another handle.
 #[derive(Debug, Clone)]
-pub struct Untidy {
+pub struct CleanupFlag {
     inner: Arc<(AtomicBool, Notify)>,
 }
 
-impl Default for Untidy {
+impl Default for CleanupFlag {
     fn default() -> Self {
         Self { inner: Arc::new((AtomicBool::new(true), Notify::new())) }
     }
 }
 
-impl Untidy {
+impl CleanupFlag {
     /// Lets the next look come soon, and be thorough.
     pub fn set(&self) {
         self.note();

@@ -12,7 +12,7 @@ use tokio_util::sync::{DropGuard, WaitForCancellationFutureOwned};
 use crate::connection::Connection;
 
 /// The stream of one connection, which it tells about itself.
-pub(super) struct Line<T> {
+pub(super) struct ConnectionStream<T> {
     stream: T,
     connection: Connection,
     // A WebSocket is read by one task and written by another, and each waits for the cut.
@@ -22,7 +22,7 @@ pub(super) struct Line<T> {
     _place: OwnedSemaphorePermit,
 }
 
-impl<T> Line<T> {
+impl<T> ConnectionStream<T> {
     pub(super) fn new(stream: T, connection: Connection, place: OwnedSemaphorePermit) -> Self {
         let cut = || connection.ended().clone().cancelled_owned();
         Self {
@@ -48,7 +48,7 @@ impl<T> Line<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for ConnectionStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -66,7 +66,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for ConnectionStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.writing(context)?;
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);

@@ -14,7 +14,7 @@ use super::lines::{Lines, WEBSOCKET};
 use super::protocol::PAYLOAD;
 use crate::auth::{Auth, Presented};
 use crate::connection::Connection;
-use crate::places::{Full, Places, Seat};
+use crate::permits::{LimitReached, Permits, SharedPermit};
 use crate::problem::{Code, Problem};
 
 /// How many sessions at once that have joined no namespace.
@@ -30,15 +30,15 @@ const READ: [HeaderName; 2] = [SEC_WEBSOCKET_KEY, CONTENT_TYPE];
 
 /// Before the sessions.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
+pub(super) struct Admission {
     auth: Auth,
     lines: Lines,
-    places: Places,
+    places: Permits,
 }
 
-impl Door {
+impl Admission {
     pub(super) fn new(auth: Auth, lines: Lines) -> Self {
-        Self { auth, lines, places: Places::new(SESSIONS, EACH) }
+        Self { auth, lines, places: Permits::new(SESSIONS, EACH) }
     }
 
     /// A request as the protocol's code gets it; everything else is let through as it is.
@@ -63,7 +63,7 @@ impl Door {
         if sid.is_none() {
             self.auth.handshake(&presented)?;
             let place = self.places.take(self.auth.address(&presented)).map_err(full)?;
-            parts.extensions.insert(Seat::new(Some(place)));
+            parts.extensions.insert(SharedPermit::new(Some(place)));
         }
         if joined {
             self.auth.know(&presented, &connection);
@@ -88,21 +88,21 @@ fn copied(headers: &HeaderMap, name: HeaderName) -> Option<(HeaderName, HeaderVa
     Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))
 }
 
-fn full(full: Full) -> Problem {
+fn full(full: LimitReached) -> Problem {
     match full {
-        Full::Address => Problem::new(Code::RateLimited, "too many clients of this address connect at once"),
-        Full::All => Problem::new(Code::Busy, "too many clients connect at once"),
+        LimitReached::Address => Problem::new(Code::RateLimited, "too many clients of this address connect at once"),
+        LimitReached::All => Problem::new(Code::Busy, "too many clients connect at once"),
     }
 }
 
 /// A service with a door before it.
 #[derive(Clone)]
-pub struct Guarded<S> {
+pub struct AdmissionService<S> {
     pub(super) service: S,
-    pub(super) door: Door,
+    pub(super) admission: Admission,
 }
 
-impl<S, B, A> Service<Request<B>> for Guarded<S>
+impl<S, B, A> Service<Request<B>> for AdmissionService<S>
 where
     S: Service<Request<Limited<B>>, Response = Response<A>, Error: Into<Problem>>,
 {
@@ -111,7 +111,7 @@ where
     type Future = Either<MapErr<S::Future, fn(S::Error) -> Problem>, Ready<Result<S::Response, Problem>>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        match self.door.admit(request) {
+        match self.admission.admit(request) {
             Ok(request) => Either::Left(self.service.call(request).map_err(Into::into)),
             Err(problem) => Either::Right(ready(Err(problem))),
         }
@@ -133,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store.db")).unwrap();
         let auth = Auth::new(store, Events::new(), LiveConfig::new(Config::default()));
-        let door = Door::new(auth, Lines::new(SocketIo::new_svc().1, []));
+        let admission = Admission::new(auth, Lines::new(SocketIo::new_svc().1, []));
         let request = |address: &str| {
             let request = Request::builder().uri(address).header("sec-websocket-key", "key");
             let mut request = request.header("cookie", "x".repeat(30_000)).body(String::new()).unwrap();
@@ -143,20 +143,20 @@ mod tests {
             request
         };
         let address = "/socket.io/?EIO=4&transport=websocket";
-        let kept = door.admit(request(address)).unwrap();
+        let kept = admission.admit(request(address)).unwrap();
         assert_eq!((kept.headers().len(), &kept.headers()[SEC_WEBSOCKET_KEY]), (1, &HeaderValue::from_static("key")));
         assert_eq!(kept.uri(), address);
         // It has its place for as long as it is there.
-        let more: Vec<_> = (1..EACH).map(|_| door.admit(request(address)).unwrap()).collect();
-        assert_eq!(door.admit(request(address)).unwrap_err().code, Code::RateLimited);
-        kept.extensions().get::<Seat>().unwrap().leave();
-        let last = door.admit(request(address)).unwrap();
+        let more: Vec<_> = (1..EACH).map(|_| admission.admit(request(address)).unwrap()).collect();
+        assert_eq!(admission.admit(request(address)).unwrap_err().code, Code::RateLimited);
+        kept.extensions().get::<SharedPermit>().unwrap().leave();
+        let last = admission.admit(request(address)).unwrap();
         drop((more, last));
-        door.admit(request(address)).unwrap();
+        admission.admit(request(address)).unwrap();
         let long = format!("{address}&t={}", "x".repeat(ADDRESS));
-        assert_eq!(door.admit(request(&long)).unwrap_err().code, Code::BadRequest);
+        assert_eq!(admission.admit(request(&long)).unwrap_err().code, Code::BadRequest);
         // What is another's comes through whole.
-        assert_eq!(door.admit(request("/")).unwrap().headers().len(), 2);
+        assert_eq!(admission.admit(request("/")).unwrap().headers().len(), 2);
     }
 
     #[test]

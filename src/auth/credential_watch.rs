@@ -22,7 +22,7 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// Everybody who stays.
 #[derive(Debug, Default)]
-pub(super) struct Staying {
+pub(super) struct CredentialWatches {
     all: Mutex<All>,
     came: Notify,
 }
@@ -30,34 +30,34 @@ pub(super) struct Staying {
 #[derive(Debug, Default)]
 struct All {
     next: u64,
-    standings: HashMap<u64, watch::Sender<Standing>>,
+    validities: HashMap<u64, watch::Sender<Validity>>,
     /// Who came and was not looked at yet.
     new: Vec<Identity>,
 }
 
 /// How somebody stands.
 #[derive(Debug, Clone)]
-struct Standing {
+struct Validity {
     identity: Identity,
     ended: bool,
 }
 
 /// Somebody who stays, and learns when what it showed has ended and when it may do something else.
 #[derive(Debug)]
-pub struct Stay {
+pub struct CredentialWatch {
     id: u64,
-    standing: watch::Receiver<Standing>,
-    staying: Arc<Staying>,
+    validity: watch::Receiver<Validity>,
+    staying: Arc<CredentialWatches>,
 }
 
-impl Staying {
+impl CredentialWatches {
     fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the first credential ends by itself.
     fn first_end(&self) -> Option<Timestamp> {
-        self.all().standings.values().filter_map(|standing| standing.borrow().identity.ends).min()
+        self.all().validities.values().filter_map(|validity| validity.borrow().identity.ends).min()
     }
 
     /// Who came, each identity once. What it showed may have ended while it was let in.
@@ -70,10 +70,10 @@ impl Staying {
         let mut all = self.all();
         all.new.clear();
         let mut identities: Vec<Identity> = Vec::new();
-        for standing in all.standings.values() {
-            let standing = standing.borrow();
-            if !identities.contains(&standing.identity) {
-                identities.push(standing.identity.clone());
+        for validity in all.validities.values() {
+            let validity = validity.borrow();
+            if !identities.contains(&validity.identity) {
+                identities.push(validity.identity.clone());
             }
         }
         identities
@@ -81,54 +81,54 @@ impl Staying {
 
     /// Tells all who stay as `before` how they stand now. Whose credential has ended is not asked about again.
     fn tell(&self, before: &Identity, still: Option<&Identity>) {
-        self.all().standings.retain(|_, standing| {
-            if standing.borrow().identity == *before {
-                standing.send_if_modified(|standing| match still {
-                    Some(identity) => std::mem::replace(&mut standing.identity, identity.clone()) != *identity,
+        self.all().validities.retain(|_, validity| {
+            if validity.borrow().identity == *before {
+                validity.send_if_modified(|validity| match still {
+                    Some(identity) => std::mem::replace(&mut validity.identity, identity.clone()) != *identity,
                     None => {
-                        standing.ended = true;
+                        validity.ended = true;
                         true
                     }
                 });
             }
-            !standing.borrow().ended
+            !validity.borrow().ended
         });
     }
 }
 
-impl Drop for Stay {
+impl Drop for CredentialWatch {
     fn drop(&mut self) {
-        self.staying.all().standings.remove(&self.id);
+        self.staying.all().validities.remove(&self.id);
     }
 }
 
-impl Stay {
+impl CredentialWatch {
     /// Who it is, as of now.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.standing.borrow().identity.clone()
+        self.validity.borrow().identity.clone()
     }
 
     /// Whether it may do what takes `scope`, to `service` or, with none, to the whole host. Once its credential has
     /// ended it may do nothing.
     pub fn allows(&self, scope: Scope, service: Option<&ServiceName>) -> Result<(), Problem> {
-        self.standing.borrow().allows(scope, service)
+        self.validity.borrow().allows(scope, service)
     }
 
     /// Waits until what it showed has ended.
     pub async fn ended(&self) {
         // Nobody is forgotten who was not told before.
-        let _ = self.standing.clone().wait_for(|standing| standing.ended).await;
+        let _ = self.validity.clone().wait_for(|validity| validity.ended).await;
     }
 
     /// Waits until it may not do that any more, and gives why.
     pub async fn refused(&self, scope: Scope, service: Option<&ServiceName>) -> Problem {
-        let mut standing = self.standing.clone();
+        let mut validity = self.validity.clone();
         loop {
-            if let Err(problem) = standing.borrow_and_update().allows(scope, service) {
+            if let Err(problem) = validity.borrow_and_update().allows(scope, service) {
                 return problem;
             }
-            if standing.changed().await.is_err() {
+            if validity.changed().await.is_err() {
                 return ended();
             }
         }
@@ -140,7 +140,7 @@ impl Stay {
 #[derive(Debug, Default)]
 pub struct Lease {
     stopping: Option<(CancellationToken, &'static str)>,
-    right: Option<(Arc<Stay>, Scope, Option<ServiceName>)>,
+    right: Option<(Arc<CredentialWatch>, Scope, Option<ServiceName>)>,
 }
 
 impl Lease {
@@ -158,7 +158,7 @@ impl Lease {
 
     /// For as long as `stay` may do what takes `scope`, to `service` or, with none, to the whole host.
     #[must_use]
-    pub fn of(self, stay: Arc<Stay>, scope: Scope, service: Option<ServiceName>) -> Self {
+    pub fn of(self, stay: Arc<CredentialWatch>, scope: Scope, service: Option<ServiceName>) -> Self {
         Self { right: Some((stay, scope, service)), ..self }
     }
 
@@ -189,7 +189,7 @@ impl Lease {
     }
 }
 
-impl Standing {
+impl Validity {
     fn allows(&self, scope: Scope, service: Option<&ServiceName>) -> Result<(), Problem> {
         if self.ended { Err(ended()) } else { self.identity.allows(scope, service) }
     }
@@ -203,20 +203,20 @@ fn ended() -> Problem {
 impl Auth {
     /// Keeps an eye on somebody who stays, for as long as the answer lives.
     #[must_use]
-    pub fn stay(&self, identity: Identity) -> Stay {
-        let (sender, standing) = watch::channel(Standing { identity: identity.clone(), ended: false });
+    pub fn stay(&self, identity: Identity) -> CredentialWatch {
+        let (sender, validity) = watch::channel(Validity { identity: identity.clone(), ended: false });
         let id = {
             let mut all = self.staying.all();
             all.next += 1;
             let id = all.next;
-            all.standings.insert(id, sender);
+            all.validities.insert(id, sender);
             if !all.new.contains(&identity) {
                 all.new.push(identity);
             }
             id
         };
         self.staying.came.notify_one();
-        Stay { id, standing, staying: self.staying.clone() }
+        CredentialWatch { id, validity, staying: self.staying.clone() }
     }
 
     /// Tells everybody who stays how they stand, as soon as that changes; for ever.
@@ -273,7 +273,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
-    use crate::auth::Way;
+    use crate::auth::Accepts;
     use crate::auth::tests::{auth_at, presented};
     use crate::store::Grant;
 
@@ -287,7 +287,7 @@ mod tests {
                 .await
                 .unwrap();
             let shown = presented(Some(format!("Bearer {}", token.expose_secret())), None);
-            let identity = auth.identify(&shown, Way::Web).await.unwrap().unwrap();
+            let identity = auth.identify(&shown, Accepts::Web).await.unwrap().unwrap();
             stays.push(auth.stay(identity));
         }
         let guard = tokio::spawn({
@@ -302,7 +302,7 @@ mod tests {
         let late = auth.stay(stays[1].identity());
         late.ended().await;
         // Something is there, and nobody gets it any more.
-        let lease = |stay: Stay| Lease::default().of(Arc::new(stay), Scope::Read, None);
+        let lease = |stay: CredentialWatch| Lease::default().of(Arc::new(stay), Scope::Read, None);
         assert_eq!(lease(late).hold(ready(1)).await.unwrap_err().code, Code::NotSignedIn);
         let (lease, stopping) = (lease(stays.swap_remove(0)), CancellationToken::new());
         assert_eq!(lease.hold(ready(1)).await.unwrap(), 1);
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(lease.hold(ready(1)).await.unwrap_err().code, Code::Restarting);
         assert_eq!(lease.while_stopping().hold(ready(1)).await.unwrap(), 1);
         drop(stays);
-        assert!(auth.staying.all().standings.is_empty());
+        assert!(auth.staying.all().validities.is_empty());
         guard.abort();
     }
 }

@@ -1,18 +1,18 @@
 //! How many may read at once, all together and each by itself.
 
 use super::{By, JournalError};
-use crate::places::{Share, Shares};
+use crate::permits::{Share, Shares};
 
-/// Places for readers.
+/// Permits for readers.
 #[derive(Debug)]
-pub(super) struct Places(Shares<By>);
+pub(super) struct ReaderPermits(Shares<By>);
 
-impl Places {
+impl ReaderPermits {
     pub(super) fn new(all: usize, each: usize) -> Self {
         Self(Shares::new(all, each))
     }
 
-    /// A place for `by`. What the agent reads for itself needs none: no client can hold it up.
+    /// A permit for `by`. What the agent reads for itself needs none: no client can hold it up.
     pub(super) async fn take(&self, by: &By) -> Result<Option<Share>, JournalError> {
         match by {
             By::Agent => Ok(None),
@@ -27,9 +27,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_agent_reads_whoever_else_does() {
-        let places = Places::new(1, 1);
-        let _held = places.take(&By::Anybody).await.unwrap().unwrap();
-        assert!(matches!(places.take(&By::Anybody).await, Err(JournalError::Busy)));
-        assert!(places.take(&By::Agent).await.unwrap().is_none());
+        let permits = ReaderPermits::new(1, 1);
+        let _held = permits.take(&By::Anybody).await.unwrap().unwrap();
+        assert!(matches!(permits.take(&By::Anybody).await, Err(JournalError::Busy)));
+        assert!(permits.take(&By::Agent).await.unwrap().is_none());
     }
 }

@@ -7,11 +7,11 @@ use crate::names::ServiceName;
 
 /// Whoever waits reads the row after that, so that one is enough for all changes until then. A clone is another handle.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Unsettled {
+pub(super) struct PendingReconciles {
     waiting: Arc<Mutex<HashSet<ServiceName>>>,
 }
 
-impl Unsettled {
+impl PendingReconciles {
     fn with<T>(&self, f: impl FnOnce(&mut HashSet<ServiceName>) -> T) -> T {
         f(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -1,5 +1,5 @@
-//! Places for what is done for somebody who is known: bounded all together and by who it is for, so that nobody takes the
-//! places of all.
+//! Permits for what is done for somebody who is known: bounded all together and by who it is for, so that nobody takes the
+//! permits of all.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// How long one waits until another has ended.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The places of one kind, by who has them.
+/// The permits of one kind, by who has them.
 #[derive(Debug)]
 pub struct Shares<K> {
     all: Arc<Semaphore>,
@@ -28,29 +28,29 @@ pub struct Share {
 }
 
 impl<K: Eq + Hash + Clone> Shares<K> {
-    /// `all` places, `each` of which one may have.
+    /// `all` permits, `each` of which one may have.
     #[must_use]
     pub fn new(all: usize, each: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), each, own: Mutex::default() }
     }
 
-    /// A place for `by`; waits until there is one, though not for ever. None: there was none.
+    /// A permit for `by`; waits until there is one, though not for ever. None: there was none.
     pub async fn take(&self, by: &K) -> Option<Share> {
         let own = self.own(by);
         let taken = async { Some([own.acquire_owned().await.ok()?, self.all.clone().acquire_owned().await.ok()?]) };
         timeout(PATIENCE, taken).await.ok().flatten().map(|permits| Share { _permits: permits })
     }
 
-    /// The places of `by` alone; they are forgotten when nobody has or wants one.
+    /// The permits of `by` alone; they are forgotten when nobody has or wants one.
     fn own(&self, by: &K) -> Arc<Semaphore> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = own.get(by).and_then(Weak::upgrade) {
-            return places;
+        if let Some(permits) = own.get(by).and_then(Weak::upgrade) {
+            return permits;
         }
-        own.retain(|_, places| places.strong_count() > 0);
-        let places = Arc::new(Semaphore::new(self.each));
-        own.insert(by.clone(), Arc::downgrade(&places));
-        places
+        own.retain(|_, permits| permits.strong_count() > 0);
+        let permits = Arc::new(Semaphore::new(self.each));
+        own.insert(by.clone(), Arc::downgrade(&permits));
+        permits
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_who_takes_all_it_may_leaves_places_to_others() {
+    async fn one_who_takes_all_it_may_leaves_permits_to_others() {
         let shares = Shares::new(4, 2);
         let held = [shares.take(&"one").await.unwrap(), shares.take(&"one").await.unwrap()];
         assert!(shares.take(&"one").await.is_none());
