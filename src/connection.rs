@@ -28,7 +28,7 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// One that has a seat among those of strangers.
+    /// One that has a permit among those of strangers.
     #[must_use]
     pub fn new(permit: SharedPermit) -> Self {
         let (ended, full, known) = (CancellationToken::new(), Arc::default(), Arc::default());

@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_is_left_once_for_all_its_clones() {
+    fn a_permit_is_left_once_for_all_its_clones() {
         let permits = Permits::new(1, 1);
-        let seat = SharedPermit::new(permits.take(None).ok());
-        let other = seat.clone();
+        let shared = SharedPermit::new(permits.take(None).ok());
+        let other = shared.clone();
         other.leave();
         let again = SharedPermit::new(Some(permits.take(None).unwrap()));
-        seat.leave();
+        shared.leave();
         assert_eq!(permits.take(None).unwrap_err(), LimitReached::All);
         drop(again);
         permits.take(None).unwrap();

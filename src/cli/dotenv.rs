@@ -46,17 +46,17 @@ pub(super) struct DotenvError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 enum Fault {
-    #[error("holds no `=`\nnext: write KEY=VALUE, or # before a comment; a value of several lines stands in quotes")]
+    #[error("holds no `=`\nNext: write KEY=VALUE, or # before a comment; a value of several lines stands in quotes")]
     NoValue,
     #[error(
         "begins with what can't be the name of a variable\n\
-         next: before the `=` write up to 200 bytes without blanks and without = , \" ' \\ % and $, and no - first"
+         Next: before the `=` write up to 200 bytes without blanks and without = , \" ' \\ % and $, and no - first"
     )]
     NoKey,
-    #[error("opens a quote that is never closed\nnext: close it, or put quotes around the whole value")]
+    #[error("opens a quote that is never closed\nNext: close it, or put quotes around the whole value")]
     Unclosed,
     #[error(
-        "has something behind the closing quote of its value\nnext: leave only a comment there, or write \\\" for a quote within the value"
+        "has something behind the closing quote of its value\nNext: leave only a comment there, or write \\\" for a quote within the value"
     )]
     Behind,
     #[error("begins a value that holds a NUL character, which no variable can")]

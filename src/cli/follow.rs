@@ -103,19 +103,19 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_once_and_with_what_the_program_said() {
-        let problem = json!({ "code": "start-failed", "detail": "the program ended", "hint": "look" });
+        let problem = json!({ "code": "start-failed", "detail": "The program ended.", "hint": "look" });
         let ended = json!({
             "id": 7, "service": "blog", "cause": "push", "actor": "token:me", "state": "failed", "problem": problem,
             "tail": "\u{1b}]0;boom", "steps": {},
         });
         let mut ended: Deployment = serde_json::from_value(ended).unwrap();
         assert_eq!(
-            ending(&ended, "failed: the program ended; what ran before goes on"),
+            ending(&ended, "failed: The program ended. What ran before goes on."),
             "deployment 7 failed\nNext: look"
         );
-        assert_eq!(ending(&ended, ""), "deployment 7 failed: the program ended\nNext: look");
+        assert_eq!(ending(&ended, ""), "deployment 7 failed: The program ended.\nNext: look");
         ended.steps.insert(DeploymentState::Starting, "2026-01-01T00:00:00Z".parse().unwrap());
-        let told = ending(&ended, "failed: the program ended");
+        let told = ending(&ended, "failed: The program ended.");
         assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nNext: look");
         ended.state = DeploymentState::Cancelled;
         assert_eq!(ending(&ended, ""), "deployment 7 was cancelled");

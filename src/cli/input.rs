@@ -25,7 +25,7 @@ pub fn text(file: &Path) -> Result<String, Failure> {
     if bytes.len() as u64 > MOST {
         return Err(failed("it has more than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8 text\nnext: save it as UTF-8"))
+    String::from_utf8(bytes).map_err(|_| failed("it is no UTF-8 text\nNext: save it as UTF-8"))
 }
 
 /// A file's only line: its end is no part of a secret. Whoever types it at a terminal is asked for it, and doesn't see it.

@@ -72,7 +72,7 @@ impl Config {
 
 /// The parser has no kinds of faults, and its words are for who writes parsers.
 const NO_TOML: &str = "this is no TOML\n\
-                       next: write `[section]`, or `key = value` once for each key, with texts in quotes: \"15m\"";
+                       Next: write `[section]`, or `key = value` once for each key, with texts in quotes: \"15m\"";
 
 /// Where in the text that is which an error tells of.
 fn place(table: &DeValue<'_>, error: &DecodeError) -> usize {
@@ -153,8 +153,8 @@ mod tests {
                 "[listen]\norigins = [\n  \"http://a\",\n  5,\n]",
                 "`podkeeper.toml`, line 4: `listen.origins[1]` takes a text",
             ),
-            ("[builds]\nparallel = \n", "`podkeeper.toml`, line 2: this is no TOML\nnext: "),
-            ("[builds]\nparallel = 1\nparallel = 1\n", "`podkeeper.toml`, line 3: this is no TOML\nnext: "),
+            ("[builds]\nparallel = \n", "`podkeeper.toml`, line 2: this is no TOML\nNext: "),
+            ("[builds]\nparallel = 1\nparallel = 1\n", "`podkeeper.toml`, line 3: this is no TOML\nNext: "),
             (
                 "[builds]\ntimeout = 5\n",
                 "`podkeeper.toml`, line 2: `builds.timeout`: a length of time is a number with",

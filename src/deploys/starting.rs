@@ -20,7 +20,7 @@ const START_MARGIN: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_millis(50);
 /// And how seldom at last, where it does not for long.
 const LATE: Duration = Duration::from_secs(2);
-/// How long a run of it is waited for. Its unit ends it before that.
+/// How long a run of its own health check is waited for. Its unit ends it before that.
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
 /// How many characters are told of what a health check has printed last.
 const PRINTED: usize = 300;

@@ -12,17 +12,17 @@ use crate::journal::{By, Entry, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain, sentence};
 use crate::services::ServiceError;
-use crate::store::{Deployment, DeploymentState, Store, StoreError};
+use crate::store::{Deployment, DeploymentState, Desired, Store, StoreError};
 use crate::text::PlainLines;
 
 /// What Podman says where a container is gone before it has asked how that ended.
 const NOISE: [&str; 3] = ["internal libpod error", "conmon exited prematurely", "cannot remove container"];
 /// How many of the last lines a failed deployment keeps.
 const TAIL: usize = 20;
-/// How many characters of an image's name are told.
-const NAME: usize = 255;
 /// And how many bytes of them.
 const TAIL_BYTES: usize = 8 * 1024;
+/// How many characters of an image's name are told.
+const NAME: usize = 255;
 /// What buildah ends with where no step failed, but it could not carry one out.
 const NOT_CARRIED_OUT: i32 = 125;
 /// How long the new release may take to stop.
@@ -183,9 +183,12 @@ impl Undo<'_> {
     }
 }
 
-/// Whether the service has a release, which a deployment that failed has left as it was.
+/// Whether the service runs with a release that a deployment which failed has left as it was.
 pub(super) async fn ran_before(store: &Store, service: &ServiceName) -> bool {
-    store.find_service(service).await.is_ok_and(|service| service.current.is_some())
+    store
+        .find_service(service)
+        .await
+        .is_ok_and(|service| service.current.is_some() && service.desired == Desired::Running)
 }
 
 /// ENOSPC, as C's library, Go's and Podman's word it.

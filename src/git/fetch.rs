@@ -64,7 +64,8 @@ impl Repositories {
         let address = self.address(uri).await?;
         let folder = self.folder(service);
         self.check_room(&folder, 0)?;
-        let limit = self.config.get().git.max_push_mib.min(self.left(service).await?);
+        let (most, left) = (self.config.get().git.max_push_mib, self.left(service).await?);
+        let limit = most.min(left);
         let mut command = self.git_within(Some(limit));
         command.env("GIT_DIR", &folder).env("GIT_PROTOCOL_FROM_USER", "0");
         let mut target = uri.address().to_owned();
@@ -128,7 +129,12 @@ impl Repositories {
         let unfinished = clear_unfinished(&folder.join("objects/pack")).await;
         match fetched {
             Ok(_) => {}
-            Err(_) if unfinished >= limit.saturating_mul(1024 * 1024) => return Err(GitError::FetchTooLarge(limit)),
+            Err(_) if unfinished >= limit.saturating_mul(1024 * 1024) => {
+                return Err(match left < most {
+                    true => GitError::RepositoryFull(self.config.get().git.max_repository_mib),
+                    false => GitError::FetchTooLarge(most),
+                });
+            }
             Err(GitError::Failed { why: Failure::NoSuchBranch, .. }) => {
                 return Err(GitError::NoCommits(branch.to_string()));
             }

@@ -141,7 +141,7 @@ where
         Arc::new(Semaphore::new(self.config.get().limits.connections as usize))
     }
 
-    /// The seat that a connection from `peer` has until it is known whose it is; none where that address has all it may.
+    /// The permit that a connection from `peer` has until it is known whose it is; none where that address has all it may.
     /// Behind a trusted proxy everybody comes from its address.
     fn permit(&self, anonymous: &Permits, place: Permit, peer: SocketAddr) -> Option<SharedPermit> {
         let address = peer.ip().to_canonical();

@@ -23,7 +23,7 @@ pub enum Select {
     Mark(String),
 }
 
-/// Who reads: places are counted by that.
+/// Who reads: permits are counted by that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum By {
     /// The agent, for what it does itself. It waits for nobody.

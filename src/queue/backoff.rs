@@ -1,4 +1,4 @@
-//! Backoff that grow: what can't be done is tried again, and less and less often.
+//! Pauses that grow: what can't be done is tried again, and less and less often.
 
 use std::time::Duration;
 

@@ -130,7 +130,7 @@ impl Queue {
         let ended = self.inner.store.end_service(name, desired).await?;
         for id in ended.waiting {
             self.ended(id, name, DeploymentState::Cancelled, None, "cancelled");
-            // It may have begun to wait for its build's place, or to make a release of an image again.
+            // It may have begun to wait for its build's permit, or to make a release of an image again.
             self.inner.slots.cancel(name, id);
         }
         // What is asked for after that is somebody's who wants the service to run.
@@ -232,7 +232,7 @@ impl Queue {
         self.inner.slots.leave(service)
     }
 
-    /// Keeps the places of the builds that went on while no agent was there, before anybody else can take one.
+    /// Keeps the permits of the builds that went on while no agent was there, before anybody else can take one.
     ///
     /// # Errors
     /// The store can't be read.

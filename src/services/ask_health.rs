@@ -72,14 +72,14 @@ impl Services {
             .zip(futures_util::stream::iter(asked))
             .map(|(_, (release, said))| async move {
                 let answer = self.ask_one(&release, said).await;
-                (release, answer)
+                (release, said, answer)
             })
             .buffer_unordered(AT_ONCE);
         let mut answers = std::pin::pin!(answers);
         let (mut unanswered, mut why) = (Due::default(), None);
-        while let Some((release, answer)) = answers.next().await {
+        while let Some((release, said, answer)) = answers.next().await {
             if let Err(error) = answer {
-                unanswered.add(release, None);
+                unanswered.add(release, said);
                 why = Some(error);
             }
         }
@@ -87,7 +87,7 @@ impl Services {
     }
 
     /// Takes what a release's check says now. What was heard of it, `said`, may be an earlier run's of its unit, or another
-    /// service's that had its name, and counts alone where Podman can't be asked.
+    /// service's that had its name, and counts alone where Podman can't be asked; where nothing was heard, what was known stays.
     async fn ask_one(&self, release: &ReleaseName, said: Option<bool>) -> Result<(), ServiceError> {
         let (health, asked) = match self.uses.podman.container(&release.container()).await {
             Ok(container) => {
@@ -98,7 +98,7 @@ impl Services {
                 });
                 (health, Ok(()))
             }
-            Err(error) => (said, Err(error.into())),
+            Err(error) => (said.or(self.live.with(&release.unit(), |unit| unit.health)), Err(error.into())),
         };
         if self.live.with(&release.unit(), |unit| std::mem::replace(&mut unit.health, health)) != health {
             self.uses.events.publish(Event::Service(release.service.clone()));
@@ -248,6 +248,14 @@ mod tests {
         // There is a store again, and no Podman yet: what was heard counts until then.
         services.unasked.add(all[1].clone(), Some(true));
         until_known(&services, &all[1]).await;
+        // And it stays so, however often Podman can't be asked.
+        let known = || services.live.with(&all[1].unit(), |unit| unit.health);
+        for said in [Some(true), None] {
+            let due = Due { releases: [(all[1].clone(), said)].into(), ..Due::default() };
+            let (unanswered, error) = services.ask_for_due(due).await;
+            assert!(error.is_some() && unanswered.releases.get(&all[1]) == Some(&said));
+            assert_eq!(known(), Some(true));
+        }
         let asked = podman(folder.path());
         until_known(&services, &all[0]).await;
         assert!(containers(&asked).contains(&all[0].container()));

@@ -93,12 +93,10 @@ impl Services {
     /// agent writes it, the journal has forgotten it, or holds it not yet.
     async fn begin_of(&self, service: &Service) -> Result<Option<String>, ServiceError> {
         if let Some(begin) = self.begins.of(service.id) {
-            return Ok(Some(begin));
+            return Ok(begin);
         }
         let begin = self.uses.journal.marked(created_mark(service)).await?;
-        if let Some(begin) = &begin {
-            self.begins.note(service.id, begin.clone());
-        }
+        self.begins.note(service.id, begin.clone());
         Ok(begin)
     }
 

@@ -60,7 +60,8 @@ impl Services {
             tries -= 1;
             match self.merge_env(name, changes, replace, restart, actor.clone()).await {
                 // A release went live meanwhile, and brought the one that it had.
-                Err(ServiceError::Store(StoreError::EnvChanged)) if tries > 0 => {}
+                // Its values were made for nothing.
+                Err(ServiceError::Store(StoreError::EnvChanged)) if tries > 0 => self.cleanup_flag.note(),
                 merged => return merged,
             }
         }

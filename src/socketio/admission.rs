@@ -33,12 +33,12 @@ const READ: [HeaderName; 2] = [SEC_WEBSOCKET_KEY, CONTENT_TYPE];
 pub(super) struct Admission {
     auth: Auth,
     lines: Lines,
-    places: Permits,
+    permits: Permits,
 }
 
 impl Admission {
     pub(super) fn new(auth: Auth, lines: Lines) -> Self {
-        Self { auth, lines, places: Permits::new(SESSIONS, EACH) }
+        Self { auth, lines, permits: Permits::new(SESSIONS, EACH) }
     }
 
     /// A request as the protocol's code gets it; everything else is let through as it is.
@@ -62,7 +62,7 @@ impl Admission {
         let joined = sid.is_some_and(|sid| self.lines.has_joined(sid));
         if sid.is_none() {
             self.auth.handshake(&presented)?;
-            let place = self.places.take(self.auth.address(&presented)).map_err(full)?;
+            let place = self.permits.take(self.auth.address(&presented)).map_err(full)?;
             parts.extensions.insert(SharedPermit::new(Some(place)));
         }
         if joined {
@@ -95,7 +95,7 @@ fn full(full: LimitReached) -> Problem {
     }
 }
 
-/// A service with a door before it.
+/// A service that admits before it serves.
 #[derive(Clone)]
 pub struct AdmissionService<S> {
     pub(super) service: S,

@@ -227,10 +227,11 @@ fn set_state(
     problem: Option<&Problem>,
     tail: Option<&PlainLines>,
 ) -> Result<Deployment, StoreError> {
+    // What the row says of why it ends is kept until it has: a stop may have written that between two steps.
     let changed = transaction.execute(
         &format!(
-            "UPDATE deployments SET state = ?2, {} = ?3, problem = ?4, detail = ?5, hint = ?6, tail = ?7 \
-             WHERE id = ?1 AND finished IS NULL",
+            "UPDATE deployments SET state = ?2, {} = ?3, problem = iif(?8, ?4, problem), detail = iif(?8, ?5, detail), \
+             hint = iif(?8, ?6, hint), tail = iif(?8, ?7, tail) WHERE id = ?1 AND finished IS NULL",
             state.column()
         ),
         params![
@@ -240,7 +241,8 @@ fn set_state(
             problem.map(|problem| problem.code.as_str()),
             problem.map(|problem| &*problem.detail),
             problem.and_then(|problem| problem.hint.as_deref()),
-            tail.map(|tail| &**tail)
+            tail.map(|tail| &**tail),
+            state.is_final()
         ],
     )?;
     let deployment = find(transaction, id)?;

@@ -1213,7 +1213,7 @@ def test_a_services_variables_are_changed(host: Host, browser, name: str):
     page.picture("variables-refused")
     page.press("Leave out")
     page.press("Add a variable")
-    browser.execute_script(PASTED, "# a file\nexport B='one\n= 1' # why\nA=three # why\r\n\nC=\n")
+    browser.execute_script(PASTED, "# a file\nexport B='one\n= 1' # why\nPORT=1\nA=three # why\r\n\nC=\n")
     page.press("Save the variables")
     page.shows("makes a release with it.")
     assert env() == {"A": "three", "B": "one\n= 1", "C": "", "KEY": "two\nlines"}

@@ -287,7 +287,7 @@ async fn a_switch_is_ended_by_the_next_agent() {
     host.in_order().await;
 }
 
-/// The build goes on without an agent, and its place is kept by the next one.
+/// The build goes on without an agent, and its permit is kept by the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_goes_on_while_no_agent_is_there() {
     let mut host = TestHost::start().await;

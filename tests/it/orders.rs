@@ -71,7 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// What somebody was told of a service, and nobody has asked otherwise since.
 #[derive(Debug, Default)]
-struct DeliveryContent {
+struct Told {
     desired: Option<Desired>,
     /// The variable's value; none: a rollback may have brought another.
     env: Option<String>,
@@ -81,7 +81,7 @@ struct DeliveryContent {
 
 #[derive(Default)]
 struct Model {
-    services: BTreeMap<ServiceName, DeliveryContent>,
+    services: BTreeMap<ServiceName, Told>,
 }
 
 impl Model {
@@ -91,10 +91,7 @@ impl Model {
         let service = name.clone();
         if let Wish::Create = wish {
             if host.try_create(name).await.is_ok() {
-                self.services.insert(
-                    name.clone(),
-                    DeliveryContent { desired: Some(Desired::Created), ..DeliveryContent::default() },
-                );
+                self.services.insert(name.clone(), Told { desired: Some(Desired::Created), ..Told::default() });
             }
             return;
         }

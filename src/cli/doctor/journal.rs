@@ -1,10 +1,8 @@
 //! The journal: what it keeps, and for how long.
 
-use std::path::Path;
-
 use super::finding::{Finding, Level, good, wrong};
 use super::host::output;
-use crate::config::system;
+use crate::config::Config;
 
 /// What the package sets for the user's manager, in lines a second.
 const BURST: u64 = 100_000;
@@ -25,8 +23,8 @@ pub(super) fn limits(uid: u32) -> Finding {
 }
 
 /// Whether it outlives a reboot.
-pub(super) fn kept() -> Finding {
-    if Path::new(system::JOURNALS[0]).is_dir() {
+pub(super) fn kept(config: &Config) -> Finding {
+    if config.paths.journals().first().is_some_and(|folder| folder.is_dir()) {
         good("journal", "kept over reboots")
     } else {
         wrong(

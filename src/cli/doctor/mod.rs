@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Outcome {
         }
     }
     findings.extend([
-        journal::kept(),
+        journal::kept(config),
         pipes::pipes(),
         network::network(),
         proxy::proxy(),

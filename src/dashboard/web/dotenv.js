@@ -11,7 +11,7 @@ const QUOTED = /^[ \t\r]*(?:"([^"\\]*(?:\\[^][^"\\]*)*)"|'([^']*)')/;
 const ESCAPES = { n: "\n", r: "\r", t: "\t", '"': '"', "\\": "\\", $: "$" };
 
 /**
- * The variables of a file, in its order. Null: it is no such file.
+ * The variables of a file, in its order, but for `PORT`, which the agent gives. Null: it is no such file.
  * @param {string} text
  * @returns {[string, string][] | null}
  */
@@ -42,5 +42,6 @@ export function pairs(text) {
       rest = rest.slice(value.length + 1);
     }
   }
-  return all.length ? all : null;
+  const own = all.filter(([name]) => name !== "PORT");
+  return own.length ? own : null;
 }

@@ -63,6 +63,21 @@ async fn what_has_left_the_queue_is_not_ended_as_if_it_waited() {
 }
 
 #[tokio::test]
+async fn a_step_that_comes_behind_a_stop_leaves_it_cancelled() {
+    let (_folder, store) = store();
+    let service = store.create_service(new_service("a")).await.unwrap();
+    let (begun, _) = store.request_deployment(push('1')).await.unwrap();
+    store.step(begun.id, DeploymentState::Fetching, None).await.unwrap();
+    store.end_service(&service.name, Desired::Stopped).await.unwrap();
+    // Its task has not heard of that yet, and the agent may die before it does.
+    let goes_on = store.step(begun.id, DeploymentState::Building, None).await.unwrap();
+    assert_eq!(goes_on.problem.map(|problem| problem.code), Some(Code::Cancelled));
+    let number = store.number_release(begun.id).await.unwrap();
+    assert!(store.make_current(service.id, number, begun.id).await.is_err());
+    assert_eq!(store.service(&service.name).await.unwrap().desired, Desired::Stopped);
+}
+
+#[tokio::test]
 async fn only_who_wants_it_to_run_starts_what_is_stopped() {
     let (_folder, store) = store();
     let service = store.create_service(new_service("a")).await.unwrap();

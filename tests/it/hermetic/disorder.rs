@@ -21,7 +21,7 @@ fn listed(folder: &Path) -> BTreeSet<String> {
 
 /// What one thing of the host shall be.
 #[derive(Default)]
-struct SessionRequest {
+struct Wanted {
     images: BTreeSet<String>,
     files: BTreeSet<String>,
     live: BTreeSet<String>,
@@ -32,7 +32,7 @@ struct SessionRequest {
     ports: BTreeSet<u16>,
 }
 
-impl SessionRequest {
+impl Wanted {
     fn add(&mut self, host: &TestHost, service: &Service, releases: &[Release], env: Vec<EnvValue>) {
         let secrets = env.iter().chain(releases.iter().flat_map(|release| release.env.values()));
         self.secrets.extend(secrets.filter_map(EnvValue::secret).map(|secret| secret.as_str().to_owned()));
@@ -66,7 +66,7 @@ impl TestHost {
     /// What is not in order at the moment.
     pub async fn disorder(&self) -> Vec<String> {
         let store = &self.parts().store;
-        let (mut wanted, mut said) = (SessionRequest::default(), Vec::new());
+        let (mut wanted, mut said) = (Wanted::default(), Vec::new());
         for service in store.services().await.unwrap() {
             let name = &service.name;
             if service.desired.is_deleted() {
@@ -104,7 +104,7 @@ impl TestHost {
         said
     }
 
-    fn look_at_world(&self, wanted: &SessionRequest, said: &mut Vec<String>) {
+    fn look_at_world(&self, wanted: &Wanted, said: &mut Vec<String>) {
         let world = self.world();
         let images = world.images.values().flat_map(|image| image.names.iter().cloned()).collect();
         differ("image", &wanted.images, &images, said);
