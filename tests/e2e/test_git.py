@@ -142,6 +142,31 @@ def test_a_push_that_is_too_large_is_refused(host: Host, name: str, tmp_path):
     clone.git("push", "-q", "origin", "HEAD:refs/heads/side")
 
 
+def test_a_repository_has_so_many_branches_and_so_much_and_no_more(host: Host, name: str, tmp_path):
+    host.create(name)
+    clone = host.clone(name, tmp_path / "clone")
+    clone.commit({"noise": os.urandom(2 * MIB)})
+    push = lambda *refs: clone.git("push", "origin", *refs, check=False)
+    there = lambda: clone.git("ls-remote", "origin")
+    before = there()
+    with host.configured("[git]\nmax_refs = 3\n"):
+        said = push(*(f"HEAD:refs/heads/side-{number}" for number in range(3)))
+        assert "at most 3 branches and tags" in said and "git.max_refs" in said, said
+        assert there() == before
+        assert "rejected" not in push("HEAD:refs/heads/side-0", "HEAD:refs/tags/one")
+        # What moves, and what goes, is always taken.
+        assert "rejected" not in push(":refs/tags/one", "HEAD:refs/heads/side-1")
+    before = there()
+    assert "side-0" in before and "side-1" in before and "refs/tags" not in before
+    clone.commit({"more": "more"})
+    with host.configured("[git]\nmax_repository_mib = 1\n"):
+        said = push("HEAD:refs/heads/side-2")
+        assert "413" in said, said
+        assert there() == before
+    assert "rejected" not in push("HEAD:refs/heads/side-2")
+    assert deployments(host, name) == []
+
+
 def test_a_push_to_another_branch_is_kept_and_says_so(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
