@@ -58,6 +58,8 @@ impl Making<'_> {
             None => None,
         };
         let goes_back = self.deployment.cause == Cause::Rollback;
+        // Somebody may set other variables before the release's row names these.
+        let _held = self.uses.services.hold_secrets(&self.service.name).await;
         let (env, mut settings) = match &from {
             Some(from) if goes_back => (from.env.clone(), from.settings.clone()),
             _ => (store.env(&self.service.name).await?, self.service.settings.clone()),

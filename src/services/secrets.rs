@@ -3,12 +3,20 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use tokio::sync::OwnedMutexGuard;
+
 use super::{ServiceError, Services};
 use crate::names::{EnvValue, SecretName, ServiceName};
 use crate::podman::PodmanError;
 use crate::store::{Service, Source, StoreError};
 
 impl Services {
+    /// Until this is dropped no secret of the service goes: for whoever reads what its variables are, and writes the row of a
+    /// release that names them a moment later.
+    pub async fn hold_secrets(&self, name: &ServiceName) -> OwnedMutexGuard<()> {
+        self.env_locks.hold(name).await
+    }
+
     /// Removes the secrets of `service` that neither its next release, nor a kept one, nor its source names.
     pub(super) async fn discard_unused_secrets(&self, service: &Service) -> Result<(), ServiceError> {
         let _held = self.env_locks.hold(&service.name).await;
@@ -115,7 +123,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let services = services(folder.path());
         let name: ServiceName = "blog".parse().unwrap();
-        let held = services.env_locks.hold(&name).await;
+        let held = services.hold_secrets(&name).await;
         let secret = SecretName::new(&name, &"URI".parse().unwrap());
         let mut discarding = std::pin::pin!(services.discard_unnamed(&name, std::slice::from_ref(&secret)));
         assert!(futures_util::poll!(&mut discarding).is_pending());
