@@ -37,15 +37,15 @@ pub(super) fn nobody() -> String {
 }
 
 impl From<AuditEvent> for AuditEntry {
-    fn from(deed: AuditEvent) -> Self {
+    fn from(audited: AuditEvent) -> Self {
         Self {
-            actor: deed.actor.map_or_else(nobody, |actor| actor.to_string()),
-            address: deed.address.map(|address| address.to_string()),
-            action: deed.action,
-            target: Excerpt::of(&deed.target).into(),
-            result: deed.result,
+            actor: audited.actor.map_or_else(nobody, |actor| actor.to_string()),
+            address: audited.address.map(|address| address.to_string()),
+            action: audited.action,
+            target: Excerpt::of(&audited.target).into(),
+            result: audited.result,
             count: 1,
-            detail: deed.detail.map(|detail| Excerpt::of(&detail).into()),
+            detail: audited.detail.map(|detail| Excerpt::of(&detail).into()),
             refused: false,
             counted: None,
         }
@@ -54,22 +54,22 @@ impl From<AuditEvent> for AuditEntry {
 
 impl Auth {
     /// Writes down a change, or what failed in the middle of one.
-    pub async fn done(&self, deed: AuditEvent) {
-        self.append(deed.into()).await;
+    pub async fn done(&self, audited: AuditEvent) {
+        self.append(audited.into()).await;
     }
 
     /// Writes down what was refused and changed nothing. The first of its kind is a row; those after it are counted into one
     /// more.
-    pub async fn refused(&self, deed: AuditEvent) {
-        let entry = AuditEntry { refused: true, ..deed.into() };
+    pub async fn refused(&self, audited: AuditEvent) {
+        let entry = AuditEntry { refused: true, ..audited.into() };
         if self.refusals.is_first(&entry) {
             self.append(entry).await;
         }
     }
 
-    /// A deed of the identity that a socket or a hook belongs to.
+    /// An event of the identity that a socket or a hook belongs to.
     #[must_use]
-    pub fn deed(&self, actor: Option<Actor>, presented: &Presented, action: &str, target: &str) -> AuditEvent {
+    pub fn audited(&self, actor: Option<Actor>, presented: &Presented, action: &str, target: &str) -> AuditEvent {
         AuditEvent {
             actor,
             address: self.address(presented),

@@ -14,7 +14,7 @@ use crate::problem::{Code, Problem};
 pub struct Record {
     auth: Auth,
     /// Present until it is written.
-    deed: Option<AuditEvent>,
+    audited: Option<AuditEvent>,
     /// Whether the call may change something.
     changes: bool,
     /// Whether a key is part of the address, so that a wrong one finds nothing.
@@ -27,43 +27,43 @@ impl Record {
         let presented: &Presented = presented(request)?;
         let auth = request.state().auth().clone();
         let action = format!("{} {}", request.method(), route.path);
-        let deed = auth.deed(None, presented, &action, request.url().path());
+        let audited = auth.audited(None, presented, &action, request.url().path());
         let fetches = route.lock == Lock::Git && !pushes(request)?;
-        Ok(Self { auth, deed: Some(deed), changes: !presented.safe && !fetches, keyed: route.lock == Lock::Key })
+        Ok(Self { auth, audited: Some(audited), changes: !presented.safe && !fetches, keyed: route.lock == Lock::Key })
     }
 
     /// Somebody is known.
     pub fn comes_from(&mut self, actor: &Actor) {
-        if let Some(deed) = &mut self.deed {
-            deed.actor = Some(actor.clone());
+        if let Some(audited) = &mut self.audited {
+            audited.actor = Some(actor.clone());
         }
     }
 
     /// The call is answered.
     pub async fn end(mut self, answered: &Result<Response, Problem>) {
-        let Some(mut deed) = self.deed.take() else { return };
+        let Some(mut audited) = self.audited.take() else { return };
         match answered {
             Ok(response) => {
                 let note = response.ext::<Note>().cloned().unwrap_or_default();
                 let tells = note.actor.is_some();
-                deed.actor = note.actor.or(deed.actor);
-                // What anybody may ask for, such as what to sign, is nobody's deed.
-                let somebodys = deed.actor.is_some();
-                deed.detail = note.detail;
-                deed.result = u16::from(response.status()).to_string();
+                audited.actor = note.actor.or(audited.actor);
+                // What anybody may ask for, such as what to sign, is nobody's audited.
+                let somebodys = audited.actor.is_some();
+                audited.detail = note.detail;
+                audited.result = u16::from(response.status()).to_string();
                 if tells || (self.changes && somebodys) {
-                    self.auth.done(deed).await;
+                    self.auth.done(audited).await;
                 }
             }
             Err(problem) => {
-                deed.result = problem.code.as_str().to_owned();
-                let tried = self.changes && deed.actor.is_some();
+                audited.result = problem.code.as_str().to_owned();
+                let tried = self.changes && audited.actor.is_some();
                 let refused = problem.code.is_refusal() || (self.keyed && problem.code == Code::NotFound);
                 if refused || (tried && respond::status(problem.code).is_client_error()) {
-                    self.auth.refused(deed).await;
+                    self.auth.refused(audited).await;
                 } else if tried {
                     // Something may have been changed before it failed.
-                    self.auth.done(deed).await;
+                    self.auth.done(audited).await;
                 }
             }
         }
@@ -73,11 +73,11 @@ impl Record {
 impl Drop for Record {
     /// The client went away before anything of it began, or the handler failed; what was asked for may have happened.
     fn drop(&mut self) {
-        let Some(mut deed) = self.deed.take() else { return };
-        if self.changes && deed.actor.is_some() {
-            deed.result = "cut-off".into();
+        let Some(mut audited) = self.audited.take() else { return };
+        if self.changes && audited.actor.is_some() {
+            audited.result = "cut-off".into();
             let auth = self.auth.clone();
-            tokio::spawn(async move { auth.done(deed).await });
+            tokio::spawn(async move { auth.done(audited).await });
         }
     }
 }

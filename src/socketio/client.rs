@@ -104,7 +104,7 @@ impl Client {
     }
 
     /// Something that it does, for the audit log.
-    pub(super) fn deed(&self, action: String, target: String) -> AuditEvent {
+    pub(super) fn audited(&self, action: String, target: String) -> AuditEvent {
         let actor = Some(self.identity().actor);
         AuditEvent { actor, address: self.inner.address, action, target, result: "done".into(), detail: None }
     }

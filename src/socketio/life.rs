@@ -39,7 +39,7 @@ impl From<Problem> for End {
 /// What a stream is of.
 pub(super) trait Source: Send + 'static {
     /// How it ends.
-    const MANNER: StreamKind;
+    const KIND: StreamKind;
 
     /// Sends all there is; how it ended.
     fn feed(&mut self, channel: &Channel) -> impl Future<Output = Result<End, Gone>> + Send;
@@ -48,7 +48,7 @@ pub(super) trait Source: Send + 'static {
 /// A stream's whole life. Whoever has no `right` to lose is cut off with the connection.
 pub(super) async fn live<S: Source>(client: Client, right: Option<RequiredScope>, channel: Channel, mut source: S) {
     let lease = right.map_or_else(Lease::default, |right| client.lease(right));
-    let lease = match S::MANNER.stopping {
+    let lease = match S::KIND.stopping {
         Some(detail) => lease.until(client.state().stopping().clone(), detail),
         None => lease,
     };
@@ -63,9 +63,9 @@ pub(super) async fn live<S: Source>(client: Client, right: Option<RequiredScope>
         None | Some(Ok(Some(Err(Gone)))) => return,
         Some(Err(problem)) => problem.into(),
         Some(Ok(Some(Ok(end)))) => end,
-        Some(Ok(None)) if S::MANNER.tells_leaver => End::default(),
+        Some(Ok(None)) if S::KIND.tells_leaver => End::default(),
         Some(Ok(None)) => return,
     };
-    let more = if S::MANNER.has_code { json!({ "code": end.code }) } else { json!({}) };
-    let _ = client.gone().run_until_cancelled(channel.close(S::MANNER.closed, end.problem.as_ref(), more)).await;
+    let more = if S::KIND.has_code { json!({ "code": end.code }) } else { json!({}) };
+    let _ = client.gone().run_until_cancelled(channel.close(S::KIND.closed, end.problem.as_ref(), more)).await;
 }

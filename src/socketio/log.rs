@@ -178,7 +178,7 @@ impl Feed {
 }
 
 impl Source for Following {
-    const MANNER: StreamKind = StreamKind {
+    const KIND: StreamKind = StreamKind {
         closed: "closed",
         stopping: Some("the agent is stopping; open the stream again behind the last line"),
         tells_leaver: true,

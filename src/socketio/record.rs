@@ -10,14 +10,14 @@ use crate::auth::{AuditEvent, Auth};
 use crate::names::Actor;
 use crate::problem::Problem;
 
-fn deed(client: &Client, event: &Event, target: String) -> AuditEvent {
-    client.deed(format!("{} {}", event.namespace, event.name), target)
+fn audited(client: &Client, event: &Event, target: String) -> AuditEvent {
+    client.audited(format!("{} {}", event.namespace, event.name), target)
 }
 
 /// Somebody was refused.
 pub(super) async fn refused(client: &Client, event: &Event, problem: &Problem) {
-    let deed = deed(client, event, event.namespace.into());
-    client.state().auth().refused(AuditEvent { result: problem.code.as_str().into(), ..deed }).await;
+    let audited = audited(client, event, event.namespace.into());
+    client.state().auth().refused(AuditEvent { result: problem.code.as_str().into(), ..audited }).await;
 }
 
 /// A handler has answered. Once this is polled, it is recorded, whoever goes away meanwhile.
@@ -30,26 +30,26 @@ pub(super) async fn answered(
     if event.record == Record::Nothing {
         return;
     }
-    let deed = deed(client, event, subject.to_string());
+    let audited = audited(client, event, subject.to_string());
     let auth = client.state().auth();
     match answered {
         // It is recorded as every refusal.
         Err(problem) if problem.code.is_refusal() => {}
-        Err(problem) => auth.refused(AuditEvent { result: problem.code.as_str().into(), ..deed }).await,
+        Err(problem) => auth.refused(AuditEvent { result: problem.code.as_str().into(), ..audited }).await,
         Ok(answer) => {
             let note = std::mem::take(&mut answer.note);
             if note.unchanged {
                 return;
             }
-            let end = AuditEvent { action: format!("{} close", event.namespace), ..deed.clone() };
+            let end = AuditEvent { action: format!("{} close", event.namespace), ..audited.clone() };
             let (wrote, written) = oneshot::channel();
-            client.state().streams().spawn(write(auth.clone(), deed, end, note, wrote));
+            client.state().streams().spawn(write(auth.clone(), audited, end, note, wrote));
             let _ = written.await;
         }
     }
 }
 
-/// Writes down what was done and, of what was opened, how it ended. That somebody closed it is a deed of its own.
+/// Writes down what was done and, of what was opened, how it ended. That somebody closed it is an event of its own.
 async fn write(auth: Auth, done: AuditEvent, end: AuditEvent, note: Note, wrote: oneshot::Sender<()>) {
     auth.done(AuditEvent { detail: note.detail.clone(), ..done }).await;
     // The client may be gone.

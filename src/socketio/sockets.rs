@@ -78,8 +78,9 @@ impl Sockets {
         if let (Err(problem), Some(presented)) = (&admitted, socket.req_parts().extensions.get::<Presented>())
             && problem.code.is_refusal()
         {
-            let deed = self.state.auth().deed(None, presented, &format!("{} connect", namespace.path), namespace.path);
-            self.state.auth().refused(AuditEvent { result: problem.code.as_str().into(), ..deed }).await;
+            let audited =
+                self.state.auth().audited(None, presented, &format!("{} connect", namespace.path), namespace.path);
+            self.state.auth().refused(AuditEvent { result: problem.code.as_str().into(), ..audited }).await;
         }
         admitted
     }

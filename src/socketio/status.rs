@@ -40,7 +40,7 @@ struct Everything {
 }
 
 impl Source for Everything {
-    const MANNER: StreamKind =
+    const KIND: StreamKind =
         StreamKind { closed: "closed", stopping: Some("the agent is stopping"), tells_leaver: false, has_code: false };
 
     async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {

@@ -171,7 +171,7 @@ struct Showing {
 }
 
 impl Source for Showing {
-    const MANNER: StreamKind = StreamKind { closed: "exit", stopping: None, tells_leaver: false, has_code: true };
+    const KIND: StreamKind = StreamKind { closed: "exit", stopping: None, tells_leaver: false, has_code: true };
 
     async fn feed(&mut self, channel: &Channel) -> Result<End, Gone> {
         loop {
