@@ -8,7 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use super::{LIMIT, Podman, PodmanError};
+use super::client::LIMIT;
+use super::{Podman, PodmanError, Refusal};
 use crate::exchange::{self, ExchangeError};
 
 /// The largest answer that is read.
@@ -77,5 +78,13 @@ impl Podman {
             })
             .unwrap_or_default();
         Err(PodmanError::refused(what, status.as_u16(), message))
+    }
+
+    /// Deletes what `path` names. What isn't there is fine.
+    pub(super) async fn delete(&self, what: &'static str, path: &str) -> Result<(), PodmanError> {
+        match self.raw(what, Method::DELETE, path, Body::None).await {
+            Err(PodmanError::Refused { why: Refusal::NotFound, .. }) => Ok(()),
+            other => other.map(drop),
+        }
     }
 }

@@ -59,10 +59,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),
     (
-        &["podman", "podman/logins", "podman/raw"],
-        "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
-    ),
-    (
         &["store", "store/disk", "store/lane", "store/refit"],
         "the module's own type and its errors are in its `mod.rs`, which has parts of the others",
     ),
