@@ -67,7 +67,8 @@ impl<'a> Making<'a> {
     /// Takes the next step, by its row.
     pub(super) async fn step(&mut self, state: DeploymentState, commit: Option<CommitId>) -> Result<(), DeployError> {
         self.deployment = self.uses.store.step(self.deployment.id, state, commit).await?;
-        tracing::info!(state = state.as_str(), "{}", state.as_str());
+        // A span's fields stand before the text, so that whoever has read the text has read them.
+        tracing::error_span!("step", state = state.as_str()).in_scope(|| tracing::info!("{}", state.as_str()));
         self.uses.queue.tell(&self.deployment);
         Ok(())
     }

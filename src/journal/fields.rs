@@ -19,6 +19,7 @@ struct Fields {
     priority: Option<Option<u8>>,
     container: Option<String>,
     container_name: Option<String>,
+    is_containers: bool,
     is_part: bool,
     identifier: Option<String>,
     unit: Option<String>,
@@ -36,6 +37,7 @@ impl Fields {
             b"PRIORITY" => drop(self.priority.get_or_insert_with(|| number(value))),
             b"CONTAINER_ID_FULL" => drop(self.container.get_or_insert_with(text)),
             b"CONTAINER_NAME" => drop(self.container_name.get_or_insert_with(text)),
+            b"CONTAINER_TAG" => self.is_containers = true,
             b"CONTAINER_PARTIAL_MESSAGE" => self.is_part = true,
             b"SYSLOG_IDENTIFIER" => drop(self.identifier.get_or_insert_with(text)),
             b"_SYSTEMD_USER_UNIT" => drop(self.unit.get_or_insert_with(text)),
@@ -45,18 +47,28 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// Whether nothing is missing that such an entry has. A value that no entry before had is linked after those that some
+    /// had, and libsystemd passes over one that is being linked at the moment, without a word. What is linked last of an
+    /// entry is its text: of all that is read of one, that is the newest.
+    fn are_whole(&self) -> bool {
+        self.bytes.is_some() && (self.container.is_some() || !self.is_containers)
+    }
+}
+
 fn number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// The entry that `handle` stands on. Without its text, whose line it is and whether more of that follows is known all the
-/// same.
-pub(super) fn entry(handle: &mut Handle, with_text: bool) -> Result<Piece, JournalError> {
+/// The entry that `handle` stands on, and whether it is whole: journald may be writing it at the moment. Without its text,
+/// whose line it is and whether more of that follows is known all the same.
+pub(super) fn entry(handle: &mut Handle, with_text: bool) -> Result<(Piece, bool), JournalError> {
     let mut fields = Fields::default();
     handle.restart_data();
     while let Some(field) = handle.enumerate_data().map_err(read)? {
         fields.take(field.name(), field.value().unwrap_or_default(), with_text);
     }
+    let is_whole = fields.are_whole();
     let mut message = fields.message.unwrap_or_default();
     // conmon writes the line's end too.
     if fields.container.is_some() && message.last() == Some(&b'\n') {
@@ -74,7 +86,7 @@ pub(super) fn entry(handle: &mut Handle, with_text: bool) -> Result<Piece, Journ
         message,
     };
     let partial = fields.container.is_some() && fields.is_part && goes_on(fields.bytes.unwrap_or_default());
-    Ok(Piece { entry, container: fields.container, partial })
+    Ok((Piece { entry, container: fields.container, partial }, is_whole))
 }
 
 /// The unit of a release's container, or of a build.
@@ -98,6 +110,18 @@ mod tests {
         assert_eq!(unit(None, Some(&build)).as_deref(), Some("build-12.service"));
         assert_eq!(unit(None, Some("podkeeper")), None);
         assert_eq!(unit(None, None), None);
+    }
+
+    #[test]
+    fn an_entry_without_its_text_or_its_container_is_not_whole() {
+        let whole = |fields: &[(&[u8], &[u8])]| {
+            let mut taken = Fields::default();
+            fields.iter().for_each(|(name, value)| taken.take(name, value, false));
+            taken.are_whole()
+        };
+        let (text, tag): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"MESSAGE", b""), (b"CONTAINER_TAG", b"blog"));
+        assert!(whole(&[text]) && whole(&[text, tag, (b"CONTAINER_ID_FULL", b"1")]));
+        assert!(!whole(&[]) && !whole(&[(b"_PID", b"1")]) && !whole(&[text, tag]));
     }
 
     #[test]

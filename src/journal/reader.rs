@@ -25,6 +25,10 @@ pub(super) const LOOK: Duration = Duration::from_millis(30);
 pub(super) const PIECES: usize = 256;
 /// How often the files are opened anew, a look apart, where one of them reads as damaged.
 const TEARS: u32 = 100;
+/// How old an entry is at most whose fields journald may still be linking, and how soon it is looked again whether it has
+/// done so. It takes microseconds, but for a host that stands still.
+const LINKED: Duration = Duration::from_secs(60);
+const LINKING: Duration = Duration::from_millis(1);
 /// How long it must be quiet until a follower seeks its place anew.
 const QUIET: Duration = Duration::from_secs(1);
 /// After how many entries it is looked what time it is and whether anybody listens.
@@ -292,7 +296,8 @@ impl Reader {
         let Self { handle, pattern: Some(pattern), .. } = self else { return Ok(false) };
         let finds = |text: &[u8]| pattern.is_match(text);
         field(handle, c"MESSAGE", |message| {
-            let message = message.unwrap_or_default();
+            // It is being written.
+            let Some(message) = message else { return false };
             // Whether it is a container's, of which the line's end is none of it, is not known.
             let line = message.strip_suffix(b"\n").unwrap_or(message);
             !goes_on(message.len()) && !finds(line) && (line.len() == message.len() || !finds(message))
@@ -328,11 +333,25 @@ impl Reader {
 
     /// Whose line it is, and whether more of that follows; its text is left in the journal.
     pub(super) fn outline(&mut self) -> Result<Piece, JournalError> {
-        fields::entry(&mut self.handle, false)
+        self.whole(false)
     }
 
     pub(super) fn piece(&mut self) -> Result<Piece, JournalError> {
-        fields::entry(&mut self.handle, true)
+        self.whole(true)
+    }
+
+    /// The entry that it stands on, once journald has written all of it. What a journald that was killed has left will
+    /// never be whole.
+    fn whole(&mut self, with_text: bool) -> Result<Piece, JournalError> {
+        let begun = Instant::now();
+        loop {
+            let (piece, is_whole) = fields::entry(&mut self.handle, with_text)?;
+            let age = Duration::from_micros(now().saturating_sub(piece.entry.time));
+            if is_whole || age.max(begun.elapsed()) > LINKED || !self.is_listened_to() {
+                return Ok(piece);
+            }
+            std::thread::sleep(LINKING);
+        }
     }
 
     /// Whether the line is one of those that are asked for.

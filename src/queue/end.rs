@@ -55,11 +55,13 @@ impl Queue {
     ) {
         let problem = problem.map(|problem| problem.code.as_str());
         let word = state.as_str();
-        if state == DeploymentState::Failed {
-            tracing::error!(deployment = %id, service = %service, state = word, problem, "{said}");
-        } else {
-            tracing::info!(deployment = %id, service = %service, state = word, problem, "{said}");
-        }
+        // A span's fields stand before the text, so that whoever has read the text has read them.
+        let ended =
+            tracing::error_span!(parent: None, "ended", deployment = %id, service = %service, state = word, problem);
+        ended.in_scope(|| match state {
+            DeploymentState::Failed => tracing::error!("{said}"),
+            _ => tracing::info!("{said}"),
+        });
         self.inner.permits.give_up(id);
         self.inner.events.publish(Event::Deployment(service.clone(), id));
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from host import Host
 
 # Writes as conmon does. Each line of what it reads: a container's letter, the priority, how many bytes, whether they are marked.
@@ -38,3 +41,33 @@ def matches(host: Host, name: str, builds: bool = True) -> list[str]:
         wanted += ["+", f"_UID={uid}", "_TRANSPORT=stdout", f"SYSLOG_IDENTIFIER={build}"]
     # What journald dropped, of whichever service.
     return [*wanted, "+", "_TRANSPORT=driver", "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e", f"OBJECT_SYSTEMD_UNIT=user@{uid}.service"]
+
+# Says of the text of an entry how many entries have it. None is what a reader finds while journald links an entry's fields:
+# the data object is there, and counts nothing yet (systemd's docs/JOURNAL_FILE_FORMAT.md, "Data Objects").
+LINK = r"""
+my ($text, $entries) = @ARGV;
+my $found = 0;
+for my $path (glob "/var/log/journal/*/system.journal /run/log/journal/*/system.journal") {
+    open my $file, "+<:raw", $path or die "$path: $!";
+    my $bytes = do { local $/; <$file> };
+    my $is_compact = unpack("V", substr $bytes, 12, 4) & 16;
+    my $at = index $bytes, "MESSAGE=$text";
+    next if $at < 0;
+    seek $file, $at - ($is_compact ? 72 : 64) + 56, 0 or die;
+    print $file pack "Q<", $entries or die;
+    $found++;
+}
+die "$found files have it" if $found != 1;
+"""
+
+
+@contextlib.contextmanager
+def being_written(host: Host, text: str) -> Iterator[None]:
+    """journald has not linked this line's text yet. No other line may begin with it."""
+    host.write("/tmp/t-link.pl", LINK)
+    try:
+        host.run("perl", "/tmp/t-link.pl", text, "0")
+        yield
+    finally:
+        host.run("perl", "/tmp/t-link.pl", text, "1")
+        host.run("rm", "/tmp/t-link.pl")

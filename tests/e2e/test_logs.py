@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import requests
 from host import SLACK, Host, wait_for
-from journal import matches, pretend
+from journal import being_written, matches, pretend
 from sockets import PATIENCE, Writer
 
 # Prints what it is told to; each line goes out at once.
@@ -240,6 +240,19 @@ def test_plain_text_is_what_journalctl_prints(host: Host, service: str):
         "--case-sensitive=true", *matches(host, service),
     )  # fmt: skip
     assert text.text.splitlines() == wanted.splitlines() and len(text.text.splitlines()) > 200
+
+
+def test_a_line_that_journald_is_writing_is_read_when_it_is_written(host: Host, service: str):
+    said(host, service, "half of it is written")
+    told: queue.Queue[list[str]] = queue.Queue()
+    with being_written(host, "half of it is written"):
+        read = lambda: told.put([entry["message"] for entry in page(host, service, lines=1)["entries"]])
+        reader = threading.Thread(target=read)
+        reader.start()
+        # What is told too soon is told by then.
+        reader.join(0.5)
+    assert told.get(timeout=PATIENCE) == ["half of it is written"]
+    reader.join()
 
 
 def test_what_journald_drops_is_told(host: Host, name: str, tmp_path):
