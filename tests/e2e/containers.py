@@ -32,7 +32,8 @@ class Gate:
 
     @property
     def waits(self) -> str:
-        return f"sleep {self.seconds} || true"
+        # A shell says of what was ended that it was, and in the middle of whatever is printed at the time.
+        return f"{{ sleep {self.seconds} || true; }} 2>/dev/null"
 
     def reached(self) -> bool:
         return self.pid() is not None
