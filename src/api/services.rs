@@ -55,8 +55,8 @@ pub struct Service {
     pub branch: BranchName,
     /// Where git pushes to; null where the code comes from elsewhere.
     pub push_url: Option<String>,
-    /// The address that it serves at.
-    pub url: String,
+    /// The address that it serves at; null where its program listens nowhere.
+    pub url: Option<String>,
     /// The release with the traffic.
     pub release: Option<ReleaseNumber>,
     /// What it does.

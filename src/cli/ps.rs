@@ -35,7 +35,7 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
             cell(service.release),
             commit(running),
             ago(Some(service.created), now),
-            text(&service.url),
+            cell(service.url.as_deref()),
         ]
     };
     let rows: Vec<Vec<Cell>> = services.iter().map(row).collect();

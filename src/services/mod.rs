@@ -13,6 +13,7 @@ pub mod figures;
 mod fixture;
 mod health;
 mod hook;
+mod listening;
 mod live;
 pub mod log;
 mod pending_reconciles;

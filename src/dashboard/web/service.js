@@ -114,7 +114,7 @@ export function removed(name) {
 function heading(service, session, error) {
   const { name, state, url, source, push_url: push, release } = service;
   const runs = state === "running";
-  const where = runs ? el("a", { href: url }, url) : el("span", { class: "quiet" }, url);
+  const where = runs && url ? el("a", { href: url }, url) : el("span", { class: "quiet" }, url ?? "no address");
   const code = push ? ["Push to ", el("code", {}, push)] : ["Its code is in ", el("code", {}, source.uri)];
   const end = release ? "." : " to deploy it. Any user name will do, with a token as the password.";
   const shell =

@@ -34,7 +34,7 @@ function atOnce({ url, source }) {
       {
         id: "domains",
         label: "Domains",
-        hint: `One a line, beside its own address, ${url}. Each must lead to this host.`,
+        hint: `One a line, beside its own address, ${url ?? "which it has none of"}. Each must lead to this host.`,
         empty: "www.example.org",
       },
       (all) => all,

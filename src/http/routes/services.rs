@@ -24,7 +24,7 @@ fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<De
     let config = call.state().config();
     api::Service {
         push_url: service.is_hosted().then(|| spec::push_url(&service.name, &config)),
-        url: spec::url(&service.name, &config),
+        url: spec::url(&service, &config),
         source: service.source.into(),
         branch: service.branch,
         release: service.current,
