@@ -161,6 +161,7 @@ listed! {
     crate::names::StopSignal,
     crate::names::Strategy,
     crate::problem::Code,
+    crate::services::limits::Limit,
     crate::store::Cause,
     crate::store::Outcome,
     crate::store::DeploymentState,

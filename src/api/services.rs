@@ -9,6 +9,7 @@ use super::fields::listed;
 use super::settings::Settings;
 use super::status::Condition;
 use crate::names::{BranchName, ReleaseNumber, ServiceName};
+use crate::services::limits::Limit;
 use crate::services::{Availability, Removed as HostRemoved};
 use crate::store;
 use crate::words::words;
@@ -68,6 +69,10 @@ pub struct Service {
     pub last_deployment: Option<Deployment>,
     /// How it is set.
     pub settings: Settings,
+    /// Limits that are set and that this host's kernel does not enforce.
+    #[serde(default)]
+    #[schemars(length(max = Limit::ALL.len()))]
+    pub unenforced: Vec<Limit>,
 }
 
 /// A service that was just made.

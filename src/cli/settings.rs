@@ -263,6 +263,11 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         }
     };
     table(&mut out, &["SETTING", "VALUE", last], &rows, colours())?;
+    for limit in &service.unenforced {
+        let limit = limit.as_str();
+        writeln!(out, "`{limit}` counts for nothing on this host: its kernel enforces no such limit")?;
+        writeln!(out, "Next: `podkeeper doctor` on the host tells what is missing")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -139,11 +139,12 @@ function heading(service, session, error) {
 }
 
 /** @param {any} service */
-function health({ state, health, restarts }) {
+function health({ state, health, restarts, recent_restarts: lately }) {
   const parts = [];
   if (health && state === "running")
     parts.push(health === "healthy" ? "Its health check passes." : "Its health check fails.");
-  if (restarts)
+  if (state === "restarting" && lately) parts.push(`It was started again ${lately} times within ten minutes.`);
+  else if (restarts)
     parts.push(`It ended by itself and was started again ${restarts === 1 ? "once" : `${restarts} times`}.`);
   if (!parts.length) return null;
   return el("div", { class: health === "unhealthy" ? "failed" : "quiet" }, parts.join(" "));
