@@ -112,7 +112,8 @@ impl Undo<'_> {
         };
         // What only the host's administrator can make something of.
         let causes = chain(error);
-        if sentence(&causes) != problem.detail && causes != problem.to_string() {
+        let is_explained = matches!(error, DeployError::NotLive(_) | DeployError::Build(BuildError::Failed(_)));
+        if !is_explained && sentence(&causes) != problem.detail && causes != problem.to_string() {
             tracing::warn!("{causes}");
         }
         self.uses.store.note_problem(deployment.id, problem, tail).await

@@ -97,6 +97,7 @@ impl ReleaseFacts {
         let (detail, hint) = self
             .memory()
             .or_else(|| self.architecture().filter(|_| ended))
+            .or_else(|| unrunnable(tail).filter(|_| ended))
             .or_else(|| self.denied(tail).filter(|_| ended))
             .or_else(|| self.variable(tail).filter(|_| ended))
             .unwrap_or_else(|| match &self.ending {
@@ -265,6 +266,23 @@ fn said_last(run: &CheckRun) -> String {
     format!("; its last run ended with status {}{took}{printed}", run.status)
 }
 
+/// What to do with a program that isn't there, and with one that can't be run.
+const LOOK_AT_CMD: &str = "look at CMD and ENTRYPOINT, at the program's path, and at the first line of a script";
+const MAKE_EXECUTABLE: &str =
+    "make it executable (`RUN chmod +x`), begin a script with `#!` and its interpreter, and build it for this host";
+
+/// What Podman's init says where it can't run the program. Its status is then 1, which is any program's: nothing else tells.
+fn unrunnable(tail: &str) -> Option<Told> {
+    let said =
+        tail.lines().rev().find_map(|line| line.split_once("(catatonit:")?.1.split_once("failed to exec pid1: "));
+    let (why, next) = match said?.1.trim() {
+        "No such file or directory" => ("there is none", LOOK_AT_CMD),
+        "Permission denied" => ("it is not executable", MAKE_EXECUTABLE),
+        _ => ("it is not for this host, or no program at all", MAKE_EXECUTABLE),
+    };
+    Some((format!("the program of the image can't be run: {why}"), next.into()))
+}
+
 fn ended_with(status: i32, times: u32) -> Told {
     let how = match signal(status) {
         Some(signal) => format!("status {status} ({signal})"),
@@ -280,10 +298,8 @@ fn ended_with(status: i32, times: u32) -> Told {
              the last lines of the program tell more"
         }
         125 => "Podman could not run the container; the last lines tell why",
-        126 => {
-            "its program can't be run: make it executable (`RUN chmod +x`), and begin a script with `#!` and its interpreter"
-        }
-        127 => "the image has no such program: look at CMD and ENTRYPOINT, and at the path",
+        126 => MAKE_EXECUTABLE,
+        127 => LOOK_AT_CMD,
         _ => "the last lines of the program tell why",
     };
     (detail, hint.into())
@@ -363,6 +379,12 @@ mod tests {
             (ended(0, 3), "", "The program ends again and again, the last time with status 0.", "foreground"),
             (ended(126, 1), "", "The program ended with status 126", "chmod +x"),
             (ended(127, 1), "", "The program ended with status 127", "CMD and ENTRYPOINT"),
+            (
+                ended(1, 3),
+                "ERROR (catatonit:2): failed to exec pid1: No such file or directory",
+                "The program of the image can't be run: there is none.",
+                "CMD and ENTRYPOINT",
+            ),
             (ended(139, 1), "", "The program ended with status 139 (SIGSEGV)", "last lines"),
             (ended(1, 1), "x: no space left on device", "No space is left", "Free some"),
             (

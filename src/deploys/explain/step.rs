@@ -59,7 +59,7 @@ impl<'a> Step<'a> {
     #[must_use]
     pub fn last(lines: &'a str) -> Option<Self> {
         let mut last = lines.lines().rev();
-        last.find_map(|line| Self::begun(line).or_else(|| Self::named(line)))
+        last.find_map(Self::begun).or_else(|| lines.lines().rev().find_map(Self::named))
     }
 
     fn begun(line: &'a str) -> Option<Self> {
@@ -69,7 +69,7 @@ impl<'a> Step<'a> {
 
     fn named(line: &'a str) -> Option<Self> {
         let rest = line.split_once("building at STEP \"")?.1;
-        Some(Self { text: rest.rsplit_once("\": ")?.0 })
+        Some(Self { text: rest.split_once("\": ")?.0 })
     }
 
     /// What it is to do.
@@ -141,6 +141,10 @@ mod tests {
             (
                 "npm error\nError: building at STEP \"RUN npm ci\": while running runtime: exit status 1",
                 Some("RUN npm ci"),
+            ),
+            (
+                "Error: building at STEP \"COPY dist /app\": checking on sources: copier: stat: \"/dist\": no such file",
+                Some("COPY dist /app"),
             ),
             ("Error: no", None),
         ] {
