@@ -96,8 +96,9 @@ def test_a_limit_that_the_kernel_does_not_enforce_is_taken_and_said(host: Host, 
 
 
 def test_a_program_that_crashes_once_it_is_live_is_told_so_with_how_often(host: Host, name: str, clone: Clone):
-    assert "Live:" in push(clone, BASE + "VOLUME /data\n" + 'CMD ["sh", "-c", "test ! -e /data/bad && httpd -f -p 8080"]\n')
-    host.user("podman", "exec", f"{name}-1", "sh", "-c", "touch /data/bad; pkill httpd")
+    good = "test ! -e /data/bad && httpd -p 8080 && while test ! -e /data/bad; do sleep 0.1; done; exit 3"
+    assert "Live:" in push(clone, f'{BASE}VOLUME /data\nCMD ["sh", "-c", "{good}"]\n')
+    host.user("podman", "exec", f"{name}-1", "touch", "/data/bad")
 
     def told() -> bool:
         lines = host.run("podkeeper", "ps").splitlines()
