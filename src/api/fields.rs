@@ -139,10 +139,29 @@ macro_rules! listed {
 
 pub(super) use listed;
 
+impl schemars::JsonSchema for crate::names::ContainerPort {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        std::any::type_name::<Self>().into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "anyOf": [{ "type": "integer", "minimum": 1, "maximum": u16::MAX }, { "const": Self::NONE }]
+        })
+    }
+}
+
 listed! {
     crate::hooks::Sender,
     crate::names::Scope,
+    crate::names::StopSignal,
+    crate::names::Strategy,
     crate::problem::Code,
+    crate::services::limits::Limit,
     crate::store::Cause,
     crate::store::Outcome,
     crate::store::DeploymentState,

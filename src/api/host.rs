@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::services::limits;
 use crate::text::Plain;
 use crate::{deploys, host};
 
@@ -19,6 +20,8 @@ pub struct Host {
     pub disk: Disks,
     /// Its memory.
     pub memory: Option<Memory>,
+    /// Which limits its kernel enforces for services and builds.
+    pub limits: Option<Limits>,
     /// What it runs.
     pub versions: Versions,
     /// What takes the disk; null until that was measured once.
@@ -47,6 +50,33 @@ pub struct Disk {
     pub total_bytes: u64,
     /// What is free for the agent and the services.
     pub free_bytes: u64,
+}
+
+/// Which limits the kernel enforces.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct Limits {
+    /// Memory: `memory_mib`.
+    pub memory: bool,
+    /// CPU time: `cpu_percent`.
+    pub cpu: bool,
+    /// Processes and threads.
+    pub processes: bool,
+}
+
+impl From<limits::Limits> for Limits {
+    fn from(limits: limits::Limits) -> Self {
+        let limits::Limits { memory, cpu, processes } = limits;
+        Self { memory, cpu, processes }
+    }
+}
+
+impl Limits {
+    /// What is not enforced, in words.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let all = [(self.memory, "memory"), (self.cpu, "CPU time"), (self.processes, "processes")];
+        all.into_iter().filter(|(is_enforced, _)| !is_enforced).map(|(_, what)| what).collect()
+    }
 }
 
 /// The memory.

@@ -9,6 +9,7 @@ use super::fields::listed;
 use super::settings::Settings;
 use super::status::Condition;
 use crate::names::{BranchName, ReleaseNumber, ServiceName};
+use crate::services::limits::Limit;
 use crate::services::{Availability, Removed as HostRemoved};
 use crate::store;
 use crate::words::words;
@@ -55,8 +56,8 @@ pub struct Service {
     pub branch: BranchName,
     /// Where git pushes to; null where the code comes from elsewhere.
     pub push_url: Option<String>,
-    /// The address that it serves at.
-    pub url: String,
+    /// The address that it serves at; null where its program listens nowhere.
+    pub url: Option<String>,
     /// The release with the traffic.
     pub release: Option<ReleaseNumber>,
     /// What it does.
@@ -68,6 +69,10 @@ pub struct Service {
     pub last_deployment: Option<Deployment>,
     /// How it is set.
     pub settings: Settings,
+    /// Limits that are set and that this host's kernel does not enforce.
+    #[serde(default)]
+    #[schemars(length(max = Limit::ALL.len()))]
+    pub unenforced: Vec<Limit>,
 }
 
 /// A service that was just made.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::decode::{self, Why};
-use crate::names::{HealthPath, HostName, MOST_VOLUMES, Volumes};
+use crate::names::{ContainerPort, HealthPath, HostName, MOST_VOLUMES, StopSignal, Strategy, Volumes};
 use crate::problem::Code;
 use crate::store;
 
@@ -20,6 +20,8 @@ const HEALTH_TIMEOUT: RangeInclusive<u64> = 1..=600;
 const MEMORY: RangeInclusive<u64> = 16..=1 << 24;
 /// CPU limits in percent of one core.
 const CPU: RangeInclusive<u64> = 1..=10_000;
+/// Seconds that a program may take to stop.
+const STOP_TIMEOUT: RangeInclusive<u64> = 1..=300;
 /// How many host names a service may have beside its own.
 const DOMAINS: usize = 50;
 /// How many releases may be kept.
@@ -30,9 +32,9 @@ pub const KEEP: RangeInclusive<u64> = 1..=100;
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub struct Settings {
-    /// The port that its program listens on in the container.
-    #[schemars(range(min = *PORTS.start(), max = *PORTS.end()))]
-    pub container_port: Option<u16>,
+    /// The port that its program listens on in the container; `none`: it listens nowhere, the service has no address, and a
+    /// release is live when it has run for a while without ending.
+    pub container_port: Option<ContainerPort>,
     /// A path that must answer 2xx or 3xx before traffic moves.
     pub health_path: Option<HealthPath>,
     /// Seconds that a new release may take until it is healthy.
@@ -52,6 +54,14 @@ pub struct Settings {
     /// Named volumes and where they are mounted.
     #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = MOST_VOLUMES))]
     pub volumes: Volumes,
+    /// How a new release takes the place of the one before. `recreate`: that one stops first, and is started again where
+    /// the new one fails. By itself `rolling`, but for images of servers that lock their data.
+    pub strategy: Option<Strategy>,
+    /// Seconds that its program may take to stop.
+    #[schemars(range(min = *STOP_TIMEOUT.start(), max = *STOP_TIMEOUT.end()))]
+    pub stop_timeout: Option<u32>,
+    /// The signal that asks it to stop; by itself its image's STOPSIGNAL, or SIGTERM.
+    pub stop_signal: Option<StopSignal>,
     /// How many releases are kept.
     #[schemars(range(min = *KEEP.start(), max = *KEEP.end()))]
     pub keep: Option<u32>,
@@ -68,23 +78,43 @@ impl From<store::Settings> for Settings {
             cpu_percent,
             domains,
             volumes,
+            strategy,
+            stop_timeout,
+            stop_signal,
             keep,
         } = settings;
-        Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep }
+        Self {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            strategy,
+            stop_timeout,
+            stop_signal,
+            keep,
+        }
     }
 }
 
 /// What a setting takes, after its name.
 fn takes(field: &str) -> String {
     let from_to = |bounds: RangeInclusive<u64>| format!("must be from {} to {}", bounds.start(), bounds.end());
+    let one_of = |words: &[&str]| format!("must be one of {}", words.join(", "));
     match field {
-        "container_port" => from_to(PORTS),
+        "container_port" => format!("{}, or the word `none`", from_to(PORTS)),
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
         "tcp" => "must be true or false".into(),
         "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
         "domains" => format!("takes host names, at most {DOMAINS}"),
+        "strategy" => one_of(&Strategy::ALL.map(Strategy::as_str)),
+        "stop_timeout" => format!("{} seconds", from_to(STOP_TIMEOUT)),
+        "stop_signal" => one_of(&StopSignal::ALL.map(StopSignal::as_str)),
         "keep" => from_to(KEEP),
         _ => "can't be that".into(),
     }
@@ -150,7 +180,7 @@ impl Settings {
         let within =
             |value: Option<u64>, bounds: RangeInclusive<u64>| value.is_none_or(|value| bounds.contains(&value));
         let good = [
-            ("container_port", within(self.container_port.map(u64::from), PORTS)),
+            ("stop_timeout", within(self.stop_timeout.map(u64::from), STOP_TIMEOUT)),
             ("health_timeout", within(self.health_timeout.map(u64::from), HEALTH_TIMEOUT)),
             ("memory_mib", within(self.memory_mib, MEMORY)),
             ("cpu_percent", within(self.cpu_percent.map(u64::from), CPU)),
@@ -163,8 +193,24 @@ impl Settings {
         if let Some((wrong, _)) = good.into_iter().find(|(_, is_good)| !is_good) {
             return Err(format!("`{wrong}` {}", takes(wrong)));
         }
-        let Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep } =
-            self;
+        if self.container_port == Some(ContainerPort::None) && (self.health_path.is_some() || self.tcp) {
+            let asked = if self.tcp { "tcp" } else { "health_path" };
+            return Err(format!("`{asked}` can't be where `container_port` is `none`: nobody is there to be asked"));
+        }
+        let Self {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            strategy,
+            stop_timeout,
+            stop_signal,
+            keep,
+        } = self;
         Ok(store::Settings {
             container_port,
             health_path,
@@ -174,6 +220,9 @@ impl Settings {
             cpu_percent,
             domains,
             volumes,
+            strategy,
+            stop_timeout,
+            stop_signal,
             keep,
         })
     }
@@ -216,12 +265,24 @@ mod tests {
                 "invalid-setting",
                 "`volumes`: two volumes, `a` and `b`,",
             ),
+            (
+                json!({"container_port": "nowhere"}),
+                "invalid-setting",
+                "`container_port` must be from 1 to 65535, or the",
+            ),
+            (json!({"container_port": "none", "tcp": true}), "invalid-setting", "`tcp` can't be where"),
+            (json!({"container_port": "none", "health_path": "/"}), "invalid-setting", "`health_path` can't be"),
+            (json!({"strategy": "blue"}), "invalid-setting", "`strategy` must be one of rolling, recreate"),
+            (json!({"stop_timeout": 301}), "invalid-setting", "`stop_timeout` must be from 1 to 300 seconds"),
+            (json!({"stop_signal": "SIGSTOP"}), "invalid-setting", "`stop_signal` must be one of SIGTERM, "),
             (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
             (json!({"kept": 1}), "bad-request", "unknown field `kept`"),
         ] {
             let told = wrong(fields.clone()).expect_err(&fields.to_string());
             assert!(told.0 == code && told.1.starts_with(detail), "{fields}: {told:?}");
         }
+        let good = json!({"container_port": "none", "strategy": "recreate", "stop_signal": "SIGRTMIN+3"});
+        assert_eq!(wrong(good), Ok(()));
         let good = json!({"memory_mib": 16, "domains": ["a.example"], "volumes": {"data": "/data"}, "keep": null});
         assert_eq!(wrong(good), Ok(()));
     }

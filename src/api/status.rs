@@ -37,6 +37,9 @@ pub struct State {
     pub commit: Option<CommitId>,
     /// How often systemd started it again by itself.
     pub restarts: u32,
+    /// How often it did within the last ten minutes.
+    #[serde(default)]
+    pub recent_restarts: u32,
     /// What its health check says; null where it has none.
     pub health: Option<Health>,
 }
@@ -65,7 +68,7 @@ words! {
         Starting = "starting",
         /// It runs.
         Running = "running",
-        /// It ended by itself, and is started again.
+        /// It ended by itself, and is started again, or was again and again until a moment ago.
         Restarting = "restarting",
         /// It was stopped.
         Stopped = "stopped",
@@ -114,6 +117,7 @@ impl From<HostStatus> for State {
             release: status.release,
             commit: status.commit,
             restarts: status.restarts,
+            recent_restarts: status.recent_restarts,
             health: status.health.map(|healthy| if healthy { Health::Healthy } else { Health::Unhealthy }),
         }
     }

@@ -3,6 +3,7 @@
 mod choose;
 pub mod detect;
 mod error;
+mod look;
 mod run;
 mod tidy;
 

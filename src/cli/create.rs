@@ -119,5 +119,8 @@ fn tell(new: &New, created: &CreatedService) -> std::io::Result<()> {
             "Whether an earlier {name} left volumes, which it would get, is not known: Podman did not tell"
         )?,
     }
-    writeln!(out, "It will answer at {}", Plain::from(&service.url))
+    match &service.url {
+        Some(url) => writeln!(out, "It will answer at {}", Plain::from(url)),
+        None => Ok(()),
+    }
 }

@@ -10,7 +10,7 @@ use super::client::Agent;
 use super::options::Outcome;
 use super::show;
 use super::show::{Cell, ago, cell, colours, table, text};
-use crate::api::host::{Host, Images, Space, Trouble, Volumes};
+use crate::api::host::{Host, Images, Limits, Space, Trouble, Volumes};
 
 /// How often it is asked, a second each, until what takes the disk was measured.
 const TRIES: u32 = 60;
@@ -70,6 +70,14 @@ fn size(bytes: u64) -> String {
     }
 }
 
+/// Which limits count.
+fn limits(limits: &Limits) -> String {
+    match limits.missing()[..] {
+        [] => "the kernel enforces all".into(),
+        ref missing => format!("the kernel does not enforce those of {}", missing.join(", ")),
+    }
+}
+
 /// So much is free of so much.
 fn room(of: Option<(u64, u64)>) -> Cell {
     cell(of.map(|(free, total)| format!("{} of {} are free", size(free), size(total))))
@@ -84,6 +92,7 @@ fn facts(host: &Host, now: Timestamp) -> Vec<Vec<Cell>> {
         vec![text("disk"), disk(&host.disk.state)],
         vec![text("disk of containers"), disk(&host.disk.containers)],
         vec![text("memory"), room(memory)],
+        vec![text("limits"), cell(host.limits.as_ref().map(limits))],
         vec![text("the agent runs for"), ago(Some(host.started), now)],
         vec![text("os"), cell(versions.os.as_ref())],
         vec![text("kernel"), cell(versions.kernel.as_ref())],

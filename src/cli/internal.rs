@@ -71,6 +71,15 @@ pub enum Internal {
         /// All services
         services: Vec<ServiceName>,
     },
+    /// What looks at what listens in a container's network namespace
+    #[command(hide = true)]
+    Listening {
+        /// A process of the container
+        pid: u32,
+        /// The file that it is written to
+        #[arg(long)]
+        into: PathBuf,
+    },
     /// What measures builds' caches and repositories, as root of the user namespace
     #[command(hide = true)]
     Measure {
@@ -109,6 +118,7 @@ impl Internal {
             }
             Self::BuildUnit { plan } => return Ok(sandbox::build(&plan)?.into()),
             Self::BuildInside { plan } => return Ok(sandbox::build_inside(&plan)?.into()),
+            Self::Listening { pid, into } => podman::tell_listening(pid, &into)?,
             Self::Measure { cache, repositories, into } => sandbox::measure(&cache, &repositories, &into)?,
             Self::BuildTidy { cache, most, free, age, services } => {
                 let bytes = |mib: u64| mib.saturating_mul(1024 * 1024);

@@ -10,6 +10,7 @@ use super::client::{Agent, segment};
 use super::options::Outcome;
 use super::show;
 use crate::api::services::Service;
+use crate::text::Plain;
 
 /// What is opened.
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,14 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         writeln!(out, "{}", json!({ "url": url }))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let Some(url) = url else {
+        let name = Plain::from(&wanted.name);
+        return Err(format!(
+            "`{name}` has no address: its `container_port` is `none`\nNext: where its program listens on a port, \
+             `podkeeper settings {name} container_port=PORT` sets it"
+        )
+        .into());
+    };
     writeln!(out, "{url}")?;
     let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|key| std::env::var_os(key).is_some());
     if has_display && let Some(page) = page(&url) {

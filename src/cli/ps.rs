@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::Agent;
 use super::options::Outcome;
-use super::show::{Cell, ago, cell, colours, commit, condition, state, table, text};
+use super::show::{Cell, ago, cell, colours, commit, condition, how, state, table, text};
 use super::{pages, show};
 use crate::api::services::Service;
 use crate::api::status::Status;
@@ -27,15 +27,16 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
     let states: BTreeMap<ServiceName, Status> = agent.get("/services/status").await?.read()?;
     let now = Timestamp::now();
     let row = |service: &Service| {
-        let running = states.get(&service.name).and_then(|status| status.state.commit.as_ref());
+        let status = states.get(&service.name).map(|status| &status.state);
+        let running = status.and_then(|status| status.commit.as_ref());
         vec![
             text(service.name.as_str()),
-            condition(service.state),
+            status.map_or_else(|| condition(service.state), how),
             service.last_deployment.as_ref().map_or_else(|| cell(None::<&str>), |last| state(last.state)),
             cell(service.release),
             commit(running),
             ago(Some(service.created), now),
-            text(&service.url),
+            cell(service.url.as_deref()),
         ]
     };
     let rows: Vec<Vec<Cell>> = services.iter().map(row).collect();

@@ -13,7 +13,7 @@ use super::show;
 use super::show::{Cell, Paint, cell, colours, table, text};
 use crate::api::services::Service;
 use crate::api::settings::Settings;
-use crate::names::{BranchName, Volumes};
+use crate::names::{BranchName, ContainerPort, Volumes};
 use crate::text::Plain;
 
 /// Which settings.
@@ -38,6 +38,8 @@ const BRANCH: &str = "branch";
 enum Kind {
     Text,
     Number,
+    /// A number, or the word `none`.
+    NumberOrNone,
     Flag,
     /// `a,b`
     List,
@@ -65,13 +67,13 @@ const fn setting(key: &'static str, kind: Kind, from: From, what: &'static str) 
     Setting { key, kind, from, what }
 }
 
-const SETTINGS: [Setting; 10] = [
+const SETTINGS: [Setting; 13] = [
     setting(BRANCH, Kind::Text, From::Build, "the branch that is built"),
     setting(
         "container_port",
-        Kind::Number,
+        Kind::NumberOrNone,
         From::Release,
-        "where its program listens; else the first EXPOSE, else 8080",
+        "where its program listens, or none; else the first EXPOSE, else 8080",
     ),
     setting("health_path", Kind::Text, From::Release, "a path that must answer 2xx or 3xx before traffic moves"),
     setting("health_timeout", Kind::Number, From::Release, "seconds that a new release may take until it is healthy"),
@@ -80,6 +82,19 @@ const SETTINGS: [Setting; 10] = [
     setting("cpu_percent", Kind::Number, From::Release, "CPU limit in percent of one core"),
     setting("domains", Kind::List, From::Now, "host names beside its own: a.example.org,b.example.org"),
     setting("volumes", Kind::Places, From::Release, "what is kept, and where it is mounted: data:/data,more:/srv"),
+    setting(
+        "strategy",
+        Kind::Text,
+        From::Release,
+        "rolling, or recreate: what runs stops before the next starts; else as its image needs it",
+    ),
+    setting("stop_timeout", Kind::Number, From::Release, "seconds that its program may take to stop"),
+    setting(
+        "stop_signal",
+        Kind::Text,
+        From::Release,
+        "what asks it to stop, like SIGQUIT; else its image's, else SIGTERM",
+    ),
     setting("keep", Kind::Number, From::Now, "how many releases are kept, to go back to"),
 ];
 
@@ -114,6 +129,10 @@ impl Setting {
         match self.kind {
             Kind::Text => Ok(text.into()),
             Kind::Number => text.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number")),
+            Kind::NumberOrNone if text == ContainerPort::NONE => Ok(text.into()),
+            Kind::NumberOrNone => {
+                text.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number or the word `none`"))
+            }
             Kind::Flag => match text {
                 "yes" | "true" => Ok(true.into()),
                 "no" | "false" => Ok(false.into()),
@@ -244,6 +263,11 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         }
     };
     table(&mut out, &["SETTING", "VALUE", last], &rows, colours())?;
+    for limit in &service.unenforced {
+        let limit = limit.as_str();
+        writeln!(out, "`{limit}` counts for nothing on this host: its kernel enforces no such limit")?;
+        writeln!(out, "Next: `podkeeper doctor` on the host tells what is missing")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -275,6 +299,8 @@ mod tests {
         let typed = [
             ("branch", "trunk", json!("trunk")),
             ("container_port", "80", json!(80)),
+            ("container_port", "none", json!("none")),
+            ("strategy", "recreate", json!("recreate")),
             ("tcp", "yes", json!(true)),
             ("domains", "a.example.org,b.example.org", json!(["a.example.org", "b.example.org"])),
             ("volumes", "data:/data,more:/srv", json!({ "data": "/data", "more": "/srv" })),

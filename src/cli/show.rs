@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Stderr, Stdout, Write, stderr, stdout};
 use jiff::{SignedDuration, Timestamp};
 use unicode_width::UnicodeWidthStr;
 
-use crate::api::status::Condition;
+use crate::api::status::{Condition, State};
 use crate::names::CommitId;
 use crate::store::DeploymentState;
 use crate::text::{Plain, coloured};
@@ -157,6 +157,16 @@ pub fn condition(condition: Condition) -> Cell {
     (condition.as_str().into(), paint)
 }
 
+/// The same, and how often it was started again lately where it is at that.
+#[must_use]
+pub fn how(state: &State) -> Cell {
+    let (word, paint) = condition(state.state);
+    match state.recent_restarts {
+        lately @ 1.. if state.state == Condition::Restarting => (format!("{word} ({lately} in 10 min)").into(), paint),
+        _ => (word, paint),
+    }
+}
+
 /// How far a deployment is.
 #[must_use]
 pub fn state(state: DeploymentState) -> Cell {
@@ -281,6 +291,17 @@ mod tests {
             out.write_all(&vec![b'x'; 1 << 20]).unwrap();
             assert!(out.line.len() < LINE);
         }
+    }
+
+    #[test]
+    fn a_crash_loop_is_told_with_its_count() {
+        let state = |state: &str, lately: u32| {
+            let text = serde_json::json!({ "state": state, "sub_state": null, "since": null, "release": null,
+                "commit": null, "restarts": 9, "recent_restarts": lately, "health": null });
+            how(&serde_json::from_value(text).unwrap()).0.to_string()
+        };
+        assert_eq!(state("restarting", 7), "restarting (7 in 10 min)");
+        assert_eq!((state("restarting", 0), state("running", 1)), ("restarting".into(), "running".into()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::client::{Agent, ClientError};
 use super::follow::TRIES;
 use super::options::{Failure, Outcome};
 use super::show;
-use super::show::{Cell, ago, cell, colours, commit, condition, state, table, text};
+use super::show::{Cell, ago, cell, colours, commit, condition, how, state, table, text};
 use super::socket::{Event, Socket};
 use crate::api::deployments::Deployment;
 use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot};
@@ -69,7 +69,7 @@ fn print(states: &States, again: bool) -> std::io::Result<()> {
     let row = |(name, Status { state, figures }): (&ServiceName, &Status)| {
         vec![
             text(name.as_str()),
-            condition(state.state),
+            how(state),
             cell(state.health.map(|health| health.as_str())),
             ago(state.since, now),
             cell(state.release),

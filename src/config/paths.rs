@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::system::JOURNALS;
-use crate::names::AbsPath;
+use crate::names::{AbsPath, ReleaseName};
 
 /// Folders and programs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -105,6 +105,11 @@ impl Paths {
     #[must_use]
     pub fn measured(&self) -> PathBuf {
         self.state.join("agent/measured.json")
+    }
+    /// What a release's program listens on, as it was looked at last.
+    #[must_use]
+    pub fn listening(&self, release: &ReleaseName) -> PathBuf {
+        self.state.join(format!("agent/listening-{}.json", release.container()))
     }
     /// The deploy keys of external repositories.
     #[must_use]

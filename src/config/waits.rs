@@ -18,6 +18,8 @@ pub struct Waits {
     pub bus: Duration,
     /// How often a running build's unit is looked at where no signal tells.
     pub build: Duration,
+    /// How long a new release's program must go on that serves nobody.
+    pub goes_on: Duration,
     /// How often it is looked whether a new release's program has ended.
     pub crash: Duration,
     /// Until a new release's own health check is run again.
@@ -35,6 +37,7 @@ impl Default for Waits {
             cleanup: Duration::from_secs(3),
             bus: Duration::from_secs(2),
             build: Duration::from_secs(2),
+            goes_on: Duration::from_secs(5),
             crash: Duration::from_millis(500),
             check: Duration::from_secs(1),
             end: Duration::from_secs(3),

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::explain::ReleaseFacts;
 use crate::builds::BuildError;
 use crate::git::GitError;
 use crate::names::MountError;
@@ -18,15 +19,12 @@ pub enum DeployError {
     /// The build.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The new release's unit.
+    /// The new release's unit can't be one.
     #[error("{0}")]
-    Start(String),
-    /// The new release's health.
-    #[error("{0}")]
-    Unhealthy(String),
-    /// The new release's own health check.
-    #[error("{0}")]
-    CheckFails(String),
+    Start(&'static str),
+    /// The new release did not come to answer.
+    #[error("the release does not become live")]
+    NotLive(Box<ReleaseFacts>),
     /// The volumes that its image declares.
     #[error("the image's volumes can't be had")]
     Volumes(#[from] MountError),
@@ -72,14 +70,9 @@ impl DeployError {
             Self::Service(error) => error.problem(),
             Self::Build(error) => error.problem(),
             Self::Start(detail) => {
-                Problem::new(Code::StartFailed, detail).with_hint("the last lines of the program tell why")
+                Problem::new(Code::StartFailed, *detail).with_hint("look at the agent's log: `journalctl -u podkeeper`")
             }
-            Self::Unhealthy(detail) => Problem::new(Code::Unhealthy, detail)
-                .with_hint("the program must listen on 0.0.0.0 and the port in $PORT, and answer in time"),
-            Self::CheckFails(detail) => Problem::new(Code::Unhealthy, detail).with_hint(
-                "the image's HEALTHCHECK is run in the container, and must end with status 0; \
-                 where the program needs longer until it does, set `health_timeout`",
-            ),
+            Self::NotLive(facts) => facts.explain(None),
             Self::Volumes(_) => Problem::new(Code::StartFailed, chain(self))
                 .with_hint("change the VOLUME lines of the Containerfile, or the setting `volumes`"),
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())

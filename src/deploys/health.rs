@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::explain::NoAnswer;
 use crate::exchange::{self, ExchangeError};
 use crate::units::RELEASE_ADDRESS;
 
@@ -31,7 +32,7 @@ pub enum Expect<'a> {
 }
 
 /// Asks the release at `port` until it answers as expected; the error says what the last question came to.
-pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) -> Result<(), String> {
+pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) -> Result<(), NoAnswer> {
     let end = Instant::now() + limit;
     loop {
         let asked = timeout(PATIENCE.min(limit), ask(port, host, expect, HOLD)).await;
@@ -47,20 +48,20 @@ pub async fn wait(port: u16, host: &str, expect: Expect<'_>, limit: Duration) ->
     }
 }
 
-fn late(limit: Duration) -> String {
-    format!("no answer within {} s", limit.as_secs())
+fn late(limit: Duration) -> NoAnswer {
+    NoAnswer::Late(limit.as_secs())
 }
 
-async fn ask(port: u16, host: &str, expect: Expect<'_>, hold: Duration) -> Result<(), String> {
+async fn ask(port: u16, host: &str, expect: Expect<'_>, hold: Duration) -> Result<(), NoAnswer> {
     let address = SocketAddr::from((RELEASE_ADDRESS, port));
-    let mut stream = TcpStream::connect(address).await.map_err(|_| "nothing listens".to_owned())?;
+    let mut stream = TcpStream::connect(address).await.map_err(|_| NoAnswer::Nobody)?;
     let path = match expect {
         Expect::Tcp => {
             let mut byte = [0];
             return match timeout(hold, stream.read(&mut byte)).await {
                 // Silence, or a greeting: somebody is there.
                 Err(_) | Ok(Ok(1)) => Ok(()),
-                Ok(_) => Err("the connection is closed at once".into()),
+                Ok(_) => Err(NoAnswer::Closed),
             };
         }
         Expect::Http => "/",
@@ -70,16 +71,16 @@ async fn ask(port: u16, host: &str, expect: Expect<'_>, hold: Duration) -> Resul
         .header(http::header::HOST, host)
         .header(http::header::USER_AGENT, "podkeeper-health")
         .body(Full::default())
-        .map_err(|_| "the health path is no path".to_owned())?;
+        .map_err(|error| NoAnswer::NoHttp(error.to_string()))?;
     let answer = exchange::ask(stream, request, Instant::now() + PATIENCE).await;
     let status = match answer {
         Ok(answer) => answer.status(),
         Err(ExchangeError::Late) => return Err(late(PATIENCE)),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(NoAnswer::NoHttp(error.to_string())),
     };
     match expect {
         Expect::Path(path) if !(status.is_success() || status.is_redirection()) => {
-            Err(format!("{path} answers {}", status.as_u16()))
+            Err(NoAnswer::Status { path: path.to_owned(), status: status.as_u16() })
         }
         _ => Ok(()),
     }
@@ -112,7 +113,7 @@ mod tests {
 
     /// What one question comes to.
     async fn asked(port: u16, expect: Expect<'_>) -> Result<(), String> {
-        ask(port, "a.localhost", expect, LONG).await
+        ask(port, "a.localhost", expect, LONG).await.map_err(|why| why.to_string())
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use super::{DeployError, Uses};
 use crate::builds::Instructions;
 use crate::names::{CommitId, DeploymentId, ReleaseName};
 use crate::services::ServiceError;
-use crate::store::{Deployment, DeploymentState, Release, Service, Source};
+use crate::store::{Cause, Deployment, DeploymentState, Release, Service, Source};
 use crate::units::BuildOutcome;
 
 /// A release that is being made.
@@ -42,7 +42,13 @@ impl<'a> Making<'a> {
     async fn make_image(&mut self) -> Result<(), DeployError> {
         if let Some(from) = self.deployment.from_release {
             // What ran before this deployment may have cleared it away since it was asked for.
-            self.uses.store.release(self.service.id, from).await?;
+            let release = self.uses.store.release(self.service.id, from).await?;
+            if self.deployment.cause == Cause::Rollback {
+                let commit =
+                    release.commit.map_or_else(|| "of no commit".into(), |commit| format!("of commit {commit}"));
+                let made = release.created.strftime("%Y-%m-%d %H:%M:%S UTC");
+                tracing::info!("going back to release {from}, {commit}, made {made}, as release {}", self.name.number);
+            }
             let old = ReleaseName::new(&self.service.name, from);
             return Ok(self.uses.podman.tag(&old.image(), &self.name).await.map_err(ServiceError::from)?);
         }

@@ -5,8 +5,10 @@
 
 mod due;
 mod error;
+mod explain;
 mod health;
 mod kept;
+mod known;
 mod log;
 mod maintain;
 mod making;
@@ -15,6 +17,7 @@ mod requests;
 mod room;
 mod run;
 mod starting;
+mod take_place;
 mod troubles;
 mod undo;
 mod work;

@@ -96,7 +96,12 @@ impl Run<'_> {
             .await
             .unwrap_or_else(|_| Service { desired: Desired::Stopped, ..service.clone() });
         let rest = self.uses.services.switch(&service, true).await?;
-        let said = format!("live at {}", spec::url(&service.name, &self.uses.config.get()));
+        // Read again: whether it has an address its release says.
+        let url = match self.uses.store.find_service(&service.name).await {
+            Ok(service) => spec::url(&service, &self.uses.config.get()),
+            Err(_) => None,
+        };
+        let said = url.map_or_else(|| "live; it has no address".into(), |url| format!("live at {url}"));
         self.uses.queue.end(self.id, DeploymentState::Live, None, None, said).await?;
         if let Err(error) = self.uses.services.clear_up(&service, rest).await {
             // It is live. What of the clearing up is left, the next look at all services does.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::DeployError;
+use super::explain::{Ending, ReleaseFacts};
 use super::health::{self, Expect};
 use super::making::Making;
 use crate::podman::{CheckRun, Health};
@@ -12,7 +13,7 @@ use crate::problem::chain;
 use crate::queue::Backoff;
 use crate::services::{ServiceError, spec};
 use crate::store::{DeploymentState, Release, StoreError};
-use crate::units::{JobResult, LoadState, ServiceResult};
+use crate::units::{ActiveState, JobResult, LoadState, ServiceResult, SubState};
 
 /// How long a unit may take to start beyond its own time limit.
 const START_MARGIN: Duration = Duration::from_secs(30);
@@ -22,8 +23,6 @@ const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(2);
 /// How long a run of its own health check is waited for. Its unit ends it before that.
 const CHECK_LIMIT: Duration = Duration::from_secs(600);
-/// How many characters are told of what a health check has printed last.
-const PRINTED: usize = 300;
 /// A program that ended so often before it was healthy won't become it.
 const CRASHES: u32 = 3;
 
@@ -40,11 +39,12 @@ impl Making<'_> {
             Err(error) => return Err(error.into()),
         };
         self.uses.services.write_release(self.service, self.name.number).await?;
+        self.make_way(&release).await?;
         let units = &self.uses.units;
         units.reload().await.map_err(ServiceError::from)?;
         let unit = self.name.unit();
         if units.unit(&unit).await.map_err(ServiceError::from)?.is_some_and(|facts| facts.load == LoadState::NotFound) {
-            return Err(DeployError::Start("systemd's generator refused the release's file".into()));
+            return Err(DeployError::Start("systemd's generator refused the release's file"));
         }
         let limit = spec::health_timeout(&release, &self.uses.config.get()) + START_MARGIN;
         let mut last_check = None;
@@ -53,7 +53,7 @@ impl Making<'_> {
             never = self.keep_checking(&mut last_check), if release.healthcheck => match never {},
         };
         if result != JobResult::Done {
-            return Err(self.why_not_started(&unit, &release, last_check.as_ref()).await);
+            return Err(self.why_not_started(&unit, &release, last_check).await);
         }
         Ok(release)
     }
@@ -84,14 +84,38 @@ impl Making<'_> {
         container.running
     }
 
-    async fn why_not_started(&self, unit: &str, release: &Release, last: Option<&CheckRun>) -> DeployError {
+    async fn why_not_started(&self, unit: &str, release: &Release, last: Option<CheckRun>) -> DeployError {
         let facts = self.uses.units.unit(unit).await.ok().flatten().unwrap_or_default();
-        if facts.result == ServiceResult::Timeout || (release.healthcheck && facts.exit_status == 0) {
-            let seconds = spec::health_timeout(release, &self.uses.config.get()).as_secs();
-            let said = last.map_or_else(|| "; no run of it has ended".into(), said_last);
-            return DeployError::CheckFails(format!("its health check did not pass within {seconds} s{said}"));
-        }
-        DeployError::Start(format!("the program ended with status {} before it was ready", facts.exit_status))
+        let ending = if facts.result == ServiceResult::Timeout || (release.healthcheck && facts.exit_status == 0) {
+            Ending::CheckFails(last)
+        } else {
+            Ending::Ended { status: facts.exit_status, times: 1 }
+        };
+        self.not_live(release, ending, facts.result == ServiceResult::OomKill).await
+    }
+
+    /// Why the release does not become live, with all that is known of it. What listens is looked at while it still runs.
+    async fn not_live(&self, release: &Release, ending: Ending, ran_out_of_memory: bool) -> DeployError {
+        let image = self.uses.podman.image(&self.name.image()).await.ok().flatten();
+        let mut variables: Vec<String> = release.env.keys().map(ToString::to_string).collect();
+        variables.extend(image.iter().flat_map(|image| &image.env).map(|(key, _)| key.clone()));
+        variables.extend(release.container_port.map(|_| "PORT".to_owned()));
+        let listening = match &ending {
+            Ending::NoAnswer(_) => self.uses.services.listening(&self.name).await,
+            Ending::Ended { .. } | Ending::CheckFails(_) => None,
+        };
+        DeployError::NotLive(Box::new(ReleaseFacts {
+            service: self.service.name.to_string(),
+            ending,
+            seconds: spec::health_timeout(release, &self.uses.config.get()).as_secs(),
+            container_port: release.container_port,
+            listening,
+            ran_out_of_memory,
+            memory_mib: release.settings.memory_mib,
+            variables,
+            volumes: release.volumes.iter().map(|(_, path)| path.to_string()).collect(),
+            architectures: image.map(|image| (image.architecture, host_architecture().to_owned())),
+        }))
     }
 
     /// Waits until the release is healthy.
@@ -103,81 +127,81 @@ impl Making<'_> {
         let host =
             spec::hosts(self.service, &self.uses.config.get()).first().map(ToString::to_string).unwrap_or_default();
         let expect = match &release.settings.health_path {
+            _ if release.container_port.is_none() => None,
             Some(path) => Some(Expect::Path(path.as_str())),
             None if release.settings.tcp => Some(Expect::Tcp),
             // The image's own check has passed, or its unit would not have started.
             None if release.healthcheck => None,
             None => Some(Expect::Http),
         };
-        if let Some(expect) = expect {
-            let unit = self.name.unit();
-            // The unit forgets it when it starts again.
-            let mut status = 0;
-            let why = tokio::select! {
-                answered = health::wait(release.port, &host, expect, limit) => answered.err(),
-                () = self.crashes(&unit, CRASHES, &mut status) => Some(String::new()),
-            };
-            if let Some(why) = why {
-                let facts = self.uses.units.unit(&unit).await.ok().flatten().unwrap_or_default();
-                return Err(if facts.restarts > 0 {
-                    DeployError::Start(format!("the program ends again and again, the last time with status {status}"))
-                } else {
-                    let (port, seconds) = (release.container_port, limit.as_secs());
-                    DeployError::Unhealthy(format!("on port {port} of the container: {why}, for {seconds} s"))
-                });
+        let unit = self.name.unit();
+        let mut end = Crash::default();
+        // A program that serves nobody proves itself by going on.
+        let goes_on = release.container_port.is_none() && !release.healthcheck;
+        let crashes = if goes_on { 1 } else { CRASHES };
+        let why = tokio::select! {
+            () = sleep(self.uses.config.get().waits.goes_on), if goes_on => None,
+            answered = health::wait(release.port, &host, expect.unwrap_or(Expect::Tcp), limit), if expect.is_some() => {
+                answered.err().map(Ending::NoAnswer)
             }
+            () = self.crashes(&unit, crashes, &mut end), if goes_on || expect.is_some() => {
+                Some(Ending::Ended { status: 0, times: 0 })
+            }
+            else => None,
+        };
+        if let Some(why) = why {
+            let facts = self.uses.units.unit(&unit).await.ok().flatten().unwrap_or_default();
+            let why = match facts.restarts.max(end.times) {
+                0 => why,
+                times => Ending::Ended { status: end.status, times },
+            };
+            return Err(self.not_live(release, why, end.ran_out_of_memory).await);
         }
         if release.healthcheck {
             let container = self.uses.podman.container(&self.name.container()).await.map_err(ServiceError::from)?;
             if let Some(container) = container.filter(|container| container.health == Some(Health::Unhealthy)) {
-                let said = container.last_check.as_ref().map_or_else(String::new, said_last);
-                return Err(DeployError::CheckFails(format!("its health check does not pass{said}")));
+                return Err(self.not_live(release, Ending::CheckFails(container.last_check), false).await);
             }
         }
         Ok(())
     }
 
-    /// Returns when the unit has ended by itself `times` times; `status` is what it last ended with.
-    async fn crashes(&self, unit: &str, times: u32, status: &mut i32) {
+    /// Returns when the unit has ended by itself `times` times; `end` is what is known of the last.
+    async fn crashes(&self, unit: &str, times: u32, end: &mut Crash) {
         loop {
             sleep(self.uses.config.get().waits.crash).await;
             let Ok(Some(facts)) = self.uses.units.unit(unit).await else { continue };
+            // The unit forgets both when it starts again.
             if facts.exit_status != 0 {
-                *status = facts.exit_status;
+                end.status = facts.exit_status;
             }
-            if facts.restarts >= times {
+            end.ran_out_of_memory |= facts.result == ServiceResult::OomKill;
+            end.times = facts.restarts;
+            let is_over = matches!(facts.sub, SubState::AutoRestart | SubState::AutoRestartQueued)
+                || facts.active == ActiveState::Failed;
+            if facts.restarts >= times || (times == 1 && is_over) {
+                end.times = end.times.max(1);
                 return;
             }
         }
     }
 }
 
-/// How the last run of a health check ended, and the last that it printed.
-fn said_last(run: &CheckRun) -> String {
-    let took = run.took.map_or_else(String::new, |took| format!(" after {:.1} s", took.as_secs_f64()));
-    let printed = run.output.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    let printed = printed.map_or_else(
-        || " and had printed nothing".into(),
-        |line| format!(": {}", line.chars().take(PRINTED).collect::<String>()),
-    );
-    format!("; its last run ended with status {}{took}{printed}", run.status)
+/// How a program has ended by itself.
+#[derive(Debug, Default)]
+struct Crash {
+    times: u32,
+    status: i32,
+    ran_out_of_memory: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_check_that_does_not_pass_is_told_with_what_it_came_to() {
-        let run = |output: &str| CheckRun { status: 7, took: Some(Duration::from_millis(1250)), output: output.into() };
-        assert_eq!(
-            said_last(&run("a\nno database\n \n")),
-            "; its last run ended with status 7 after 1.2 s: no database"
-        );
-        assert_eq!(
-            said_last(&CheckRun { took: None, ..run("") }),
-            "; its last run ended with status 7 and had printed nothing"
-        );
-        assert_eq!(said_last(&run(&"x".repeat(9999))).len(), said_last(&run("")).len() - 24 + 2 + PRINTED);
+/// The architecture of this host, as images name it (image-spec, "platform").
+pub(super) fn host_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
     }
 }

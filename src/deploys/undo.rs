@@ -1,11 +1,12 @@
 //! What is done when a deployment fails or is cancelled: everything of it goes, what ran before goes on, and the row
 //! tells why.
 
-use std::time::Duration;
-
 use tracing::{Instrument, Span};
 
+use super::explain::{BuildFacts, MissingSource, Step};
 use super::room::make_room;
+use super::starting::host_architecture;
+use super::take_place::{STOP, start_again};
 use super::{DeployError, Uses};
 use crate::builds::BuildError;
 use crate::journal::{By, Entry, Query, Select};
@@ -21,12 +22,10 @@ const NOISE: [&str; 3] = ["internal libpod error", "conmon exited prematurely", 
 const TAIL: usize = 20;
 /// And how many bytes of them.
 const TAIL_BYTES: usize = 8 * 1024;
-/// How many characters of an image's name are told.
-const NAME: usize = 255;
-/// What buildah ends with where no step failed, but it could not carry one out.
-const NOT_CARRIED_OUT: i32 = 125;
-/// How long the new release may take to stop.
-const STOP: Duration = Duration::from_secs(60);
+/// How many bytes of what failed are looked at.
+const LOOKED_AT: usize = 64 * 1024;
+/// How many of a build's last lines are looked at for its last step.
+const STEPS: usize = 200;
 
 /// The undoing of a deployment that did not come to its end.
 #[derive(Debug)]
@@ -63,6 +62,11 @@ impl Undo<'_> {
             Err(DeployError::Service(ServiceError::Store(error))) => return Err(error),
             Err(error) => tracing::warn!("the traffic is not given back yet: {}", chain(&error)),
         }
+        match start_again(self.uses, deployment).await {
+            Ok(()) => {}
+            Err(DeployError::Service(ServiceError::Store(error))) => return Err(error),
+            Err(error) => tracing::warn!("what ran before does not run again: {}", chain(&error)),
+        }
         if let Err(error) = self.clear_away(deployment).await {
             tracing::warn!("not all of it is cleared away yet: {}", chain(&error));
             self.uses.services.cleanup_flag().set();
@@ -97,22 +101,19 @@ impl Undo<'_> {
         if matches!(error, DeployError::Cancelled | DeployError::Ended) {
             return self.uses.store.note_problem(deployment.id, Problem::cancelled(), None).await;
         }
-        let tail = self.tail(deployment).await;
+        let lines = self.last_lines(deployment).await;
+        let tail = lines.as_deref().map(|lines| last_of(lines, TAIL, TAIL_BYTES).into());
         let problem = match error {
-            // Whatever ran out of space in the build or the start, its last lines say so.
-            DeployError::Build(BuildError::Failed(_)) | DeployError::Start(_)
-                if tail.as_deref().is_some_and(says_full) =>
-            {
-                Problem::disk_full()
+            DeployError::Build(error @ (BuildError::Failed(_) | BuildError::TimedOut(_))) => {
+                self.why_not_built(deployment, error, lines.as_deref().unwrap_or_default()).await
             }
-            DeployError::Build(BuildError::Failed(NOT_CARRIED_OUT)) => {
-                tail.as_deref().and_then(image_not_had).map_or_else(|| error.problem(), no_image)
-            }
+            DeployError::NotLive(facts) => facts.explain(tail.as_deref()),
             error => error.problem(),
         };
         // What only the host's administrator can make something of.
         let causes = chain(error);
-        if sentence(&causes) != problem.detail && causes != problem.to_string() {
+        let is_explained = matches!(error, DeployError::NotLive(_) | DeployError::Build(BuildError::Failed(_)));
+        if !is_explained && sentence(&causes) != problem.detail && causes != problem.to_string() {
             tracing::warn!("{causes}");
         }
         self.uses.store.note_problem(deployment.id, problem, tail).await
@@ -144,8 +145,28 @@ impl Undo<'_> {
         Ok(())
     }
 
+    async fn why_not_built(&self, deployment: &Deployment, error: &BuildError, lines: &str) -> Problem {
+        let step = Step::last(lines);
+        let BuildError::Failed(status) = *error else {
+            let at = step.map_or_else(String::new, |step| format!(", the last of it at the step `{}`", step.text));
+            return Problem { detail: format!("{error}{at}").into(), ..error.problem() };
+        };
+        let builds = &self.uses.builds;
+        let sources = step.iter().flat_map(Step::sources).map(str::to_owned).collect();
+        let missing = builds.missing_source(deployment.id, sources).await;
+        let facts = BuildFacts {
+            status,
+            ran_out_of_memory: builds.ran_out_of_memory(deployment.id),
+            memory_mib: self.uses.config.get().builds.memory_mib,
+            lines,
+            missing: missing.map(|(path, near, submodule)| MissingSource { path, near, submodule }),
+            host: host_architecture(),
+        };
+        facts.explain()
+    }
+
     /// The last lines of what failed: the unit's where it was started, else the build's.
-    async fn tail(&self, deployment: &Deployment) -> Option<PlainLines> {
+    async fn last_lines(&self, deployment: &Deployment) -> Option<String> {
         let began = |state| deployment.steps.iter().any(|(step, _)| *step == state);
         let select = match deployment.release {
             Some(number) if began(DeploymentState::Starting) => {
@@ -163,7 +184,7 @@ impl Undo<'_> {
         if matches!(select, Select::Unit(_)) && end.is_some() {
             end = journal.mark(&said, limit).await;
         }
-        let query = Query { by: By::Agent, since, cursor: end, lines: TAIL, ..Query::newest(select) };
+        let query = Query { by: By::Agent, since, cursor: end, lines: STEPS, ..Query::newest(select) };
         let page = self.uses.journal.query(query).await.ok()?;
         // As what Podman says of the unit is called.
         let unit = deployment.release.map(|number| ReleaseName::new(&deployment.service, number).instance());
@@ -175,12 +196,18 @@ impl Undo<'_> {
             .filter(|line| !line.trim().is_empty() && !is_container_id(line))
             .collect();
         let text = lines.iter().map(|line| &**line).collect::<Vec<_>>().join("\n");
-        let mut from = text.len().saturating_sub(TAIL_BYTES);
-        while !text.is_char_boundary(from) {
-            from += 1;
-        }
-        (!text.is_empty()).then(|| text[from..].into())
+        (!text.is_empty()).then(|| last_of(&text, STEPS, LOOKED_AT).to_owned())
     }
+}
+
+/// The last so many lines of a text, and at most so many bytes of them.
+fn last_of(text: &str, lines: usize, bytes: usize) -> &str {
+    let begins = text.rmatch_indices('\n').nth(lines.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
+    let mut from = text.len().saturating_sub(bytes).max(begins);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
 }
 
 /// Whether the service runs with a release that a deployment which failed has left as it was.
@@ -189,35 +216,6 @@ pub(super) async fn ran_before(store: &Store, service: &ServiceName) -> bool {
         .find_service(service)
         .await
         .is_ok_and(|service| service.current.is_some() && service.desired == Desired::Running)
-}
-
-/// ENOSPC, as C's library, Go's and Podman's word it.
-fn says_full(tail: &str) -> bool {
-    tail.to_ascii_lowercase().contains("no space left on device")
-}
-
-/// The image that the last step in these lines was to have, as buildah prints its steps: `STEP 1/3: FROM NAME AS STAGE`,
-/// with `[1/2] ` before it where there are several stages.
-fn image_not_had(tail: &str) -> Option<&str> {
-    let last = tail.lines().rev().find_map(step)?;
-    let mut words = last.split_whitespace();
-    match words.next()? {
-        "FROM" => words.find(|word| !word.starts_with("--")),
-        "COPY" | "ADD" => words.find_map(|word| word.strip_prefix("--from=")),
-        _ => None,
-    }
-}
-
-fn step(line: &str) -> Option<&str> {
-    let stage = line.strip_prefix('[').and_then(|rest| Some(rest.split_once("] ")?.1));
-    Some(stage.unwrap_or(line).strip_prefix("STEP ")?.split_once(": ")?.1)
-}
-
-fn no_image(name: &str) -> Problem {
-    let name: String = name.chars().take(NAME).collect();
-    Problem::new(Code::BuildFailed, format!("the image `{name}`, which the build is made of, can't be had")).with_hint(
-        "look at its name, and whether its registry answers; for a private one there is `podkeeper registry login`",
-    )
 }
 
 /// What Podman itself says of a container that has ended while it looked after it, which is no reason for that. What says so
@@ -260,16 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn the_image_that_is_not_had_is_the_last_steps() {
-        for (tail, image) in [
-            ("STEP 1/3: FROM nothing:1\nTrying to pull it...\nError: no", Some("nothing:1")),
-            ("[1/2] STEP 1/3: FROM --platform=linux/arm64 a.example/b AS c\nError: no", Some("a.example/b")),
-            ("STEP 1/4: FROM x\nSTEP 2/4: COPY --chown=1 --from=y:2 /a /a\nError: no", Some("y:2")),
-            ("STEP 1/4: FROM x\nSTEP 2/4: COPY nothing /a\nError: no", None),
-            ("STEP 1/4: FROM x\nSTEP 2/4: RUN exit 125\nError: no", None),
-            ("Error: no", None),
-        ] {
-            assert_eq!(image_not_had(tail), image, "{tail}");
-        }
+    fn a_texts_end_is_bounded_both_ways() {
+        assert_eq!(last_of("a\nb\nc", 2, 99), "b\nc");
+        assert_eq!(last_of("a\nb\nc", 9, 99), "a\nb\nc");
+        assert_eq!(last_of("a\nbé", 9, 2), "é");
+        assert_eq!(last_of("a\nbé", 9, 1), "");
+        assert_eq!(last_of("", 9, 9), "");
     }
 }

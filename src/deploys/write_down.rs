@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::DeployError;
+use super::known::{has_init, locking_server};
 use super::making::Making;
-use crate::names::Volumes;
+use crate::names::{Strategy, Volumes};
 use crate::podman::ImageFacts;
 use crate::services::{ServiceError, spec};
 use crate::store::{Cause, NewRelease, Release, Settings};
@@ -72,8 +73,12 @@ impl Making<'_> {
             _ => self.volumes(&image, &settings).await?,
         };
         let commit = from.map_or(self.deployment.commit.clone(), |from| from.commit);
-        let container_port =
-            settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
+        let container_port = match settings.container_port {
+            Some(set) => set.number(),
+            None => Some(image.ports.first().copied().unwrap_or(spec::DEFAULT_PORT)),
+        };
+        let server = locking_server(&image);
+        settings.strategy.get_or_insert(if server.is_some() { Strategy::Recreate } else { Strategy::Rolling });
         let check = image.has_healthcheck.then(|| CheckTimes::of(image.health_interval, image.health_timeout));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
@@ -87,6 +92,7 @@ impl Making<'_> {
                 healthcheck: image.has_healthcheck,
                 health_interval: check.as_ref().map(|check| whole_seconds(check.interval)),
                 check_timeout: check.as_ref().map(|check| whole_seconds(check.timeout)),
+                init: !has_init(&image),
                 env: env.clone(),
                 volumes: volumes.clone(),
                 settings: settings.clone(),

@@ -29,6 +29,8 @@ pub struct ContainerFacts {
     pub id: ContainerId,
     /// Whether it runs.
     pub running: bool,
+    /// Its first process, as the host counts it; none where it does not run.
+    pub pid: Option<u32>,
     /// What its health check says; none where it has none.
     pub health: Option<Health>,
     /// The last run of that, where there was one.
@@ -77,6 +79,8 @@ struct Inspect {
 struct State {
     #[serde(default)]
     running: bool,
+    #[serde(default)]
+    pid: u32,
     #[serde(default, alias = "Healthcheck")]
     health: Option<HealthState>,
 }
@@ -130,7 +134,8 @@ impl Podman {
             _ => None,
         });
         let last_check = said.and_then(|health| health.log?.pop()).map(CheckRun::from);
-        Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, health, last_check }))
+        let pid = Some(inspect.state.pid).filter(|pid| *pid > 0);
+        Ok(Some(ContainerFacts { id: inspect.id, running: inspect.state.running, pid, health, last_check }))
     }
 
     /// All containers that are `named` so, whether they run or not.

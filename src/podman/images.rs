@@ -27,7 +27,11 @@ pub struct ImageFacts {
     pub ports: Vec<u16>,
     /// The paths that it declares with VOLUME; where one can't be, no container of it can be run as a service.
     pub volumes: Result<Vec<MountPath>, MountError>,
-    /// Its environment, which is shown and goes nowhere else.
+    /// The architecture that it is for, such as `amd64`.
+    pub architecture: String,
+    /// What it runs: its entrypoint and what follows that, which is looked at and goes nowhere else.
+    pub command: Vec<String>,
+    /// Its environment, which is shown and looked at, and goes nowhere else.
     pub env: Vec<(String, String)>,
 }
 
@@ -39,6 +43,8 @@ struct Inspect {
     config: Option<InspectConfig>,
     #[serde(default)]
     healthcheck: Option<Healthcheck>,
+    #[serde(default)]
+    architecture: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -47,6 +53,8 @@ struct InspectConfig {
     exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
     volumes: Option<BTreeMap<String, serde_json::Value>>,
     env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
     healthcheck: Option<Healthcheck>,
 }
 
@@ -114,6 +122,8 @@ impl Inspect {
             health_timeout: check.as_ref().and_then(|check| said(check.timeout)),
             ports,
             volumes: volumes.map(MountPath::try_from).collect(),
+            architecture: self.architecture,
+            command: [config.entrypoint, config.cmd].into_iter().flatten().flatten().collect(),
             env: config.env.unwrap_or_default().iter().filter_map(pair).collect(),
         }
     }

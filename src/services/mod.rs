@@ -13,6 +13,8 @@ pub mod figures;
 mod fixture;
 mod health;
 mod hook;
+pub mod limits;
+mod listening;
 mod live;
 pub mod log;
 mod pending_reconciles;

@@ -28,10 +28,12 @@ pub struct DesiredState {
     /// Whether the unit of `current` is started when it doesn't run. Only a deployment asks for that: what an
     /// administrator stopped with systemctl stays stopped.
     pub start: bool,
-    /// The releases that are kept, with the port of each.
-    pub kept: BTreeMap<ReleaseNumber, u16>,
-    /// The releases whose rows go now, with the port of each.
-    pub pruned: BTreeMap<ReleaseNumber, u16>,
+    /// Whether another release may never run beside `current`, be it for a moment.
+    pub alone: bool,
+    /// The releases that are kept, with the port of each that has an address.
+    pub kept: BTreeMap<ReleaseNumber, Option<u16>>,
+    /// The releases whose rows go now, likewise.
+    pub pruned: BTreeMap<ReleaseNumber, Option<u16>>,
 }
 
 /// What the host shows of a service.
@@ -78,30 +80,47 @@ pub enum Step {
     Discard(ReleaseNumber),
 }
 
+/// The steps that end what runs of a service, so that `release` can be started which must not run beside another. Until it
+/// has the traffic that leads to what was stopped, and no host name to another service's port: the release keeps its own.
+#[must_use]
+pub fn make_way(release: ReleaseNumber, observed: &ObservedState) -> Vec<Step> {
+    let others = observed.releases.iter().filter(|(number, seen)| **number != release && seen.running);
+    others.map(|(number, _)| Step::Stop(*number)).collect()
+}
+
 /// The steps from `observed` to `wanted`. Where nothing is to be done the list is empty.
 #[must_use]
 pub fn plan(wanted: &DesiredState, observed: &ObservedState) -> Vec<Step> {
     let mut steps = Vec::new();
     let seen = |number| observed.releases.get(&number).copied().unwrap_or_default();
+    let others = || observed.releases.iter().filter(|(number, _)| Some(**number) != wanted.current);
     let mut changed = false;
+    let mut made_way = false;
 
     if let Some(current) = wanted.current {
         let now = seen(current);
+        // A boot starts all that are live, at once.
+        let stale: Vec<_> = others().filter(|(_, seen)| wanted.alone && seen.live).map(|(number, _)| *number).collect();
+        steps.extend(stale.iter().map(|number| Step::ClearLive(*number)));
         if !now.file {
             steps.push(Step::Write(current));
         }
         if !now.live {
             steps.push(Step::SetLive(current));
         }
-        if !now.file || !now.live {
+        if !now.file || !now.live || !stale.is_empty() {
             steps.push(Step::Reload);
         }
         if wanted.start && !now.running {
+            if wanted.alone {
+                steps.extend(make_way(current, observed));
+                made_way = true;
+            }
             steps.push(Step::Start(current));
         }
     }
 
-    let port = wanted.current.and_then(|current| wanted.kept.get(&current).copied());
+    let port = wanted.current.and_then(|current| wanted.kept.get(&current).copied().flatten());
     let stale: Vec<u16> = observed.routes.iter().copied().filter(|routed| Some(*routed) != port).collect();
     if let Some(port) = port
         && !observed.whole_routes.contains(&port)
@@ -115,8 +134,7 @@ pub fn plan(wanted: &DesiredState, observed: &ObservedState) -> Vec<Step> {
     // Another release will have the port one day.
     steps.extend(observed.strays.iter().map(|(host, port)| Step::Withdraw(host.clone(), *port)));
 
-    let others = || observed.releases.iter().filter(|(number, _)| Some(**number) != wanted.current);
-    if wanted.current.is_some() && others().any(|(_, seen)| seen.running) {
+    if wanted.current.is_some() && !made_way && others().any(|(_, seen)| seen.running) {
         steps.push(Step::Drain);
     }
     if wanted.current.is_none() {
@@ -128,12 +146,14 @@ pub fn plan(wanted: &DesiredState, observed: &ObservedState) -> Vec<Step> {
     }
     for (number, seen) in others() {
         if seen.running {
-            steps.push(Step::Stop(*number));
+            if !made_way {
+                steps.push(Step::Stop(*number));
+            }
         } else if seen.failed {
             steps.push(Step::ResetFailed(*number));
         }
     }
-    if wanted.current.is_some() {
+    if wanted.current.is_some() && !wanted.alone {
         for (number, _) in others().filter(|(_, seen)| seen.live) {
             steps.push(Step::ClearLive(*number));
             changed = true;
@@ -161,7 +181,13 @@ mod tests {
     const BESIDE: ObservedRelease = ObservedRelease { live: false, ..RUNS };
 
     fn wanted(current: Option<ReleaseNumber>) -> DesiredState {
-        DesiredState { current, start: true, kept: [(OLD, 20_001), (NEW, 20_002)].into(), pruned: BTreeMap::new() }
+        DesiredState {
+            current,
+            start: true,
+            alone: false,
+            kept: [(OLD, Some(20_001)), (NEW, Some(20_002))].into(),
+            pruned: BTreeMap::new(),
+        }
     }
 
     fn observed(releases: &[(ReleaseNumber, ObservedRelease)], routes: &[u16]) -> ObservedState {
@@ -204,14 +230,23 @@ mod tests {
         let mut releases = wanted.kept.iter().chain(&wanted.pruned);
         match step {
             Step::Route(port) => releases.any(|(number, of)| {
-                of == port && after.releases.get(number).is_some_and(|seen| seen.file && seen.live && seen.running)
+                *of == Some(*port)
+                    && after.releases.get(number).is_some_and(|seen| seen.file && seen.live && seen.running)
             }),
+            // What must not run beside another leaves a moment in which nobody answers.
+            Step::Stop(_) | Step::ClearLive(_) if wanted.alone && wanted.start => true,
             Step::Stop(number) | Step::ClearLive(number) | Step::Discard(number) => {
-                releases.all(|(other, port)| other != number || !after.routes.contains(port))
+                releases.all(|(other, port)| other != number || port.is_none_or(|port| !after.routes.contains(&port)))
             }
             Step::Unroute(port) => {
-                let current = wanted.current.and_then(|current| wanted.kept.get(&current));
+                let current = wanted.current.and_then(|current| wanted.kept.get(&current)?.as_ref());
                 current.is_none_or(|current| current != port && after.routes.contains(current))
+            }
+            Step::Start(number) if wanted.alone => {
+                after.releases.iter().all(|(other, seen)| other == number || !seen.running)
+            }
+            Step::SetLive(number) if wanted.alone => {
+                after.releases.iter().all(|(other, seen)| other == number || !seen.live)
             }
             _ => true,
         }
@@ -267,6 +302,34 @@ mod tests {
         assert_eq!(plan(&DesiredState { start: false, ..wanted(Some(OLD)) }, &seen), []);
     }
 
+    #[test]
+    fn what_must_not_run_beside_another_starts_when_that_has_stopped() {
+        let seen = observed(&[(OLD, RUNS), (NEW, ObservedRelease { running: false, ..BESIDE })], &[20_001]);
+        assert_eq!(make_way(NEW, &seen), [Step::Stop(OLD)]);
+        assert_eq!(make_way(OLD, &seen), []);
+        // A host that was started anew in the middle of a switch.
+        assert_eq!(
+            plan(&DesiredState { alone: true, ..wanted(Some(NEW)) }, &seen),
+            [
+                Step::ClearLive(OLD),
+                Step::SetLive(NEW),
+                Step::Reload,
+                Step::Stop(OLD),
+                Step::Start(NEW),
+                Step::Route(20_002),
+                Step::Settle,
+                Step::Unroute(20_001),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_no_address_has_no_route() {
+        let goal = DesiredState { kept: [(OLD, Some(20_001)), (NEW, None)].into(), ..wanted(Some(NEW)) };
+        let steps = plan(&goal, &observed(&[(OLD, RUNS), (NEW, RUNS)], &[20_001]));
+        assert_eq!(steps, [Step::Unroute(20_001), Step::Drain, Step::Stop(OLD), Step::ClearLive(OLD), Step::Reload]);
+    }
+
     /// Walks every combination of what the host may show, and for each plan every prefix of it, as if the agent had
     /// died there: the invariants hold at each step, and planning again ends where planning once does.
     #[test]
@@ -286,27 +349,68 @@ mod tests {
         pruning.pruned = std::mem::take(&mut pruning.kept);
         pruning.kept = pruning.pruned.split_off(&NEW);
         let mut plans = 0;
-        for goal in [wanted(None), wanted(Some(OLD)), wanted(Some(NEW)), pruning] {
+        let alone = |goal: DesiredState| DesiredState { alone: true, ..goal };
+        let unrouted = |mut goal: DesiredState| {
+            goal.kept.values_mut().for_each(|port| *port = None);
+            goal
+        };
+        let goals = [
+            wanted(None),
+            wanted(Some(OLD)),
+            wanted(Some(NEW)),
+            pruning.clone(),
+            alone(wanted(None)),
+            alone(wanted(Some(OLD))),
+            alone(wanted(Some(NEW))),
+            alone(pruning),
+            unrouted(wanted(Some(NEW))),
+        ];
+        for goal in &goals {
             for old in &shapes {
                 for new in &shapes {
                     for routes in routings {
                         let mut state = observed(&[(OLD, *old), (NEW, *new)], routes);
-                        let steps = plan(&goal, &state);
+                        let steps = plan(goal, &state);
                         for step in &steps {
                             apply(&mut state, step);
-                            assert!(is_safe(&goal, step, &state), "{goal:?}\n{steps:?}\nat {step:?}: {state:?}");
+                            assert!(is_safe(goal, step, &state), "{goal:?}\n{steps:?}\nat {step:?}: {state:?}");
                             let mut cut = state.clone();
-                            for step in plan(&goal, &cut) {
+                            for step in plan(goal, &cut) {
                                 apply(&mut cut, &step);
                             }
-                            assert!(arrived(&goal, &cut), "planning again after {step:?} does not arrive: {cut:?}");
+                            assert!(arrived(goal, &cut), "planning again after {step:?} does not arrive: {cut:?}");
                         }
-                        assert!(arrived(&goal, &state), "{goal:?}\n{steps:?}\nends at {state:?}");
+                        assert!(arrived(goal, &state), "{goal:?}\n{steps:?}\nends at {state:?}");
                         plans += 1;
                     }
                 }
             }
         }
-        assert_eq!(plans, 4 * 16 * 16 * 5);
+        assert_eq!(plans, goals.len() * 16 * 16 * 5);
+    }
+
+    /// The same for a deployment whose release takes another's place alone: wherever it is cut while that makes way, the old
+    /// release can be had again, and never do two run that did not before.
+    #[test]
+    fn every_cut_of_making_way_can_be_undone() {
+        for bits in 0..4_u8 {
+            let release = |running| ObservedRelease { running, ..RUNS };
+            let mut state = observed(&[(OLD, release(bits & 1 != 0)), (NEW, release(bits & 2 != 0))], &[20_001]);
+            let steps = make_way(NEW, &state);
+            for cut in 0..=steps.len() {
+                let mut undone = state.clone();
+                for step in &steps[..cut] {
+                    apply(&mut undone, step);
+                }
+                let goal = DesiredState { alone: true, ..wanted(Some(OLD)) };
+                for step in plan(&goal, &undone) {
+                    apply(&mut undone, &step);
+                    assert!(is_safe(&goal, &step, &undone), "{step:?}: {undone:?}");
+                }
+                assert!(arrived(&goal, &undone) && undone.releases[&OLD].running, "{undone:?}");
+            }
+            steps.iter().for_each(|step| apply(&mut state, step));
+            assert!(!state.releases[&OLD].running && state.routes == [20_001]);
+        }
     }
 }

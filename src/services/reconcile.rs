@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tracing::Instrument;
 
-use super::plan::{DesiredState, ObservedRelease, ObservedState, Step, plan};
+use super::plan::{DesiredState, ObservedRelease, ObservedState, Step, make_way, plan};
 use super::{ServiceError, Services, spec};
 use crate::events::Event;
 use crate::names::{HostName, ReleaseName, ReleaseNumber, ServiceName};
@@ -16,7 +16,7 @@ use crate::store::{Desired, Release, Service};
 use crate::units::{ActiveState, JobResult};
 
 /// How long a unit may take to stop. Its own `TimeoutStopSec` is shorter.
-pub(super) const STOP_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(330);
 
 /// What the host shows of all services, by one look each at the files, the units and the routes.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ fn wanted(service: &Service, releases: &[Release], failed: &[ReleaseNumber], kee
         let is_current = Some(release.number) == service.current;
         let keep = is_current || (wanted.kept.len() < keep && !failed.contains(&release.number));
         let into = if keep { &mut wanted.kept } else { &mut wanted.pruned };
-        into.insert(release.number, release.port);
+        into.insert(release.number, release.routed_port());
     }
     wanted
 }
@@ -132,7 +132,14 @@ impl Services {
         if let Some(error) = hosts.iter().find_map(|host| view.unread.get(host)) {
             return Err(error.clone().into());
         }
-        Ok(plan(&wanted(service, &releases, &failed, keep, start), &view.of(service, &hosts, &releases)))
+        let observed = view.of(service, &hosts, &releases);
+        let mut wanted = wanted(service, &releases, &failed, keep, start);
+        // What runs counts as well as what is to: it has the same volumes.
+        let runs = |number| observed.releases.get(&number).is_some_and(|seen| seen.running);
+        wanted.alone = releases
+            .iter()
+            .any(|release| release.runs_alone() && (Some(release.number) == service.current || runs(release.number)));
+        Ok(plan(&wanted, &observed))
     }
 
     /// Does what is to be done for `service`, without starting anything; it must not be called beside a deployment of the
@@ -153,14 +160,40 @@ impl Services {
     pub async fn switch(&self, service: &Service, start: bool) -> Result<ClearUp, ServiceError> {
         let view = HostView::look(self).await?;
         let mut steps = self.pending(service, &view, start).await?;
-        // What follows these only clears up.
+        // What follows these only clears up. What makes way comes before a start.
         let clears =
             |step: &Step| matches!(step, Step::Drain | Step::Stop(_) | Step::ResetFailed(_) | Step::Discard(_));
-        let rest = steps.split_off(steps.iter().position(clears).unwrap_or(steps.len()));
+        let started = steps.iter().position(|step| matches!(step, Step::Start(_))).unwrap_or(0);
+        let rest = steps[started..].iter().position(clears).map_or(steps.len(), |at| started + at);
+        let rest = steps.split_off(rest);
         for step in &steps {
             self.take(service, step).await?;
         }
         Ok(ClearUp(rest))
+    }
+
+    /// Ends what runs of the service beside `release`, which must not: until that one has the traffic, nobody answers.
+    ///
+    /// # Errors
+    /// The host can't be seen, or a unit can't be stopped.
+    pub async fn make_way(&self, service: &Service, release: ReleaseNumber) -> Result<(), ServiceError> {
+        let view = HostView::look(self).await?;
+        for step in make_way(release, &view.of(service, &[], &[])) {
+            self.take(service, &step).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the release that has the traffic again, which had made way.
+    ///
+    /// # Errors
+    /// The unit can't be started, or the host does not do the rest of what is wanted.
+    pub async fn start_again(&self, service: &Service) -> Result<(), ServiceError> {
+        if let Some(current) = service.current {
+            // Also one that is still being stopped, which looks as if it ran.
+            self.take(service, &Step::Start(current)).await?;
+        }
+        self.reconcile(service).await
     }
 
     /// Drains, stops and removes what is old.

@@ -22,6 +22,7 @@ pub fn container(service: &Service, release: &Release, config: &Config) -> Conta
         release: ReleaseName::new(&service.name, release.number),
         port: release.port,
         container_port: release.container_port,
+        init: release.init,
         ids: service.ids,
         env: release.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         volumes: release.volumes.clone(),
@@ -34,6 +35,8 @@ pub fn container(service: &Service, release: &Release, config: &Config) -> Conta
         health_timeout: health_timeout(release, config),
         memory_mib: release.settings.memory_mib,
         cpu_percent: release.settings.cpu_percent,
+        stop_timeout: release.settings.stop_timeout.map(|seconds| Duration::from_secs(seconds.into())),
+        stop_signal: release.settings.stop_signal,
     }
 }
 
@@ -43,10 +46,10 @@ pub fn health_timeout(release: &Release, config: &Config) -> Duration {
     release.settings.health_timeout.map_or(config.services.health_timeout, |s| Duration::from_secs(s.into()))
 }
 
-/// The address that a person opens.
+/// The address that a person opens; none where the service has none.
 #[must_use]
-pub fn url(name: &ServiceName, config: &Config) -> String {
-    config.listen.service_url.of(name)
+pub fn url(service: &Service, config: &Config) -> Option<String> {
+    service.has_address.then(|| config.listen.service_url.of(&service.name))
 }
 
 /// The address that git pushes to.
@@ -91,11 +94,33 @@ mod tests {
     use crate::names::{HookKey, IdRange, ServiceId};
     use crate::store::{Desired, Settings, Source};
 
+    fn service(name: &str, domains: &[&str]) -> Service {
+        Service {
+            id: ServiceId(1),
+            name: name.parse().unwrap(),
+            created: jiff::Timestamp::UNIX_EPOCH,
+            source: Source::Template("static".parse().unwrap()),
+            branch: "main".parse().unwrap(),
+            hook_key: HookKey::from_random([7; 32]).unwrap(),
+            desired: Desired::Running,
+            ids: IdRange::of_slot(0),
+            current: None,
+            has_address: true,
+            settings: Settings {
+                domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
+                ..Settings::default()
+            },
+        }
+    }
+
     #[test]
     fn addresses() {
         let name = "blog".parse().unwrap();
         let config = Config::default();
-        assert_eq!(url(&name, &config), "http://blog.localhost:8080");
+        let mut blog = service("blog", &[]);
+        assert_eq!(url(&blog, &config).as_deref(), Some("http://blog.localhost:8080"));
+        blog.has_address = false;
+        assert_eq!(url(&blog, &config), None);
         assert_eq!(push_url(&name, &config), "http://localhost:7070/git/blog.git");
         for (host, given) in
             [("blog.localhost", true), ("localhost", true), ("a.blog.localhost", false), ("blog.example.org", false)]
@@ -110,21 +135,6 @@ mod tests {
         config.listen.service_url = "https://{name}.example.org".parse().unwrap();
         config.listen.public_url = "https://pods.example.org:8443".parse().unwrap();
         config.listen.origins = vec!["https://other.example".parse().unwrap()];
-        let service = |name: &str, domains: &[&str]| Service {
-            id: ServiceId(1),
-            name: name.parse().unwrap(),
-            created: jiff::Timestamp::UNIX_EPOCH,
-            source: Source::Template("static".parse().unwrap()),
-            branch: "main".parse().unwrap(),
-            hook_key: HookKey::from_random([7; 32]).unwrap(),
-            desired: Desired::Running,
-            ids: IdRange::of_slot(0),
-            current: None,
-            settings: Settings {
-                domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
-                ..Settings::default()
-            },
-        };
         for (name, domains, led) in [
             ("blog", &["a.example", "other.example"][..], &["blog.example.org", "a.example"][..]),
             ("pods", &["localhost", "pods.example.org"], &[]),

@@ -1,6 +1,7 @@
 //! How the services are, without a call a service: one listing of all units, and what the units' changes have told before.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -19,7 +20,7 @@ pub enum Condition {
     Starting,
     /// It runs.
     Running,
-    /// It ended by itself and systemd starts it again.
+    /// It ended by itself and systemd starts it again, or has done so again and again until a moment ago.
     Restarting,
     /// It was stopped, by us or with systemctl.
     Stopped,
@@ -42,6 +43,8 @@ pub struct Status {
     pub commit: Option<CommitId>,
     /// How often systemd started it again by itself.
     pub restarts: u32,
+    /// How often it did within the last ten minutes, as far as the agent has heard.
+    pub recent_restarts: u32,
     /// Whether its health check passes; none where it has none.
     pub health: Option<bool>,
 }
@@ -90,11 +93,17 @@ impl Services {
             release: service.current,
             commit: None,
             restarts: 0,
+            recent_restarts: 0,
             health: None,
         };
         let Some(unit) = unit else { return status };
         self.live.with(&unit.name, |memory| {
             status.restarts = memory.restarts;
+            let (lately, goes_on_so) = memory.restarted_lately(Instant::now());
+            status.recent_restarts = lately;
+            if goes_on_so && matches!(status.condition, Condition::Running | Condition::Starting) {
+                status.condition = Condition::Restarting;
+            }
             status.since = memory.since;
             status.health = memory.health.filter(|_| status.condition == Condition::Running);
         });

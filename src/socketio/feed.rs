@@ -336,6 +336,7 @@ mod tests {
             release: None,
             commit: None,
             restarts,
+            recent_restarts: 0,
             health: None,
         };
         (0..100).map(|number| (format!("s{number}").parse().unwrap(), state())).collect()

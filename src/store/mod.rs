@@ -12,6 +12,7 @@ mod history;
 mod hooks;
 mod ids;
 mod lane;
+mod making_way;
 mod passkeys;
 mod password;
 mod refit;
@@ -42,7 +43,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -58,6 +59,8 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/013.sql"),
     include_str!("migrations/014.sql"),
     include_str!("migrations/015.sql"),
+    include_str!("migrations/016.sql"),
+    include_str!("migrations/017.sql"),
 ];
 
 /// Why the store refused.

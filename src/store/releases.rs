@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::deployments::{self, Deployment};
 use super::{EnvSecrets, Settings, Store, StoreError, json, micros, parse, time, to_json};
-use crate::names::{CommitId, DeploymentId, ReleaseName, ReleaseNumber, ServiceId, Volumes};
+use crate::names::{CommitId, DeploymentId, ReleaseName, ReleaseNumber, ServiceId, Strategy, Volumes};
 
 /// A release. It never changes once it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +18,16 @@ pub struct Release {
     pub commit: Option<CommitId>,
     /// Its port on the host's loopback.
     pub port: u16,
-    /// The port that it listens on in the container.
-    pub container_port: u16,
+    /// The port that it listens on in the container; none: it has no address, and nothing leads to `port`.
+    pub container_port: Option<u16>,
     /// Whether its image has a health check.
     pub healthcheck: bool,
     /// How many seconds lie between two runs of it; none where the release is older than that this is written down.
     pub health_interval: Option<u32>,
     /// How many seconds one run of it may take; none where the release is older than that this is written down.
     pub check_timeout: Option<u32>,
+    /// Whether Podman's init is its first process, because its image has none of its own.
+    pub init: bool,
     /// Its variables.
     pub env: EnvSecrets,
     /// Its volumes and where they are mounted.
@@ -36,11 +38,25 @@ pub struct Release {
     pub created: Timestamp,
 }
 
+impl Release {
+    /// The port that its service's host names lead to, where it has an address.
+    #[must_use]
+    pub fn routed_port(&self) -> Option<u16> {
+        self.container_port.map(|_| self.port)
+    }
+
+    /// Whether no other release of its service may run beside it.
+    #[must_use]
+    pub fn runs_alone(&self) -> bool {
+        self.settings.strategy == Some(Strategy::Recreate)
+    }
+}
+
 /// A release that is to be written down.
 pub type NewRelease = Release;
 
 const COLUMNS: &str = "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created, health_interval, \
-    check_timeout";
+    check_timeout, init";
 
 fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     Ok(Release {
@@ -48,7 +64,8 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
         deployment: DeploymentId(row.get(1)?),
         commit: row.get::<_, Option<String>>(2)?.map(|text| parse(&text, "commit")).transpose()?,
         port: row.get(3)?,
-        container_port: row.get(4)?,
+        // The table is older than that there may be none, and takes no NULL.
+        container_port: Some(row.get(4)?).filter(|port| *port != 0),
         healthcheck: row.get(5)?,
         env: json(&row.get::<_, String>(6)?, "env")?,
         volumes: json(&row.get::<_, String>(7)?, "volumes")?,
@@ -56,6 +73,7 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
         created: time(row.get(9)?, "created")?,
         health_interval: row.get(10)?,
         check_timeout: row.get(11)?,
+        init: row.get(12)?,
     })
 }
 
@@ -81,22 +99,23 @@ impl Store {
             }
             transaction.execute(
                 "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, port, container_port, healthcheck, \
-                 env, volumes, settings, created, health_interval, check_timeout) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 env, volumes, settings, created, health_interval, check_timeout, init) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                 params![
                     service,
                     new.number.0,
                     new.deployment.0,
                     new.commit.as_ref().map(CommitId::as_str),
                     new.port,
-                    new.container_port,
+                    new.container_port.unwrap_or(0),
                     new.healthcheck,
                     to_json(&new.env, "env")?,
                     to_json(&new.volumes, "volumes")?,
                     to_json(&new.settings, "settings")?,
                     micros(new.created),
                     new.health_interval,
-                    new.check_timeout
+                    new.check_timeout,
+                    new.init
                 ],
             )?;
             Ok(true)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, deployments, json, micros, parse, time, to_json};
 use crate::names::{
-    BranchName, CommitId, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName, ServiceId,
-    ServiceName, TemplateName, Volumes,
+    BranchName, CommitId, ContainerPort, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName,
+    ServiceId, ServiceName, StopSignal, Strategy, TemplateName, Volumes,
 };
 use crate::problem::Problem;
 
@@ -64,8 +64,8 @@ impl Desired {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// The port that the program listens on in its container; else the image's first EXPOSE, else 8080.
-    pub container_port: Option<u16>,
+    /// Where the program listens in its container; else the image's first EXPOSE, else 8080.
+    pub container_port: Option<ContainerPort>,
     /// A path that must answer 2xx or 3xx before traffic moves; else any answer does.
     pub health_path: Option<HealthPath>,
     /// How many seconds a new release may take until it is healthy; else the host's setting.
@@ -80,6 +80,12 @@ pub struct Settings {
     pub domains: Vec<HostName>,
     /// Named volumes and where they are mounted.
     pub volumes: Volumes,
+    /// How a new release takes the place of the one before; else as its image is known to need it.
+    pub strategy: Option<Strategy>,
+    /// How many seconds its program may take to stop; else Podman's own.
+    pub stop_timeout: Option<u32>,
+    /// The signal that asks it to; else its image's, else SIGTERM.
+    pub stop_signal: Option<StopSignal>,
     /// How many releases are kept; else the host's setting.
     pub keep: Option<u32>,
 }
@@ -105,6 +111,8 @@ pub struct Service {
     pub ids: IdRange,
     /// The release that has the traffic, or had it when the service was stopped.
     pub current: Option<ReleaseNumber>,
+    /// Whether it has an address: where its current release, or else its first one, listens nowhere, it has none.
+    pub has_address: bool,
     /// Its settings, for the next release.
     pub settings: Settings,
 }
@@ -144,7 +152,8 @@ pub struct NewService {
 }
 
 const COLUMNS: &str = "id, name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
-     current_release, settings, volumes_go";
+     current_release, settings, volumes_go, \
+     (SELECT r.container_port <> 0 FROM releases r WHERE r.service = services.id AND r.number = current_release)";
 
 fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
     let template: Option<String> = row.get(3)?;
@@ -165,6 +174,8 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
         "deleted" => Desired::Deleted { volumes: row.get(12)? },
         _ => return Err(StoreError::Corrupt { what: "desired" }),
     };
+    let settings: Settings = json(&row.get::<_, String>(11)?, "settings")?;
+    let listens = row.get::<_, Option<bool>>(13)?;
     Ok(Service {
         id: row.get(0)?,
         name: parse(&row.get::<_, String>(1)?, "name")?,
@@ -175,7 +186,8 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
         desired,
         ids: IdRange::of_slot(row.get(9)?),
         current: row.get::<_, Option<u32>>(10)?.map(ReleaseNumber),
-        settings: json(&row.get::<_, String>(11)?, "settings")?,
+        has_address: listens.unwrap_or(settings.container_port != Some(ContainerPort::None)),
+        settings,
     })
 }
 

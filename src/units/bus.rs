@@ -80,11 +80,15 @@ pub struct UnitFacts {
     pub restarts: u32,
     /// What it came to.
     pub result: ServiceResult,
-    /// The main process's exit status.
+    /// The main process's exit status; where a signal ended it, 128 and that, as a shell counts.
     pub exit_status: i32,
     /// The run's id, in hexadecimal digits.
     pub invocation: String,
 }
+
+/// How a process ended (sigaction(2), `si_code`): by a signal, and so that its memory was written down.
+const CLD_KILLED: i32 = 2;
+const CLD_DUMPED: i32 = 3;
 
 /// A row of ListUnitsByPatterns (org.freedesktop.systemd1(5)).
 type RawListing =
@@ -367,7 +371,8 @@ impl UserManager {
                     .await?;
                 facts.restarts = service.n_restarts().await?;
                 facts.result = service.result().await?.into();
-                facts.exit_status = service.exec_main_status().await?;
+                let (code, status) = (service.exec_main_code().await?, service.exec_main_status().await?);
+                facts.exit_status = if matches!(code, CLD_KILLED | CLD_DUMPED) { 128 + status } else { status };
             }
             Ok(facts)
         });

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::spec::ContainerSpec;
 use crate::names::{EnvValue, IdRange, SERVICE_LABEL};
@@ -9,6 +10,11 @@ use crate::names::{EnvValue, IdRange, SERVICE_LABEL};
 /// Where the releases' ports are. A browser on the host sends the dashboard's cookie to every port of `localhost`, and
 /// no service may get it: at 127.0.0.1 nothing of a service listens but the proxy, which takes the cookie away.
 pub const RELEASE_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// How long Podman waits for a program that it has asked to stop, where nothing else is set.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much longer systemd waits for Podman.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 
 /// The text of the file. What makes it start at boot lies in a drop-in beside it, so that this text never changes. All that
 /// goes into it are numbers and names of types that hold nothing which systemd, its generator or Podman would read as more
@@ -49,8 +55,20 @@ fn container(spec: &ContainerSpec, text: &mut String) {
     line(text, "ContainerName", spec.release.container());
     line(text, "Image", spec.release.image());
     line(text, "Pull", "never");
-    line(text, "PublishPort", format_args!("{RELEASE_ADDRESS}:{}:{}", spec.port, spec.container_port));
-    line(text, "Environment", format_args!("PORT={}", spec.container_port));
+    if let Some(port) = spec.container_port {
+        line(text, "PublishPort", format_args!("{RELEASE_ADDRESS}:{}:{port}", spec.port));
+        line(text, "Environment", format_args!("PORT={port}"));
+    }
+    if spec.init {
+        // Else the program is process 1: it reaps no others' children, and takes no signal that it has no handler for.
+        line(text, "RunInit", true);
+    }
+    if let Some(timeout) = spec.stop_timeout {
+        line(text, "StopTimeout", timeout.as_secs());
+    }
+    if let Some(signal) = spec.stop_signal {
+        line(text, "StopSignal", signal.as_str());
+    }
     line(text, "UIDMap", format_args!("0:{}:{}", spec.ids.base, IdRange::SIZE));
     line(text, "GIDMap", format_args!("0:{}:{}", spec.ids.base, IdRange::SIZE));
     line(text, "NoNewPrivileges", true);
@@ -81,7 +99,7 @@ fn service(spec: &ContainerSpec, text: &mut String) {
     line(text, "TimeoutStartSec", spec.health_timeout.as_secs() + 10);
     // A start that is never healthy would else wait for the stop's time, too: `podman run` ignores SIGTERM.
     line(text, "TimeoutStartFailureMode", "kill");
-    line(text, "TimeoutStopSec", 20);
+    line(text, "TimeoutStopSec", (spec.stop_timeout.unwrap_or(STOP_TIMEOUT) + STOP_MARGIN).as_secs());
     if spec.check.is_some() {
         // Podman's own timer, which has no limits. Podman takes neither an interval nor `disable` beside a check that is the
         // image's, and would have run the check by the time that `podman update` can tell it.
@@ -103,14 +121,15 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::names::{AbsPath, ReleaseName, ReleaseNumber};
+    use crate::names::{AbsPath, ReleaseName, ReleaseNumber, StopSignal};
     use crate::units::CheckSpec;
 
     pub fn spec() -> ContainerSpec {
         ContainerSpec {
             release: ReleaseName::new(&"blog".parse().unwrap(), ReleaseNumber(41)),
             port: 20_041,
-            container_port: 8080,
+            container_port: Some(8080),
+            init: true,
             ids: IdRange::of_slot(1),
             env: vec![
                 ("KEY".parse().unwrap(), "podkeeper-blog-KEY-abcdefghijklmnop".parse().unwrap()),
@@ -126,6 +145,8 @@ pub(super) mod tests {
             health_timeout: Duration::from_secs(30),
             memory_mib: Some(256),
             cpu_percent: Some(50),
+            stop_timeout: Some(Duration::from_secs(45)),
+            stop_signal: Some(StopSignal::Quit),
         }
     }
 
@@ -145,6 +166,10 @@ pub(super) mod tests {
             "Wants=podkeeper-check-blog-41.timer",
             "Environment=DISABLE_HC_SYSTEMD=true",
             "TimeoutStartSec=40",
+            "RunInit=true",
+            "StopTimeout=45",
+            "StopSignal=SIGQUIT",
+            "TimeoutStopSec=55",
             "MemoryMax=256M",
             "CPUQuota=50%",
             "StartLimitIntervalSec=0",
@@ -157,8 +182,29 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_not_set_is_not_there() {
-        let text = render(&ContainerSpec { check: None, memory_mib: None, cpu_percent: None, ..spec() });
-        for key in ["Notify", "MemoryMax", "CPUQuota", "Wants", "DISABLE_HC_SYSTEMD"] {
+        let text = render(&ContainerSpec {
+            container_port: None,
+            init: false,
+            check: None,
+            memory_mib: None,
+            cpu_percent: None,
+            stop_timeout: None,
+            stop_signal: None,
+            ..spec()
+        });
+        assert!(text.contains("TimeoutStopSec=20\n"));
+        for key in [
+            "Notify",
+            "MemoryMax",
+            "CPUQuota",
+            "Wants",
+            "DISABLE_HC_SYSTEMD",
+            "PublishPort",
+            "PORT",
+            "RunInit",
+            "StopTimeout",
+            "StopSignal",
+        ] {
             assert!(!text.contains(key), "{key} in\n{text}");
         }
     }

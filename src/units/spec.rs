@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::names::{AbsPath, EnvKey, EnvValue, IdRange, ReleaseName, Volumes};
+use crate::names::{AbsPath, EnvKey, EnvValue, IdRange, ReleaseName, StopSignal, Volumes};
 
 /// How a release's health check is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,10 @@ pub struct ContainerSpec {
     pub release: ReleaseName,
     /// The port on [`super::RELEASE_ADDRESS`].
     pub port: u16,
-    /// The port in the container, which it also finds in `PORT`.
-    pub container_port: u16,
+    /// The port in the container, which it also finds in `PORT`; none: nothing leads into it.
+    pub container_port: Option<u16>,
+    /// Whether Podman's init is its first process.
+    pub init: bool,
     /// Its ids in the user namespace.
     pub ids: IdRange,
     /// Its variables.
@@ -40,4 +42,8 @@ pub struct ContainerSpec {
     pub memory_mib: Option<u64>,
     /// CPU limit in percent of one core.
     pub cpu_percent: Option<u32>,
+    /// How long it may take to stop; else Podman's own time.
+    pub stop_timeout: Option<Duration>,
+    /// The signal that asks it to; else its image's.
+    pub stop_signal: Option<StopSignal>,
 }

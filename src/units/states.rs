@@ -109,6 +109,8 @@ words! {
         Success = "success",
         /// It took too long.
         Timeout = "timeout",
+        /// The kernel ended one of its programs for want of memory.
+        OomKill = "oom-kill",
     }
 }
 

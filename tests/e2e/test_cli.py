@@ -280,7 +280,7 @@ def test_deployments_tell_what_a_rollback_may_name(host: Host, name: str, tmp_pa
     table = cli(host, "deployments", name).splitlines()
     assert table[0].split() == ["ID", "STATE", "RELEASE", "CAUSE", "COMMIT", "BY", "AGE", "TOOK", "WHY"]
     assert "failed" in table[1] and "push" in table[1] and commit[:10] in table[1]
-    assert table[1].endswith("The build ended with status 7.")
+    assert table[1].endswith("ended with status 7.")
     listed = json.loads(cli(host, "deployments", name, "--json", "-n", "3"))
     assert [one["release"] for one in listed["releases"]] == [3, 2]
     assert [one["state"] for one in listed["deployments"]] == ["failed", "live", "live"]
@@ -317,8 +317,8 @@ def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     assert "Your push is kept." in pushed and "what ran before" not in pushed, "nothing did"
     said = cli(host, "deploy", name, check=False)
     assert "the reason" in said and "Next: " in said
-    assert said.count("The build ended with status 7") == 1, "it is told once"
-    assert "failed: The build ended with status 7" in said and re.search(r"^podkeeper: deployment \d+ failed$", said, re.M)
+    assert said.count("ended with status 7.") == 1, "it is told once"
+    assert "failed: The step `RUN echo the reason; exit 7` ended with status 7" in said and re.search(r"^podkeeper: deployment \d+ failed$", said, re.M)
     assert host.code("podkeeper", "deploy", name, "--json") == 1
     # What the program said is no part of the story.
     clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nCMD [\"sh\", \"-c\", \"echo the program spoke; exit 3\"]\n"})

@@ -176,7 +176,7 @@ def test_the_packages_declare_what_they_stand_on():
     agent, base = depends("podkeeper"), depends("podkeeper-host")
     for package in ("podkeeper-host", "podman (>= 5.3)", "git", "openssh-client", "dbus-user-session"):
         assert package in agent
-    for package in ("podman (>= 5.3)", "caddy", "uidmap", "passt", "crun", "netavark", "dbus-user-session"):
+    for package in ("podman (>= 5.3)", "caddy", "uidmap", "passt", "crun", "catatonit", "netavark", "dbus-user-session"):
         assert package in base
 
 

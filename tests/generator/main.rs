@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use podkeeper::names::{
-    EnvKey, EnvValue, IdRange, MountPath, ReleaseName, ReleaseNumber, SecretName, VolumeName, Volumes,
+    EnvKey, EnvValue, IdRange, MountPath, ReleaseName, ReleaseNumber, SecretName, StopSignal, VolumeName, Volumes,
 };
 use podkeeper::podman::ImageFacts;
 use podkeeper::units::quadlet::render;
@@ -79,7 +79,10 @@ fn specs() -> impl Strategy<Value = ContainerSpec> {
             Some(ContainerSpec {
                 env: env.map(|(key, empty)| (key.clone(), value(&key, empty))).collect(),
                 port: 20_000 + u16::try_from(number % 10_000).unwrap(),
-                container_port: image.ports.first().copied().unwrap_or(8080),
+                container_port: image.ports.first().copied(),
+                init: image.command.is_empty(),
+                stop_timeout: cpu_percent.map(|percent| Duration::from_secs(u64::from(percent % 300) + 1)),
+                stop_signal: StopSignal::ALL.get(number as usize % 20).copied(),
                 ids: IdRange::of_slot(number % IdRange::SERVICES),
                 volumes,
                 check: image.has_healthcheck.then(|| CheckSpec {
@@ -123,16 +126,25 @@ fn meant(spec: &ContainerSpec) -> Vec<String> {
         &ids,
         "--gidmap",
         &ids,
-        "--publish",
-        &format!("127.0.0.2:{}:{}", spec.port, spec.container_port),
-        "--env",
-        &format!("PORT={}", spec.container_port),
         "--label",
         &format!("podkeeper.service={}", release.service),
         &release.image(),
     ]
     .map(str::to_owned)
     .into();
+    if let Some(port) = spec.container_port {
+        let publish = format!("127.0.0.2:{}:{port}", spec.port);
+        words.extend(["--publish".to_owned(), publish, "--env".to_owned(), format!("PORT={port}")]);
+    }
+    if spec.init {
+        words.push("--init".to_owned());
+    }
+    if let Some(timeout) = spec.stop_timeout {
+        words.extend(["--stop-timeout".to_owned(), timeout.as_secs().to_string()]);
+    }
+    if let Some(signal) = spec.stop_signal {
+        words.extend(["--stop-signal".to_owned(), signal.as_str().to_owned()]);
+    }
     for (key, value) in &spec.env {
         match value.secret() {
             None => words.extend(["--env".to_owned(), format!("{key}=")]),

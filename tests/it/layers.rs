@@ -29,6 +29,7 @@ const HIDDEN: &[&str] =
 /// Within one layer: the first may name the second.
 const BESIDE: &[(&str, &str)] = &[
     ("names", "problem"),
+    ("names", "words"),
     ("problem", "text"),
     ("problem", "words"),
     ("events", "names"),

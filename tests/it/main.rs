@@ -23,6 +23,7 @@ mod parsers;
 mod passkeys;
 mod pushes;
 mod routes;
+mod running;
 mod security;
 mod sockets;
 mod stories;

@@ -6,7 +6,7 @@ use super::super::client::{Agent, ClientError, block_on};
 use super::super::host;
 use super::finding::{Finding, Level, good, wrong};
 use super::host::is_enabled;
-use crate::api::host::{Host, Trouble};
+use crate::api::host::{Host, Limits, Trouble};
 use crate::config::Config;
 use crate::problem::Code;
 
@@ -54,15 +54,29 @@ fn not_ready(error: &(dyn std::error::Error + 'static)) -> Finding {
     }
 }
 
-/// What its maintenance could not do. Whether the agent answers at all is told apart.
+/// Which limits count, and what its maintenance could not do. Whether the agent answers at all is told apart.
 pub(super) fn troubles(config: &Config) -> Vec<Finding> {
     let asked = block_on(async { Ok(local(config).get("/host").await?.read::<Host>()?) });
-    let Ok(Host { troubles, .. }) = asked else { return Vec::new() };
+    let Ok(Host { troubles, limits, .. }) = asked else { return Vec::new() };
+    let mut findings: Vec<Finding> = limits.iter().map(of_limits).collect();
     if troubles.is_empty() {
-        return vec![good("maintenance", "all is as it is wanted")];
+        findings.push(good("maintenance", "all is as it is wanted"));
     }
     let now = Timestamp::now();
-    troubles.iter().map(|trouble| of_trouble(trouble, now)).collect()
+    findings.extend(troubles.iter().map(|trouble| of_trouble(trouble, now)));
+    findings
+}
+
+fn of_limits(limits: &Limits) -> Finding {
+    let missing = limits.missing();
+    if missing.is_empty() {
+        return good("limits", "the kernel enforces those of memory, CPU time and processes");
+    }
+    let detail =
+        format!("the kernel does not enforce those of {}: services and builds take what they want", missing.join(", "));
+    let next = "boot with control groups v2 and these controllers, and let systemd delegate them: \
+                systemctl show user@.service --property=DelegateControllers";
+    wrong("limits", Level::Warn, detail, next)
 }
 
 fn of_trouble(trouble: &Trouble, now: Timestamp) -> Finding {

@@ -95,6 +95,25 @@ export function numberField(about) {
 }
 
 /**
+ * A number or one word.
+ * @param {About} about
+ * @param {string} word
+ * @returns {Field}
+ */
+export function numberOrWordField(about, word) {
+  const number = textField(about);
+  return {
+    ...number,
+    read: () => {
+      const text = number.read();
+      if (text && text !== word && !/^\d{1,15}$/.test(text))
+        throw new Problem("invalid-setting", `It takes a whole number or the word ${word}.`);
+      return text && text !== word ? Number(text) : text;
+    },
+  };
+}
+
+/**
  * Yes or no.
  * @param {About} about
  * @returns {Field}
@@ -108,7 +127,7 @@ export function boxField(about) {
 }
 
 /**
- * One of several, with what more is to be said of it.
+ * One of several, with what more is to be said of it. An option without a value is the default.
  * @param {About} about
  * @param {[string, string, string][]} options
  * @returns {Field}
@@ -119,10 +138,10 @@ export function selectField(about, options) {
   );
   const made = field(about, input, {
     show: (value) => {
-      input.value = value;
+      input.value = value ?? "";
       draw();
     },
-    read: () => input.value,
+    read: () => input.value || null,
   });
   const draw = () => made.hint(options.find(([value]) => value === input.value)?.[2] ?? "");
   input.addEventListener("change", draw);

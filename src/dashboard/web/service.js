@@ -114,7 +114,7 @@ export function removed(name) {
 function heading(service, session, error) {
   const { name, state, url, source, push_url: push, release } = service;
   const runs = state === "running";
-  const where = runs ? el("a", { href: url }, url) : el("span", { class: "quiet" }, url);
+  const where = runs && url ? el("a", { href: url }, url) : el("span", { class: "quiet" }, url ?? "no address");
   const code = push ? ["Push to ", el("code", {}, push)] : ["Its code is in ", el("code", {}, source.uri)];
   const end = release ? "." : " to deploy it. Any user name will do, with a token as the password.";
   const shell =
@@ -139,11 +139,12 @@ function heading(service, session, error) {
 }
 
 /** @param {any} service */
-function health({ state, health, restarts }) {
+function health({ state, health, restarts, recent_restarts: lately }) {
   const parts = [];
   if (health && state === "running")
     parts.push(health === "healthy" ? "Its health check passes." : "Its health check fails.");
-  if (restarts)
+  if (state === "restarting" && lately) parts.push(`It was started again ${lately} times within ten minutes.`);
+  else if (restarts)
     parts.push(`It ended by itself and was started again ${restarts === 1 ? "once" : `${restarts} times`}.`);
   if (!parts.length) return null;
   return el("div", { class: health === "unhealthy" ? "failed" : "quiet" }, parts.join(" "));

@@ -134,7 +134,7 @@ function row(service, session, error) {
   const { name, state, url, last_deployment: deployment } = service;
   const title = el("strong", {}, el("a", { href: `#services/${name}` }, name));
   const words = about(service);
-  if (state === "running") words.append(el("a", { href: url }, url.replace(/^https?:\/\/|\/$/g, "")));
+  if (state === "running" && url) words.append(el("a", { href: url }, url.replace(/^https?:\/\/|\/$/g, "")));
   return el(
     "li",
     { id: id(name) },

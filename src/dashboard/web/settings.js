@@ -3,7 +3,7 @@
 
 import { still } from "./actions.js";
 import { call, may, Problem } from "./api.js";
-import { boxField, form, listField, numberField, textField } from "./fields.js";
+import { boxField, form, listField, numberField, numberOrWordField, selectField, textField } from "./fields.js";
 import { connect } from "./live.js";
 import { ask, button, el, errorPlace, notice } from "./parts.js";
 import { removed } from "./service.js";
@@ -34,7 +34,7 @@ function atOnce({ url, source }) {
       {
         id: "domains",
         label: "Domains",
-        hint: `One a line, beside its own address, ${url}. Each must lead to this host.`,
+        hint: `One a line, beside its own address, ${url ?? "which it has none of"}. Each must lead to this host.`,
         empty: "www.example.org",
       },
       (all) => all,
@@ -70,12 +70,17 @@ function patch(before, after) {
 /** What the next release has. @returns {Record<string, Field>} */
 function fromNextOn() {
   return {
-    container_port: numberField({
-      id: "container_port",
-      label: "Port",
-      hint: "On which its program listens in the container. It finds it in $PORT, too.",
-      empty: "its image’s first EXPOSE, or 8080",
-    }),
+    container_port: numberOrWordField(
+      {
+        id: "container_port",
+        label: "Port",
+        hint:
+          "On which its program listens in the container. It finds it in $PORT, too. " +
+          "The word none: on none. The service has no address then, and a release is live when it goes on.",
+        empty: "its image’s first EXPOSE, or 8080",
+      },
+      "none",
+    ),
     health_path: textField({
       id: "health_path",
       label: "Health path",
@@ -110,6 +115,24 @@ function fromNextOn() {
       hint: "200 is two cores.",
       empty: "no limit",
     }),
+    strategy: selectField({ id: "strategy", label: "How a release takes the place of the one before" }, [
+      ["", "As its image needs it", "Beside it, but for databases, of which two must never have the same volume."],
+      ["rolling", "Beside it", "It gets the traffic when it is healthy; nobody waits."],
+      ["recreate", "When that has stopped", "Nobody answers meanwhile. What ran before is started again where the new one fails."],
+    ]),
+    stop_timeout: numberField({
+      id: "stop_timeout",
+      label: "Time to stop",
+      unit: "seconds",
+      hint: "1 to 300. What takes longer is killed.",
+      empty: "10",
+    }),
+    stop_signal: selectField({ id: "stop_signal", label: "Signal that asks it to stop" }, [
+      ["", "Its image’s, or SIGTERM", ""],
+      .../** @type {[string, string, string][]} */ (
+        "SIGTERM SIGINT SIGQUIT SIGHUP SIGUSR1 SIGUSR2 SIGWINCH SIGKILL SIGRTMIN+3".split(" ").map((name) => [name, name, ""])
+      ),
+    ]),
     volumes: listField(
       {
         id: "volumes",

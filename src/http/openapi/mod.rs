@@ -152,10 +152,10 @@ mod tests {
         }
         let settings = &document["components"]["schemas"]["Settings"]["properties"];
         for (name, least, most) in [
-            ("container_port", 1, 65_535),
             ("health_timeout", 1, 600),
             ("memory_mib", 16, 1 << 24),
             ("cpu_percent", 1, 10_000),
+            ("stop_timeout", 1, 300),
             ("keep", 1, 100),
         ] {
             let told = (&settings[name]["minimum"], &settings[name]["maximum"]);

@@ -17,6 +17,7 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
         started: host.started(),
         disk: Disks { state: state.map(Into::into), containers: containers.map(Into::into) },
         memory: memory.map(Into::into),
+        limits: call.state().services().limits().map(Into::into),
         versions: versions.into(),
         space: space.map(Into::into),
         measuring,

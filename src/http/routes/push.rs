@@ -9,9 +9,10 @@ use tide::Response;
 use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::route::Note;
+use super::super::state::State;
 use super::super::stream as streams;
 use super::outcome::told;
-use crate::deploys::{DeploymentState, Deploys, Pushed};
+use crate::deploys::{DeploymentState, Pushed};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::Problem;
 use crate::services::log::{By, Entry, LogLine, LogPart};
@@ -72,8 +73,7 @@ async fn told_to_the_pusher(
         Pushed::Deployed(deployment) => {
             let part = LogPart { by, ..LogPart::default() };
             let lines = call.state().deploys().log(deployment.id, part).await.map_err(told)?;
-            let url = spec::url(name, &call.state().config());
-            let end = stream::once(end(call.state().deploys().clone(), deployment.id, url)).flat_map(stream::iter);
+            let end = stream::once(end(call.state().clone(), deployment.id)).flat_map(stream::iter);
             let lease = call.lease().await?;
             Ok(streams::text(lines.chain(end), lease, |entry| entry.coloured()))
         }
@@ -104,11 +104,16 @@ fn said(message: String) -> LogLine {
 }
 
 /// What the person who pushes reads at last.
-async fn end(deploys: Deploys, id: DeploymentId, url: String) -> Vec<LogLine> {
+async fn end(state: State, id: DeploymentId) -> Vec<LogLine> {
+    let deploys = state.deploys();
     let Ok(deployment) = deploys.deployment(id).await else { return Vec::new() };
     let mut lines = vec![said(String::new())];
     match (deployment.state, deployment.problem) {
-        (DeploymentState::Live, _) => lines.push(said(format!("  Live: {url}"))),
+        (DeploymentState::Live, _) => {
+            let service = state.services().service(&deployment.service).await.ok();
+            let url = service.and_then(|service| spec::url(&service, &state.config()));
+            lines.push(said(url.map_or_else(|| "  Live.".to_owned(), |url| format!("  Live: {url}"))));
+        }
         (DeploymentState::Failed, Some(problem)) => {
             // What a build prints was read already, and what the program prints was not.
             let has_started = deployment.steps.iter().any(|(state, _)| *state == DeploymentState::Starting);

@@ -21,16 +21,17 @@ use crate::services::{NewSource, Service, Settings, spec, status::Status};
 
 /// What a service is shown as.
 fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<Deployment>) -> api::Service {
-    let config = call.state().config();
+    let (config, limits) = (call.state().config(), call.state().services().limits());
     api::Service {
         push_url: service.is_hosted().then(|| spec::push_url(&service.name, &config)),
-        url: spec::url(&service.name, &config),
+        url: spec::url(&service, &config),
         source: service.source.into(),
         branch: service.branch,
         release: service.current,
         state: status.map_or(Condition::Created, |status| status.condition.into()),
         created: service.created,
         last_deployment: last.map(Into::into),
+        unenforced: limits.map(|limits| limits.unenforced(&service.settings)).unwrap_or_default(),
         settings: service.settings.into(),
         name: service.name,
     }

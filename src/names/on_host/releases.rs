@@ -47,6 +47,12 @@ impl ReleaseName {
         format!("{CHECKS}{}.timer", self.container())
     }
 
+    /// `podkeeper-listening-blog-41.service`, which looks at what it listens on.
+    #[must_use]
+    pub fn listening_unit(&self) -> String {
+        format!("podkeeper-listening-{}.service", self.container())
+    }
+
     /// The release whose health check the unit named `unit` runs, where it is one.
     #[must_use]
     pub fn of_check(unit: &str) -> Option<Self> {

@@ -47,9 +47,10 @@ impl Wanted {
                 self.live.insert(name.drop_ins());
                 self.containers.insert(name.container());
                 self.units.insert(name.unit());
-                self.ports.insert(release.port);
+                let Some(port) = release.routed_port() else { continue };
+                self.ports.insert(port);
                 for own in spec::hosts(service, &host.config) {
-                    self.routes.entry(own.to_string()).or_default().insert(release.port.to_string());
+                    self.routes.entry(own.to_string()).or_default().insert(port.to_string());
                 }
             }
         }

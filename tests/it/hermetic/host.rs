@@ -105,6 +105,7 @@ impl TestHost {
             *wait = soon;
         }
         waits.crash = Duration::from_millis(5);
+        waits.goes_on = Duration::from_millis(100);
         change(&mut config);
         std::fs::create_dir_all(folder.path().join("journal")).unwrap();
         std::fs::create_dir_all(folder.path().join("routes")).unwrap();

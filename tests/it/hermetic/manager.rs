@@ -247,6 +247,8 @@ impl Manager {
             ("InvocationID", owned(Variant::from(vec![7_u8; 16]))),
             ("NRestarts", owned(Variant::from(unit.restarts))),
             ("Result", text(unit.result)),
+            // It has exited (sigaction(2), CLD_EXITED).
+            ("ExecMainCode", owned(Variant::from(1_i32))),
             ("ExecMainStatus", owned(Variant::from(unit.status))),
         ];
         Some(all.map(|(name, value)| (name.to_owned(), value)).into())

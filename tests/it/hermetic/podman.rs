@@ -136,7 +136,10 @@ impl Asked {
                 let volumes: serde_json::Map<String, Value> =
                     image.program.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
                 let check = image.program.check.map(|_| json!({ "Test": ["CMD-SHELL", "true"] }));
-                let config = json!({ "ExposedPorts": { "8080/tcp": {} }, "Volumes": volumes });
+                let config = json!({
+                    "ExposedPorts": { "8080/tcp": {} }, "Volumes": volumes,
+                    "Env": image.program.env, "Entrypoint": image.program.command,
+                });
                 good(&json!({ "Id": id, "Config": config, "Healthcheck": check }))
             }),
             "POST images/{}/tag" => {

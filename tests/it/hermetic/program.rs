@@ -48,6 +48,10 @@ pub struct Program {
     pub check: Option<bool>,
     /// The paths that its image declares as volumes.
     pub volumes: Vec<String>,
+    /// The variables that its image sets.
+    pub env: Vec<String>,
+    /// What its image runs.
+    pub command: Vec<String>,
 }
 
 impl Program {
@@ -67,6 +71,8 @@ impl Program {
                 ["answers", ..] => program.answer = Answer::Status(u16::try_from(number(1)).unwrap()),
                 ["crashes", ..] => program.answer = Answer::Crash(number(1)),
                 ["check", word] => program.check = Some(word == "passes"),
+                ["env", pair] => program.env.push(pair.to_owned()),
+                ["command", ref words @ ..] => program.command = words.iter().map(|&word| word.to_owned()).collect(),
                 ["volume", path] => program.volumes.push(path.to_owned()),
                 _ => panic!("no program does this: {line}"),
             }

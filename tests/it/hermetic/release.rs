@@ -39,6 +39,7 @@ pub async fn start(manager: &Manager, unit: &str) -> String {
     manager
         .set(unit, |unit| (unit.active, unit.sub, unit.result, unit.status) = ("activating", "start", "success", 0))
         .await;
+    note_together(&mut manager.world(), unit);
     let Some(file) = manager.world().files.get(unit).cloned() else { return "failed".into() };
     let created = create(&mut manager.world(), &file);
     let container = match created {
@@ -50,9 +51,13 @@ pub async fn start(manager: &Manager, unit: &str) -> String {
     };
     let program = manager.world().program_of(&container).cloned().unwrap_or_default();
     if let StartEnd::Job(word, status) = &program.start {
-        let ended = if word == "timeout" { Ended::TIMEOUT } else { Ended::status(*status) };
+        let ended = match word.as_str() {
+            "timeout" => Ended::TIMEOUT,
+            "oom-kill" => Ended { result: "oom-kill", status: *status },
+            _ => Ended::status(*status),
+        };
         manager.fail(unit, ended).await;
-        return word.clone();
+        return if word == "oom-kill" { "failed".into() } else { word.clone() };
     }
     if value(&file, "Notify") == Some("healthy") && !file.contains("Notify=false") {
         loop {
@@ -84,6 +89,17 @@ pub async fn start(manager: &Manager, unit: &str) -> String {
         manager.set_life(unit, async move { crash_again_and_again(&this, &name, status).await });
     }
     "done".into()
+}
+
+/// Whether another release of the service runs at this moment.
+fn note_together(world: &mut World, unit: &str) {
+    let Some((service, _)) = unit.split_once('@') else { return };
+    let runs = |(name, other): (&String, &super::world::Unit)| {
+        name != unit && name.split_once('@').is_some_and(|(of, _)| of == service) && other.active != "failed"
+    };
+    if world.units.iter().any(runs) {
+        world.together.insert(unit.to_owned());
+    }
 }
 
 /// Makes the container that a unit's file asks for.

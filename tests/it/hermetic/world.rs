@@ -57,6 +57,8 @@ pub struct World {
     pub ports: BTreeMap<u16, AbortOnDropHandle<()>>,
     /// The unit files that systemd has read, by unit: Quadlet's, as they were.
     pub files: BTreeMap<String, String>,
+    /// The units that began beside another release of their service.
+    pub together: BTreeSet<String>,
     /// Where Podman says that its storage lies.
     pub storage: PathBuf,
 }
