@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::decode::{self, Why};
-use crate::names::{HealthPath, HostName, MOST_VOLUMES, Volumes};
+use crate::names::{
+    BuildArgs, BuildNames, HealthPath, HostName, MOST_BUILD_NAMES, MOST_VOLUMES, MOST_WATCHED, RepoPath, Volumes, Watch,
+};
 use crate::problem::Code;
 use crate::store;
 
@@ -55,6 +57,24 @@ pub struct Settings {
     /// How many releases are kept.
     #[schemars(range(min = *KEEP.start(), max = *KEEP.end()))]
     pub keep: Option<u32>,
+    /// The folder of the repository that is built, from its top on.
+    pub root: Option<RepoPath>,
+    /// The file below that folder which says how it is built.
+    pub containerfile: Option<RepoPath>,
+    /// Patterns of the files, from the repository's top on, of which a push must change one so that it is deployed.
+    #[schemars(with = "Vec<String>", length(max = MOST_WATCHED))]
+    pub watch: Watch,
+    /// What each build is given as arguments, for all to see: each name with its text.
+    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = MOST_BUILD_NAMES))]
+    pub build_args: BuildArgs,
+    /// The variables of the service that each build is given as arguments, which stay in the image's history.
+    #[schemars(with = "Vec<String>", length(max = MOST_BUILD_NAMES))]
+    pub build_env: BuildNames,
+    /// The variables of the service that each build is given as secrets (`RUN --mount=type=secret,id=NAME`).
+    #[schemars(with = "Vec<String>", length(max = MOST_BUILD_NAMES))]
+    pub build_secrets: BuildNames,
+    /// What the repository's `podkeeper.toml` says counts for more than what is set here.
+    pub prefer_repository: bool,
 }
 
 impl From<store::Settings> for Settings {
@@ -69,10 +89,38 @@ impl From<store::Settings> for Settings {
             domains,
             volumes,
             keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
         } = settings;
-        Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep }
+        Self {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
+        }
     }
 }
+
+/// What is wrong with one of these is told in its type's own words.
+const IN_OWN_WORDS: [&str; 8] =
+    ["domains", "volumes", "root", "containerfile", "watch", "build_args", "build_env", "build_secrets"];
 
 /// What a setting takes, after its name.
 fn takes(field: &str) -> String {
@@ -81,7 +129,7 @@ fn takes(field: &str) -> String {
         "container_port" => from_to(PORTS),
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
-        "tcp" => "must be true or false".into(),
+        "tcp" | "prefer_repository" => "must be true or false".into(),
         "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
         "domains" => format!("takes host names, at most {DOMAINS}"),
@@ -120,11 +168,11 @@ impl Settings {
             let (setting, rest) = error.split();
             match (setting.as_deref(), why) {
                 (None, _) => (Code::BadRequest, rest.to_string()),
-                // Which of them it is.
-                (Some(setting @ ("domains" | "volumes")), Why::Own(why)) => {
-                    (Code::InvalidSetting, format!("`{setting}`: {why}"))
-                }
-                (Some(setting @ ("domains" | "volumes")), _) => (Code::InvalidSetting, format!("`{setting}`: {rest}")),
+                (Some(setting), why) if IN_OWN_WORDS.contains(&setting) => match why {
+                    // Which of them it is.
+                    Why::Own(why) => (Code::InvalidSetting, format!("`{setting}`: {why}")),
+                    _ => (Code::InvalidSetting, format!("`{setting}`: {rest}")),
+                },
                 (Some(setting), _) => (Code::InvalidSetting, format!("`{setting}` {}", takes(setting))),
             }
         })
@@ -163,8 +211,24 @@ impl Settings {
         if let Some((wrong, _)) = good.into_iter().find(|(_, is_good)| !is_good) {
             return Err(format!("`{wrong}` {}", takes(wrong)));
         }
-        let Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep } =
-            self;
+        let Self {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
+        } = self;
         Ok(store::Settings {
             container_port,
             health_path,
@@ -175,6 +239,13 @@ impl Settings {
             domains,
             volumes,
             keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
         })
     }
 }
@@ -217,6 +288,26 @@ mod tests {
                 "`volumes`: two volumes, `a` and `b`,",
             ),
             (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
+            (json!({"root": "../other"}), "invalid-setting", "`root`: `../other` is not a path inside the repository"),
+            (json!({"containerfile": 5}), "invalid-setting", "`containerfile`: a text is wanted"),
+            (json!({"watch": ["apps/["]}), "invalid-setting", "`watch`: `apps/[` is not a pattern of files"),
+            (json!({"watch": vec!["a"; 51]}), "invalid-setting", "`watch`: there are more than 50 patterns"),
+            (
+                json!({"build_args": {"A": "x\ny"}}),
+                "invalid-setting",
+                "`build_args`: the text of a build's argument is",
+            ),
+            (
+                json!({"build_env": ["A-B"]}),
+                "invalid-setting",
+                "`build_env`: `A-B` is not the name of a build's argument",
+            ),
+            (
+                json!({"build_secrets": ["SOURCE_COMMIT"]}),
+                "invalid-setting",
+                "`build_secrets`: `SOURCE_COMMIT` is given",
+            ),
+            (json!({"prefer_repository": 1}), "invalid-setting", "`prefer_repository` must be true or false"),
             (json!({"kept": 1}), "bad-request", "unknown field `kept`"),
         ] {
             let told = wrong(fields.clone()).expect_err(&fields.to_string());

@@ -3,9 +3,16 @@
 mod choose;
 pub mod detect;
 mod error;
+mod expose;
+mod inputs;
+mod near_miss;
+mod repository_file;
 mod run;
 mod tidy;
 
-pub use choose::Instructions;
+pub use choose::{By, Instructions};
 pub use error::BuildError;
-pub use run::Builds;
+pub use inputs::{Inputs, Values};
+pub use near_miss::NearMiss;
+pub use repository_file::{FILE, FileFault, ReadFile, RepositoryFile};
+pub use run::{Build, Builds};

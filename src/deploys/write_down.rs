@@ -43,6 +43,18 @@ impl CheckTimes {
     }
 }
 
+/// Where a program listens, and why it is to.
+fn container_port(set: Option<u16>, image: &ImageFacts) -> (u16, &'static str) {
+    match (set, image.port, image.ports.first()) {
+        (Some(port), ..) => (port, "as the setting `container_port` says"),
+        (None, Some(port), _) => (port, "the first that its Containerfile EXPOSEs"),
+        (None, None, Some(port)) => (*port, "the lowest that its image EXPOSEs"),
+        (None, None, None) => {
+            (spec::DEFAULT_PORT, "since neither an EXPOSE nor the setting `container_port` says another")
+        }
+    }
+}
+
 fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
@@ -60,9 +72,16 @@ impl Making<'_> {
         let goes_back = self.deployment.cause == Cause::Rollback;
         // Somebody may set other variables before the release's row names these.
         let _held = self.uses.services.hold_secrets(&self.service.name).await;
+        let repository = match &from {
+            Some(from) => from.repository.clone(),
+            None => store.noted_repository(self.deployment.id).await?,
+        };
         let (env, mut settings) = match &from {
             Some(from) if goes_back => (from.env.clone(), from.settings.clone()),
-            _ => (store.env(&self.service.name).await?, self.service.settings.clone()),
+            _ => {
+                let settings = self.service.settings.with_repository(repository.as_ref());
+                (store.env(&self.service.name).await?, settings)
+            }
         };
         // A release's file can be written again to the letter, whatever the configuration says by then.
         settings.health_timeout.get_or_insert_with(|| whole_seconds(self.uses.config.get().services.health_timeout));
@@ -72,8 +91,8 @@ impl Making<'_> {
             _ => self.volumes(&image, &settings).await?,
         };
         let commit = from.map_or(self.deployment.commit.clone(), |from| from.commit);
-        let container_port =
-            settings.container_port.or_else(|| image.ports.first().copied()).unwrap_or(spec::DEFAULT_PORT);
+        let (container_port, why) = container_port(settings.container_port, &image);
+        tracing::info!("its program is to listen on port {container_port}, {why}");
         let check = image.has_healthcheck.then(|| CheckTimes::of(image.health_interval, image.health_timeout));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
@@ -90,6 +109,7 @@ impl Making<'_> {
                 env: env.clone(),
                 volumes: volumes.clone(),
                 settings: settings.clone(),
+                repository: repository.clone(),
                 created: Timestamp::now(),
             };
             if store.create_release(self.service.id, release.clone()).await? {

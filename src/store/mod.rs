@@ -16,6 +16,7 @@ mod passkeys;
 mod password;
 mod refit;
 mod releases;
+mod repository;
 mod services;
 mod sessions;
 mod tokens;
@@ -34,6 +35,7 @@ pub use hooks::{Delivered, HookDelivery, NewDelivery, NewOutcome, Outcome};
 pub use passkeys::{AuthenticatorData, LINK, NewPasskey, Passkey};
 pub use password::GitPassword;
 pub use releases::{NewRelease, Release};
+pub use repository::{Origin, origin};
 pub use services::{Desired, NewBranch, NewService, Service, Settings, Source};
 pub use sessions::{NewSession, Session, SignedBy};
 pub use tokens::{Grant, SecretHash, Token};
@@ -42,7 +44,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -58,6 +60,7 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/013.sql"),
     include_str!("migrations/014.sql"),
     include_str!("migrations/015.sql"),
+    include_str!("migrations/016.sql"),
 ];
 
 /// Why the store refused.

@@ -32,6 +32,8 @@ pub struct Release {
     pub volumes: Volumes,
     /// The settings that it was released with.
     pub settings: Settings,
+    /// What `podkeeper.toml` of its commit said; none: there was no such file.
+    pub repository: Option<Settings>,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -40,7 +42,7 @@ pub struct Release {
 pub type NewRelease = Release;
 
 const COLUMNS: &str = "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created, health_interval, \
-    check_timeout";
+    check_timeout, repository";
 
 fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     Ok(Release {
@@ -56,6 +58,7 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
         created: time(row.get(9)?, "created")?,
         health_interval: row.get(10)?,
         check_timeout: row.get(11)?,
+        repository: row.get::<_, Option<String>>(12)?.map(|text| json(&text, "repository")).transpose()?,
     })
 }
 
@@ -81,8 +84,8 @@ impl Store {
             }
             transaction.execute(
                 "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, port, container_port, healthcheck, \
-                 env, volumes, settings, created, health_interval, check_timeout) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 env, volumes, settings, created, health_interval, check_timeout, repository) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                 params![
                     service,
                     new.number.0,
@@ -96,7 +99,8 @@ impl Store {
                     to_json(&new.settings, "settings")?,
                     micros(new.created),
                     new.health_interval,
-                    new.check_timeout
+                    new.check_timeout,
+                    new.repository.as_ref().map(|file| to_json(file, "repository")).transpose()?
                 ],
             )?;
             Ok(true)

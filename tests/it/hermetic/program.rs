@@ -48,6 +48,8 @@ pub struct Program {
     pub check: Option<bool>,
     /// The paths that its image declares as volumes.
     pub volumes: Vec<String>,
+    /// The port that its build has read in its instructions.
+    pub port: Option<u16>,
 }
 
 impl Program {
