@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_wrong_in_a_file_is_told_with_its_line_and_key() {
         for (text, line, told) in [
-            ("tcp = true\nport = 80\n", 2, "unknown key `port`; there are `build_args`, "),
+            ("tcp = true\nport = 80\n", 2, "unknown key `port`; there are `container_port`, "),
             ("tcp = true\n\ncontainer_port = 70000\n", 3, "`container_port` must be from 1 to 65535"),
             ("[volumes]\ndata = \"data\"\n", 1, "`volumes`: `data` is not a path for a volume"),
             ("watch = [\"../x\"]\n", 1, "`watch`: `../x` is not a pattern"),

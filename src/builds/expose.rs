@@ -9,6 +9,8 @@ use crate::names::BuildArgs;
 const INSTRUCTIONS: usize = 10_000;
 const STAGES: usize = 100;
 const TEXT: usize = 4096;
+/// How often the end of a here-document is looked for that has none.
+const ENDLESS: usize = 10;
 
 type Variables = HashMap<String, String>;
 
@@ -127,7 +129,7 @@ fn expand(text: &str, variables: &Variables) -> String {
 fn instructions(text: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut lines = text.lines();
-    let mut escape = '\\';
+    let (mut escape, mut endless) = ('\\', 0);
     while let Some(first) = lines.next() {
         let first = first.trim();
         if let Some(comment) = first.strip_prefix('#') {
@@ -150,7 +152,12 @@ fn instructions(text: &str) -> Vec<(String, String)> {
         let keyword = keyword.to_ascii_uppercase();
         if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
             for end in heredocs(rest) {
-                let _ = lines.by_ref().find(|line| line.trim_start_matches('\t').trim_end() == end);
+                let mut ahead = lines.clone();
+                if endless < ENDLESS && ahead.any(|line| line.trim_start_matches('\t').trim_end() == end) {
+                    lines = ahead;
+                } else {
+                    endless += 1;
+                }
             }
         }
         all.push((keyword, rest.trim().to_owned()));
@@ -162,7 +169,7 @@ fn instructions(text: &str) -> Vec<(String, String)> {
 fn heredocs(rest: &str) -> Vec<String> {
     let ends = rest.split("<<").skip(1).filter_map(|behind| {
         let behind = behind.strip_prefix('-').unwrap_or(behind).trim_start_matches(['"', '\'']);
-        let end: String = behind.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let end: String = behind.chars().take_while(|c| c.is_ascii_alphanumeric() || "_.-".contains(*c)).collect();
         (!end.is_empty() && !end.starts_with(|c: char| c.is_ascii_digit())).then_some(end)
     });
     ends.collect()
@@ -196,7 +203,8 @@ mod tests {
             ("FROM a\nEXPOSE \\\n  # why\n  9000 \\\n  80\n", Some(9000)),
             ("# escape=`\nFROM a\nEXPOSE `\n 9000\n", Some(9000)),
             ("FROM a\nRUN <<EOF\nEXPOSE 1\nFROM b\nEOF\nEXPOSE 2\n", Some(2)),
-            ("FROM a\nCOPY <<-'x.y' <<END /d/\nEXPOSE 1\nEND\nEXPOSE 2\n", Some(2)),
+            ("FROM a\nCOPY <<-'x.y' <<END /d/\n\tEXPOSE 1\n\tx.y\nEXPOSE 1\nEND\nEXPOSE 2\n", Some(2)),
+            ("FROM a\nRUN echo $((1 <<x)) <<NEVER\nEXPOSE 2\n", Some(2)),
             ("FROM a\nEXPOSE 0 70000 80\n", Some(80)),
         ] {
             assert_eq!(of(text), port, "{text}");

@@ -104,7 +104,8 @@ impl Inspect {
             .exposed_ports
             .unwrap_or_default()
             .keys()
-            .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).split('-').next()?.parse().ok())
+            .map(|port| port.split_once('/').unwrap_or((port, "tcp")))
+            .filter_map(|(ports, kind)| ports.split('-').next().filter(|_| kind == "tcp")?.parse().ok())
             .filter(|port| *port > 0)
             .collect();
         ports.sort_unstable();

@@ -3,6 +3,7 @@
 
 import { still } from "./actions.js";
 import { call, may, Problem } from "./api.js";
+import { fromNextBuildOn } from "./build-settings.js";
 import { boxField, form, listField, numberField, textField } from "./fields.js";
 import { connect } from "./live.js";
 import { ask, button, el, errorPlace, notice } from "./parts.js";
@@ -144,7 +145,8 @@ function about(fields, { code, message }) {
 function settingsForm(service, follow) {
   const now = atOnce(service);
   const next = fromNextOn();
-  const fields = { ...now, ...next };
+  const build = fromNextBuildOn();
+  const fields = { ...now, ...next, ...build };
   const error = errorPlace();
   const said = el("p", { role: "status" });
   let shown = { ...service.settings, branch: service.branch };
@@ -197,6 +199,7 @@ function settingsForm(service, follow) {
     { action: "Save the settings", error, work: async () => quietly(save) },
     el("fieldset", {}, el("legend", {}, "Used at once"), ...Object.values(now).map((one) => one.element)),
     el("fieldset", {}, el("legend", {}, "From the next release on"), ...Object.values(next).map((one) => one.element)),
+    el("fieldset", {}, el("legend", {}, "From the next build on"), ...Object.values(build).map((one) => one.element)),
     said,
   );
 }
