@@ -18,6 +18,8 @@ use crate::store;
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 /// Seconds that a new release may take.
 const HEALTH_TIMEOUT: RangeInclusive<u64> = 1..=600;
+/// Seconds between two runs of a health check.
+const HEALTH_INTERVAL: RangeInclusive<u64> = 5..=3600;
 /// Memory limits in MiB.
 const MEMORY: RangeInclusive<u64> = 16..=1 << 24;
 /// CPU limits in percent of one core.
@@ -40,6 +42,9 @@ pub struct Settings {
     /// Seconds that a new release may take until it is healthy.
     #[schemars(range(min = *HEALTH_TIMEOUT.start(), max = *HEALTH_TIMEOUT.end()))]
     pub health_timeout: Option<u32>,
+    /// Seconds between two runs of the image's HEALTHCHECK once a release is live.
+    #[schemars(range(min = *HEALTH_INTERVAL.start(), max = *HEALTH_INTERVAL.end()))]
+    pub health_interval: Option<u32>,
     /// It speaks no HTTP.
     pub tcp: bool,
     /// Memory limit in MiB.
@@ -83,6 +88,7 @@ impl From<store::Settings> for Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -101,6 +107,7 @@ impl From<store::Settings> for Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -129,6 +136,7 @@ fn takes(field: &str) -> String {
         "container_port" => from_to(PORTS),
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
+        "health_interval" => format!("{} seconds", from_to(HEALTH_INTERVAL)),
         "tcp" | "prefer_repository" => "must be true or false".into(),
         "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
@@ -200,6 +208,7 @@ impl Settings {
         let good = [
             ("container_port", within(self.container_port.map(u64::from), PORTS)),
             ("health_timeout", within(self.health_timeout.map(u64::from), HEALTH_TIMEOUT)),
+            ("health_interval", within(self.health_interval.map(u64::from), HEALTH_INTERVAL)),
             ("memory_mib", within(self.memory_mib, MEMORY)),
             ("cpu_percent", within(self.cpu_percent.map(u64::from), CPU)),
             ("domains", self.domains.len() <= DOMAINS),
@@ -215,6 +224,7 @@ impl Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -233,6 +243,7 @@ impl Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -267,6 +278,7 @@ mod tests {
             (json!({"container_port": 0}), "invalid-setting", "`container_port` must be from 1 to 65535"),
             (json!({"health_path": "x"}), "invalid-setting", "`health_path` must be a path"),
             (json!({"health_timeout": -1}), "invalid-setting", "`health_timeout` must be from 1 to 600"),
+            (json!({"health_interval": 4}), "invalid-setting", "`health_interval` must be from 5 to 3600 seconds"),
             (json!({"tcp": "maybe"}), "invalid-setting", "`tcp` must be true or false"),
             (json!({"keep": 3, "memory_mib": "much"}), "invalid-setting", "`memory_mib` must be at least 16"),
             (json!({"memory_mib": 15}), "invalid-setting", "`memory_mib` must be at least 16"),

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
+use super::file_fault::FileFault;
 use super::near_miss::NearMiss;
-use super::repository_file::FileFault;
 use crate::names::{BuildName, RepoPath};
 use crate::podman::PodmanError;
 use crate::problem::{Code, Problem};

@@ -4,6 +4,7 @@ mod choose;
 pub mod detect;
 mod error;
 mod expose;
+mod file_fault;
 mod inputs;
 mod near_miss;
 mod repository_file;
@@ -12,7 +13,8 @@ mod tidy;
 
 pub use choose::{By, Instructions};
 pub use error::BuildError;
+pub use file_fault::FileFault;
 pub use inputs::{Inputs, Values};
 pub use near_miss::NearMiss;
-pub use repository_file::{FILE, FileFault, ReadFile, RepositoryFile};
+pub use repository_file::{FILE, ReadFile, RepositoryFile};
 pub use run::{Build, Builds};

@@ -1,6 +1,5 @@
 //! `podkeeper.toml`, in which a repository says settings of its own. Its text is anybody's who may push.
 
-use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,6 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use super::BuildError;
+use super::file_fault::FileFault;
 use crate::names::RepoPath;
 use crate::store::Settings;
 
@@ -16,24 +16,6 @@ use crate::store::Settings;
 pub const FILE: &str = "podkeeper.toml";
 /// How many bytes it may have.
 const LARGEST: u64 = 64 * 1024;
-
-/// What is wrong with such a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFault {
-    /// The line, from 1 on, where it is one line's.
-    pub line: Option<usize>,
-    /// What is wrong there.
-    pub why: String,
-}
-
-impl fmt::Display for FileFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, ", line {line}: {}", self.why),
-            None => write!(f, ": {}", self.why),
-        }
-    }
-}
 
 /// Reads the text of such a file.
 pub type ReadFile = fn(&str) -> Result<Settings, FileFault>;

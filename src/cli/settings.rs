@@ -69,7 +69,7 @@ const fn setting(key: &'static str, kind: Kind, from: From, what: &'static str) 
     Setting { key, kind, from, what }
 }
 
-const SETTINGS: [Setting; 17] = [
+const SETTINGS: [Setting; 18] = [
     setting(BRANCH, Kind::Text, From::Build, "the branch that is built"),
     setting(
         "container_port",
@@ -79,6 +79,7 @@ const SETTINGS: [Setting; 17] = [
     ),
     setting("health_path", Kind::Text, From::Release, "a path that must answer 2xx or 3xx before traffic moves"),
     setting("health_timeout", Kind::Number, From::Release, "seconds that a new release may take until it is healthy"),
+    setting("health_interval", Kind::Number, From::Release, "seconds between two runs of the image's HEALTHCHECK"),
     setting("tcp", Kind::Flag, From::Release, "yes: it speaks no HTTP, and taking connections is enough"),
     setting("memory_mib", Kind::Number, From::Release, "memory limit in MiB"),
     setting("cpu_percent", Kind::Number, From::Release, "CPU limit in percent of one core"),

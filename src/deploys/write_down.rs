@@ -93,7 +93,9 @@ impl Making<'_> {
         let commit = from.map_or(self.deployment.commit.clone(), |from| from.commit);
         let (container_port, why) = container_port(settings.container_port, &image);
         tracing::info!("its program is to listen on port {container_port}, {why}");
-        let check = image.has_healthcheck.then(|| CheckTimes::of(image.health_interval, image.health_timeout));
+        let interval = settings.health_interval.map(|seconds| Duration::from_secs(seconds.into()));
+        let interval = interval.or(image.health_interval);
+        let check = image.has_healthcheck.then(|| CheckTimes::of(interval, image.health_timeout));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
             let Some(port) = self.uses.services.free_port().await? else { break };

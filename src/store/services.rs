@@ -70,6 +70,8 @@ pub struct Settings {
     pub health_path: Option<HealthPath>,
     /// How many seconds a new release may take until it is healthy; else the host's setting.
     pub health_timeout: Option<u32>,
+    /// How many seconds lie between two runs of the image's health check once it is live; else the image says so.
+    pub health_interval: Option<u32>,
     /// The service speaks no HTTP: a connection that stays open is enough.
     pub tcp: bool,
     /// Memory limit in MiB.

@@ -52,9 +52,10 @@ async fn set_env(host: &TestHost, name: &ServiceName, key: &str, value: &str) {
 async fn a_file_fills_what_its_service_leaves_open_and_goes_with_its_release() {
     let (host, blog) = host().await;
     host.set(&blog, |settings| settings.memory_mib = Some(64)).await;
-    let said = "container_port = 3000\nmemory_mib = 128\ncpu_percent = 50\n\n[volumes]\ndata = \"/data\"\n";
-    is_live(&host.deploy_files(&blog, &[BUILDS, (FILE, said)]).await);
+    let said = "health_interval = 60\ncontainer_port = 3000\nmemory_mib = 128\ncpu_percent = 50\n\n[volumes]\ndata = \"/data\"\n";
+    is_live(&host.deploy_files(&blog, &[("Containerfile", "#! check passes"), (FILE, said)]).await);
     let first = release(&host, &blog).await;
+    assert_eq!(first.health_interval, Some(60));
     assert_eq!(
         (first.container_port, first.settings.memory_mib, first.settings.cpu_percent),
         (3000, Some(64), Some(50))

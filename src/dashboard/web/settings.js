@@ -92,6 +92,13 @@ function fromNextOn() {
       hint: "1 to 600. A release that takes longer fails, and the one before goes on.",
       empty: "the host’s default",
     }),
+    health_interval: numberField({
+      id: "health_interval",
+      label: "Time between health checks",
+      unit: "seconds",
+      hint: "5 to 3600, of its image’s HEALTHCHECK once a release is live.",
+      empty: "as its image says, or 30",
+    }),
     tcp: boxField({
       id: "tcp",
       label: "It speaks no HTTP",
