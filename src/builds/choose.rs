@@ -45,7 +45,7 @@ pub enum By {
 impl Instructions {
     /// Whether they may want the argument of this name. Buildah warns of each that nobody wants.
     #[must_use]
-    pub fn name(&self, argument: &str) -> bool {
+    pub fn mention(&self, argument: &str) -> bool {
         self.text.contains(argument)
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         };
         let chosen = of(Some("apps/web"), Some("docker/Dockerfile")).unwrap();
         assert_eq!((chosen.root.as_str(), chosen.port), ("apps/web", Some(2)));
-        assert!(chosen.name("SOURCE_COMMIT") && !chosen.name("SOURCE_BRANCH"));
+        assert!(chosen.mention("SOURCE_COMMIT") && !chosen.mention("SOURCE_BRANCH"));
         assert_eq!(own(Ok(chosen)), "apps/web/docker/Dockerfile");
         assert_eq!(own(of(None, Some("apps/web/docker/Dockerfile"))), "apps/web/docker/Dockerfile");
         assert_eq!(own(of(Some("."), None)), "Containerfile");

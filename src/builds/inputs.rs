@@ -35,7 +35,7 @@ impl Inputs {
         branch: &BranchName,
     ) -> Result<Self, BuildError> {
         let own = [(BuildName::COMMIT, commit.as_str()), (BuildName::BRANCH, branch.as_str())];
-        let own = own.into_iter().filter(|(name, _)| instructions.name(name));
+        let own = own.into_iter().filter(|(name, _)| instructions.mention(name));
         let plain = settings.build_args.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         let mut args: Vec<(String, SecretString)> =
             own.chain(plain).map(|(name, text)| (name.to_owned(), text.into())).collect();
