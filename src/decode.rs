@@ -1,6 +1,8 @@
 //! What others wrote (requests, events, the configuration), as types. What can't be read is told in plain words, which name
 //! the field and what it takes, and never repeat its value: that may be a secret.
 
+mod toml;
+
 use std::fmt::{self, Display};
 
 use serde::de::value::StringDeserializer;
@@ -9,6 +11,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
+
+pub use self::toml::{NO_TOML, NO_TOML_HINT, Toml};
 
 /// How many fields are listed where one is unknown.
 const LISTED: usize = 30;

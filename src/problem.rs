@@ -94,6 +94,8 @@ words! {
         Cancelled = "cancelled",
         /// A newer deployment took its place.
         Superseded = "superseded",
+        /// Nothing that the service watches has changed.
+        Unchanged = "unchanged",
         /// The host or the agent stopped in the middle, and it can't go on.
         Interrupted = "interrupted",
         /// The container has no shell.

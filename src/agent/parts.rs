@@ -18,7 +18,7 @@ use crate::store::{Store, StoreError};
 use crate::templates::Templates;
 use crate::terminal::Terminals;
 use crate::units::{Quadlets, UserManager};
-use crate::{http, socketio};
+use crate::{api, http, socketio};
 
 /// What the agent is made of. A clone is another handle.
 #[derive(Debug, Clone)]
@@ -93,6 +93,7 @@ impl Parts {
             services: services.clone(),
             builds,
             host: host.clone(),
+            read_file: api::repository::read,
         });
         let auth = Auth::new(store.clone(), events.clone(), config.clone());
         let terminals = Terminals::new(store.clone(), podman, units, config.clone());

@@ -115,6 +115,7 @@ described_as! {
     crate::names::HealthPath => String,
     crate::names::HostName => String,
     crate::names::VolumeName => String,
+    crate::names::RepoPath => String,
 }
 
 /// Says in the interface's description that these types are one word of a closed list.

@@ -13,6 +13,7 @@ pub mod live;
 pub mod logs;
 pub mod page;
 pub mod registries;
+pub mod repository;
 pub mod services;
 pub mod settings;
 pub mod status;

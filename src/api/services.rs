@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deployments::Deployment;
 use super::fields::listed;
+use super::repository::RepositorySettings;
 use super::settings::Settings;
 use super::status::Condition;
 use crate::names::{BranchName, ReleaseNumber, ServiceName};
@@ -73,6 +74,8 @@ pub struct Service {
     #[serde(default)]
     #[schemars(length(max = Limit::ALL.len()))]
     pub unenforced: Vec<Limit>,
+    /// What `podkeeper.toml` said in the commit of the release with the traffic; null where there was no such file.
+    pub repository: Option<RepositorySettings>,
 }
 
 /// A service that was just made.

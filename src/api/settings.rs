@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::decode::{self, Why};
-use crate::names::{ContainerPort, HealthPath, HostName, MOST_VOLUMES, StopSignal, Strategy, Volumes};
+use crate::names::{
+    BuildArgs, BuildNames, ContainerPort, HealthPath, HostName, MOST_BUILD_NAMES, MOST_VOLUMES, MOST_WATCHED, RepoPath,
+    StopSignal, Strategy, Volumes, Watch,
+};
 use crate::problem::Code;
 use crate::store;
 
@@ -16,6 +19,8 @@ use crate::store;
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 /// Seconds that a new release may take.
 const HEALTH_TIMEOUT: RangeInclusive<u64> = 1..=600;
+/// Seconds between two runs of a health check.
+const HEALTH_INTERVAL: RangeInclusive<u64> = 5..=3600;
 /// Memory limits in MiB.
 const MEMORY: RangeInclusive<u64> = 16..=1 << 24;
 /// CPU limits in percent of one core.
@@ -40,6 +45,9 @@ pub struct Settings {
     /// Seconds that a new release may take until it is healthy.
     #[schemars(range(min = *HEALTH_TIMEOUT.start(), max = *HEALTH_TIMEOUT.end()))]
     pub health_timeout: Option<u32>,
+    /// Seconds between two runs of the image's HEALTHCHECK once a release is live.
+    #[schemars(range(min = *HEALTH_INTERVAL.start(), max = *HEALTH_INTERVAL.end()))]
+    pub health_interval: Option<u32>,
     /// It speaks no HTTP.
     pub tcp: bool,
     /// Memory limit in MiB.
@@ -65,6 +73,24 @@ pub struct Settings {
     /// How many releases are kept.
     #[schemars(range(min = *KEEP.start(), max = *KEEP.end()))]
     pub keep: Option<u32>,
+    /// The folder of the repository that is built, from its top on.
+    pub root: Option<RepoPath>,
+    /// The file below that folder which says how it is built.
+    pub containerfile: Option<RepoPath>,
+    /// Patterns of the files, from the repository's top on, of which a push must change one so that it is deployed.
+    #[schemars(with = "Vec<String>", length(max = MOST_WATCHED))]
+    pub watch: Watch,
+    /// What each build is given as arguments, for all to see: each name with its text.
+    #[schemars(with = "BTreeMap<String, String>", extend("maxProperties" = MOST_BUILD_NAMES))]
+    pub build_args: BuildArgs,
+    /// The variables of the service that each build is given as arguments, which stay in the image's history.
+    #[schemars(with = "Vec<String>", length(max = MOST_BUILD_NAMES))]
+    pub build_env: BuildNames,
+    /// The variables of the service that each build is given as secrets (`RUN --mount=type=secret,id=NAME`).
+    #[schemars(with = "Vec<String>", length(max = MOST_BUILD_NAMES))]
+    pub build_secrets: BuildNames,
+    /// What the repository's `podkeeper.toml` says counts for more than what is set here.
+    pub prefer_repository: bool,
 }
 
 impl From<store::Settings> for Settings {
@@ -73,6 +99,7 @@ impl From<store::Settings> for Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -82,11 +109,19 @@ impl From<store::Settings> for Settings {
             stop_timeout,
             stop_signal,
             keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
         } = settings;
         Self {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -96,9 +131,20 @@ impl From<store::Settings> for Settings {
             stop_timeout,
             stop_signal,
             keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
         }
     }
 }
+
+/// What is wrong with one of these is told in its type's own words.
+const IN_OWN_WORDS: [&str; 8] =
+    ["domains", "volumes", "root", "containerfile", "watch", "build_args", "build_env", "build_secrets"];
 
 /// What a setting takes, after its name.
 fn takes(field: &str) -> String {
@@ -108,7 +154,8 @@ fn takes(field: &str) -> String {
         "container_port" => format!("{}, or the word `none`", from_to(PORTS)),
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
-        "tcp" => "must be true or false".into(),
+        "health_interval" => format!("{} seconds", from_to(HEALTH_INTERVAL)),
+        "tcp" | "prefer_repository" => "must be true or false".into(),
         "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
         "domains" => format!("takes host names, at most {DOMAINS}"),
@@ -150,11 +197,11 @@ impl Settings {
             let (setting, rest) = error.split();
             match (setting.as_deref(), why) {
                 (None, _) => (Code::BadRequest, rest.to_string()),
-                // Which of them it is.
-                (Some(setting @ ("domains" | "volumes")), Why::Own(why)) => {
-                    (Code::InvalidSetting, format!("`{setting}`: {why}"))
-                }
-                (Some(setting @ ("domains" | "volumes")), _) => (Code::InvalidSetting, format!("`{setting}`: {rest}")),
+                (Some(setting), why) if IN_OWN_WORDS.contains(&setting) => match why {
+                    // Which of them it is.
+                    Why::Own(why) => (Code::InvalidSetting, format!("`{setting}`: {why}")),
+                    _ => (Code::InvalidSetting, format!("`{setting}`: {rest}")),
+                },
                 (Some(setting), _) => (Code::InvalidSetting, format!("`{setting}` {}", takes(setting))),
             }
         })
@@ -182,6 +229,7 @@ impl Settings {
         let good = [
             ("stop_timeout", within(self.stop_timeout.map(u64::from), STOP_TIMEOUT)),
             ("health_timeout", within(self.health_timeout.map(u64::from), HEALTH_TIMEOUT)),
+            ("health_interval", within(self.health_interval.map(u64::from), HEALTH_INTERVAL)),
             ("memory_mib", within(self.memory_mib, MEMORY)),
             ("cpu_percent", within(self.cpu_percent.map(u64::from), CPU)),
             ("domains", self.domains.len() <= DOMAINS),
@@ -201,6 +249,7 @@ impl Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -210,11 +259,19 @@ impl Settings {
             stop_timeout,
             stop_signal,
             keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
         } = self;
         Ok(store::Settings {
             container_port,
             health_path,
             health_timeout,
+            health_interval,
             tcp,
             memory_mib,
             cpu_percent,
@@ -224,6 +281,13 @@ impl Settings {
             stop_timeout,
             stop_signal,
             keep,
+            root,
+            containerfile,
+            watch,
+            build_args,
+            build_env,
+            build_secrets,
+            prefer_repository,
         })
     }
 }
@@ -245,6 +309,7 @@ mod tests {
             (json!({"container_port": 0}), "invalid-setting", "`container_port` must be from 1 to 65535"),
             (json!({"health_path": "x"}), "invalid-setting", "`health_path` must be a path"),
             (json!({"health_timeout": -1}), "invalid-setting", "`health_timeout` must be from 1 to 600"),
+            (json!({"health_interval": 4}), "invalid-setting", "`health_interval` must be from 5 to 3600 seconds"),
             (json!({"tcp": "maybe"}), "invalid-setting", "`tcp` must be true or false"),
             (json!({"keep": 3, "memory_mib": "much"}), "invalid-setting", "`memory_mib` must be at least 16"),
             (json!({"memory_mib": 15}), "invalid-setting", "`memory_mib` must be at least 16"),
@@ -276,6 +341,26 @@ mod tests {
             (json!({"stop_timeout": 301}), "invalid-setting", "`stop_timeout` must be from 1 to 300 seconds"),
             (json!({"stop_signal": "SIGSTOP"}), "invalid-setting", "`stop_signal` must be one of SIGTERM, "),
             (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
+            (json!({"root": "../other"}), "invalid-setting", "`root`: `../other` is not a path inside the repository"),
+            (json!({"containerfile": 5}), "invalid-setting", "`containerfile`: a text is wanted"),
+            (json!({"watch": ["apps/["]}), "invalid-setting", "`watch`: `apps/[` is not a pattern of files"),
+            (json!({"watch": vec!["a"; 51]}), "invalid-setting", "`watch`: there are more than 50 patterns"),
+            (
+                json!({"build_args": {"A": "x\ny"}}),
+                "invalid-setting",
+                "`build_args`: the text of a build's argument is",
+            ),
+            (
+                json!({"build_env": ["A-B"]}),
+                "invalid-setting",
+                "`build_env`: `A-B` is not the name of a build's argument",
+            ),
+            (
+                json!({"build_secrets": ["SOURCE_COMMIT"]}),
+                "invalid-setting",
+                "`build_secrets`: `SOURCE_COMMIT` is given",
+            ),
+            (json!({"prefer_repository": 1}), "invalid-setting", "`prefer_repository` must be true or false"),
             (json!({"kept": 1}), "bad-request", "unknown field `kept`"),
         ] {
             let told = wrong(fields.clone()).expect_err(&fields.to_string());

@@ -3,10 +3,19 @@
 mod choose;
 pub mod detect;
 mod error;
+mod expose;
+mod file_fault;
+mod inputs;
 mod look;
+mod near_miss;
+mod repository_file;
 mod run;
 mod tidy;
 
-pub use choose::Instructions;
+pub use choose::{By, Instructions};
 pub use error::BuildError;
-pub use run::Builds;
+pub use file_fault::FileFault;
+pub use inputs::{Inputs, Values};
+pub use near_miss::NearMiss;
+pub use repository_file::{FILE, ReadFile, RepositoryFile};
+pub use run::{Build, Builds};

@@ -7,15 +7,38 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::BuildError;
-use super::choose::{Instructions, choose};
+use super::choose::{By, Instructions, choose};
+use super::inputs::Inputs;
+use super::repository_file::{self, ReadFile, RepositoryFile};
 use crate::config::LiveConfig;
-use crate::names::{AbsPath, CommitId, DeploymentId, IdRange, ImageId, ReleaseName};
+use crate::names::{AbsPath, CommitId, DeploymentId, IdRange, ImageId, ReleaseName, RepoPath};
 use crate::podman::{ImageFacts, Podman, PodmanError, Refusal};
 use crate::sandbox::{self, Plan};
+use crate::store::Settings;
 use crate::units::{Argv, BuildOutcome, BuildUnit, UnitsError, UserManager, own_program};
 
 /// The ending of the file with the image's id.
 const IMAGE: &str = ".image";
+
+/// The ending of the folder with what the build is given beside its files.
+const INPUTS: &str = ".inputs";
+
+/// A build that is to be started.
+#[derive(Debug)]
+pub struct Build<'a> {
+    /// Its deployment.
+    pub id: DeploymentId,
+    /// The release that the image is for.
+    pub release: &'a ReleaseName,
+    /// The service's ids.
+    pub ids: IdRange,
+    /// The commit whose files it has.
+    pub commit: &'a CommitId,
+    /// What they are built by.
+    pub instructions: &'a Instructions,
+    /// What it is given beside them.
+    pub inputs: Inputs,
+}
 
 /// Everything that builds need.
 #[derive(Debug, Clone)]
@@ -61,26 +84,42 @@ impl Builds {
         Ok(context)
     }
 
-    /// What the context of `id` is built by.
-    pub async fn instructions(&self, id: DeploymentId) -> Result<Instructions, BuildError> {
-        let context = self.file(id, "");
-        // It is never cancelled: that fails only as the whole agent ends.
-        tokio::task::spawn_blocking(move || choose(&context)).await.unwrap_or(Err(BuildError::NoRecipe))
-    }
-
-    /// Starts the build of `release`, in these ids, and returns once it runs.
-    pub async fn start(
+    /// What the file of the repository says of its settings, where it has one.
+    pub async fn repository_file(
         &self,
         id: DeploymentId,
-        release: &ReleaseName,
-        ids: IdRange,
-        commit: &CommitId,
-        instructions: &Instructions,
-    ) -> Result<(), BuildError> {
+        root: Option<RepoPath>,
+        read: ReadFile,
+    ) -> Result<Option<RepositoryFile>, BuildError> {
+        let context = self.file(id, "");
+        // It is never cancelled: that fails only as the whole agent ends.
+        tokio::task::spawn_blocking(move || repository_file::find(&context, root.as_ref(), read))
+            .await
+            .unwrap_or(Ok(None))
+    }
+
+    /// What the context of `id` is built by, as these settings say.
+    pub async fn instructions(&self, id: DeploymentId, settings: Settings) -> Result<Instructions, BuildError> {
+        let context = self.file(id, "");
+        // It is never cancelled: that fails only as the whole agent ends.
+        tokio::task::spawn_blocking(move || choose(&context, &settings))
+            .await
+            .unwrap_or(Err(BuildError::NoRecipe(None)))
+    }
+
+    /// Starts a build, and returns once it runs.
+    pub async fn start(&self, mut build: Build<'_>) -> Result<(), BuildError> {
         self.check_space()?;
+        let id = build.id;
         // Without an answer the image is handed over, whether Podman has it or not.
-        let known = self.podman.image_ids(&release.service).await.unwrap_or_default();
-        let plan = self.plan(id, release, ids, commit, instructions, known)?;
+        let known = self.podman.image_ids(&build.release.service).await.unwrap_or_default();
+        let folder = self.file(id, INPUTS);
+        let failed = |source| BuildError::Folder { what: "write what the build is given", source };
+        // It is never cancelled: that fails only as the whole agent ends.
+        let given = std::mem::take(&mut build.inputs);
+        let written = tokio::task::spawn_blocking(move || given.write(&folder)).await;
+        let inputs = written.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(failed)?;
+        let plan = self.plan(&build, inputs, known)?;
         let file = self.file(id, ".json");
         // It is of plain texts and numbers, which are always JSON.
         let text = serde_json::to_vec(&plan).unwrap_or_default();
@@ -89,7 +128,7 @@ impl Builds {
             .map_err(|source| BuildError::Folder { what: "write the build's plan", source })?;
         let unit = BuildUnit {
             deployment: id,
-            release: release.clone(),
+            release: build.release.clone(),
             argv: self.argv(&file)?,
             timeout: self.config.get().builds.timeout,
             memory_mib: self.config.get().builds.memory_mib,
@@ -97,32 +136,27 @@ impl Builds {
         Ok(self.units.start_build(&unit).await?)
     }
 
-    fn plan(
-        &self,
-        id: DeploymentId,
-        release: &ReleaseName,
-        ids: IdRange,
-        commit: &CommitId,
-        instructions: &Instructions,
-        known: Vec<ImageId>,
-    ) -> Result<Plan, UnitsError> {
+    fn plan(&self, build: &Build<'_>, inputs: sandbox::Inputs, known: Vec<ImageId>) -> Result<Plan, UnitsError> {
         let config = self.config.get();
-        let path = |ending| AbsPath::try_from(self.file(id, ending));
+        let path = |ending| AbsPath::try_from(self.file(build.id, ending));
         Ok(Plan {
-            service: release.service.clone(),
-            release: release.number,
-            commit: commit.clone(),
-            ids,
-            instructions: match instructions {
-                Instructions::Own("Dockerfile") => sandbox::Instructions::Dockerfile,
-                Instructions::Own(_) => sandbox::Instructions::Containerfile,
-                Instructions::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.to_owned()),
+            service: build.release.service.clone(),
+            release: build.release.number,
+            commit: build.commit.clone(),
+            ids: build.ids,
+            root: build.instructions.root.clone(),
+            instructions: match &build.instructions.by {
+                By::Own(file) => sandbox::Instructions::File(file.clone()),
+                By::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.to_owned()),
             },
+            port: build.instructions.port,
+            inputs,
             pull: config.builds.pull,
             known,
             allow: config.builds.allow.clone(),
             floor_mib: config.builds.min_free_mib / 2,
             context: path("")?,
+            given: path(INPUTS)?,
             temporary: path(".tmp")?,
             out: path(".out")?,
             image: path(IMAGE)?,

@@ -13,7 +13,9 @@ use super::show;
 use super::show::{Cell, Paint, cell, colours, table, text};
 use crate::api::services::Service;
 use crate::api::settings::Settings;
-use crate::names::{BranchName, ContainerPort, Volumes};
+use crate::builds::FILE;
+use crate::names::{BranchName, ContainerPort};
+use crate::store::{self, Origin};
 use crate::text::Plain;
 
 /// Which settings.
@@ -45,6 +47,8 @@ enum Kind {
     List,
     /// `NAME:PATH,NAME:PATH`
     Places,
+    /// `NAME=TEXT,NAME=TEXT`; a part without `=` belongs to the text before it, with its comma.
+    Texts,
 }
 
 /// When a change counts.
@@ -67,7 +71,7 @@ const fn setting(key: &'static str, kind: Kind, from: From, what: &'static str) 
     Setting { key, kind, from, what }
 }
 
-const SETTINGS: [Setting; 13] = [
+const SETTINGS: [Setting; 21] = [
     setting(BRANCH, Kind::Text, From::Build, "the branch that is built"),
     setting(
         "container_port",
@@ -77,6 +81,7 @@ const SETTINGS: [Setting; 13] = [
     ),
     setting("health_path", Kind::Text, From::Release, "a path that must answer 2xx or 3xx before traffic moves"),
     setting("health_timeout", Kind::Number, From::Release, "seconds that a new release may take until it is healthy"),
+    setting("health_interval", Kind::Number, From::Release, "seconds between two runs of the image's HEALTHCHECK"),
     setting("tcp", Kind::Flag, From::Release, "yes: it speaks no HTTP, and taking connections is enough"),
     setting("memory_mib", Kind::Number, From::Release, "memory limit in MiB"),
     setting("cpu_percent", Kind::Number, From::Release, "CPU limit in percent of one core"),
@@ -96,6 +101,18 @@ const SETTINGS: [Setting; 13] = [
         "what asks it to stop, like SIGQUIT; else its image's, else SIGTERM",
     ),
     setting("keep", Kind::Number, From::Now, "how many releases are kept, to go back to"),
+    setting("root", Kind::Text, From::Build, "the folder of the repository that is built, such as apps/web"),
+    setting("containerfile", Kind::Text, From::Build, "the file below that folder that it is built by"),
+    setting("watch", Kind::List, From::Build, "files of which a push must change one: apps/web/**,go.mod"),
+    setting("build_args", Kind::Texts, From::Build, "arguments of each build, for all to see: MODE=production,X=y"),
+    setting("build_env", Kind::List, From::Build, "variables that each build has as arguments, kept in the image"),
+    setting("build_secrets", Kind::List, From::Build, "variables that each build has as secrets, kept nowhere"),
+    setting(
+        "prefer_repository",
+        Kind::Flag,
+        From::Release,
+        "yes: what the repository's podkeeper.toml says counts for more",
+    ),
 ];
 
 fn keys() -> impl Iterator<Item = &'static str> {
@@ -104,7 +121,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
 
 /// The settings as the help has them.
 fn list() -> String {
-    let lines = SETTINGS.iter().map(|setting| format!("\n  {:<15} {}", setting.key, setting.what));
+    let lines = SETTINGS.iter().map(|setting| format!("\n  {:<17} {}", setting.key, setting.what));
     format!("Settings:{}", lines.collect::<String>())
 }
 
@@ -146,6 +163,17 @@ impl Setting {
                     .collect::<Result<_, Failure>>()?;
                 Ok(places.into())
             }
+            Kind::Texts => {
+                let mut texts: Vec<(&str, String)> = Vec::new();
+                for part in text.split(',') {
+                    match (part.split_once('='), texts.last_mut()) {
+                        (Some((name, text)), _) => texts.push((name.trim(), text.to_owned())),
+                        (None, Some((_, text))) => text.push_str(&format!(",{part}")),
+                        (None, None) => return Err(wrong("a list of NAME=TEXT")),
+                    }
+                }
+                Ok(Value::Object(texts.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect()))
+            }
         }
     }
 
@@ -156,7 +184,8 @@ impl Setting {
             Value::Bool(flag) => return text(if *flag { "yes" } else { "no" }),
             Value::Array(list) => list.iter().map(plain).collect::<Vec<String>>().join(","),
             Value::Object(places) => {
-                let places = places.iter().map(|(name, path)| format!("{name}:{}", plain(path)));
+                let between = if matches!(self.kind, Kind::Texts) { '=' } else { ':' };
+                let places = places.iter().map(|(name, path)| format!("{name}{between}{}", plain(path)));
                 places.collect::<Vec<_>>().join(",")
             }
             value => return text(plain(value)),
@@ -210,9 +239,38 @@ impl<'de> Deserialize<'de> for AsTheyCame {
     }
 }
 
-/// A list of places replaces the one before: what of that is not named goes, which the interface is told by null.
-fn leave_out(places: &mut Map<String, Value>, before: &Volumes) {
-    before.iter().for_each(|(name, _)| _ = places.entry(name.as_str()).or_insert(Value::Null));
+/// A list of places or texts replaces the one before: what of that is not named goes, which the interface is told by null.
+fn leave_out(typed: &mut Map<String, Value>, before: &Value) {
+    let before = before.as_object().into_iter().flatten();
+    before.for_each(|(name, _)| _ = typed.entry(name).or_insert(Value::Null));
+}
+
+/// What of a service counts of a setting, and where that comes from.
+struct Counting<'a> {
+    value: &'a Value,
+    origin: Origin,
+}
+
+impl<'a> Counting<'a> {
+    fn of(key: &str, settings: &'a Map<String, Value>, file: Option<&'a Map<String, Value>>, defaults: &Value) -> Self {
+        let (nothing, prefers) = (&Value::Null, settings.get("prefer_repository") == Some(&Value::Bool(true)));
+        let own = settings.get(key).unwrap_or(nothing);
+        let said = file.and_then(|file| file.get(key));
+        // A branch has no default, and no file names one.
+        let default = defaults.get(key).unwrap_or(nothing);
+        match (store::origin(own, said, default, prefers), said) {
+            (Origin::Repository, Some(said)) => Self { value: said, origin: Origin::Repository },
+            (origin, _) => Self { value: own, origin },
+        }
+    }
+
+    fn from(&self) -> &'static str {
+        match self.origin {
+            Origin::Service => "service",
+            Origin::Repository => FILE,
+            Origin::Host => "default",
+        }
+    }
 }
 
 /// Changes what is to be changed, and prints it; or prints all of it.
@@ -235,9 +293,14 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         changed.push(setting);
     }
     let path = format!("/services/{}", segment(&wanted.name));
-    if let Some(Value::Object(places)) = patch.get_mut("volumes") {
+    if patch.values().any(Value::is_object) {
         let now: Service = agent.get(&path).await?.read()?;
-        leave_out(places, &now.settings.volumes);
+        let now = of(&now)?;
+        for (key, typed) in &mut patch {
+            if let (Value::Object(typed), Some(before)) = (typed, now.get(key)) {
+                leave_out(typed, before);
+            }
+        }
     }
     let answer = match patch.is_empty() {
         true => agent.get(&path).await?,
@@ -251,9 +314,12 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let service: Service = answer.read()?;
     let settings = of(&service)?;
     let has_release = service.release.is_some();
+    let defaults = json!(Settings::default());
+    let file = service.repository.as_ref().map(|file| &file.0);
     let row = |setting: &Setting, last: String| {
         let key = (setting.key.into(), Paint::Plain);
-        vec![key, setting.show(settings.get(setting.key).unwrap_or(&Value::Null)), (last.into(), Paint::Dim)]
+        let counting = Counting::of(setting.key, &settings, file, &defaults);
+        vec![key, setting.show(counting.value), text(counting.from()), (last.into(), Paint::Dim)]
     };
     let (rows, last): (Vec<_>, _) = match changed.is_empty() {
         true => (SETTINGS.iter().map(|setting| row(setting, setting.what.to_owned())).collect(), "WHAT IT IS"),
@@ -262,7 +328,7 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
             (changed.iter().map(counts).collect(), "COUNTS")
         }
     };
-    table(&mut out, &["SETTING", "VALUE", last], &rows, colours())?;
+    table(&mut out, &["SETTING", "VALUE", "FROM", last], &rows, colours())?;
     for limit in &service.unenforced {
         let limit = limit.as_str();
         writeln!(out, "`{limit}` counts for nothing on this host: its kernel enforces no such limit")?;
@@ -290,8 +356,28 @@ mod tests {
         let Value::Object(mut typed) = Setting::find("volumes").unwrap().read("data:/srv,new:/new").unwrap() else {
             panic!("places are an object")
         };
-        leave_out(&mut typed, &serde_json::from_value(json!({ "data": "/data", "old": "/old" })).unwrap());
+        leave_out(&mut typed, &json!({ "data": "/data", "old": "/old" }));
         assert_eq!(json!(typed), json!({ "data": "/srv", "new": "/new", "old": null }));
+    }
+
+    #[test]
+    fn whose_value_counts_is_told() {
+        let defaults = json!(Settings::default());
+        let Value::Object(mut settings) = json!({ "branch": "main", "container_port": 80, "tcp": false, "root": null })
+        else {
+            panic!("settings are an object")
+        };
+        let Value::Object(file) = json!({ "container_port": 81, "tcp": true }) else { panic!("so is a file") };
+        let told = |settings: &Map<String, Value>, key: &str| {
+            let counting = Counting::of(key, settings, Some(&file), &defaults);
+            (counting.value.clone(), counting.from())
+        };
+        assert_eq!(told(&settings, "branch"), (json!("main"), "service"));
+        assert_eq!(told(&settings, "container_port"), (json!(80), "service"));
+        assert_eq!(told(&settings, "tcp"), (json!(true), "podkeeper.toml"));
+        assert_eq!(told(&settings, "root"), (json!(null), "default"));
+        settings.insert("prefer_repository".into(), true.into());
+        assert_eq!(told(&settings, "container_port"), (json!(81), "podkeeper.toml"));
     }
 
     #[test]
@@ -304,6 +390,8 @@ mod tests {
             ("tcp", "yes", json!(true)),
             ("domains", "a.example.org,b.example.org", json!(["a.example.org", "b.example.org"])),
             ("volumes", "data:/data,more:/srv", json!({ "data": "/data", "more": "/srv" })),
+            ("build_args", "A=x=y,B=1,2,C=", json!({ "A": "x=y", "B": "1,2", "C": "" })),
+            ("watch", "apps/web/**,go.mod", json!(["apps/web/**", "go.mod"])),
         ];
         for (key, text, value) in typed {
             let setting = Setting::find(key).unwrap();
@@ -314,9 +402,14 @@ mod tests {
             let setting = Setting::find(key).unwrap();
             assert_eq!((setting.read("").unwrap(), &*setting.show(&nothing).0), (Value::Null, "-"));
         }
-        for (key, wrong) in
-            [("container_port", "http"), ("keep", "-1"), ("tcp", "maybe"), ("volumes", "/data"), ("branch", "")]
-        {
+        for (key, wrong) in [
+            ("container_port", "http"),
+            ("keep", "-1"),
+            ("tcp", "maybe"),
+            ("volumes", "/data"),
+            ("branch", ""),
+            ("build_args", "A"),
+        ] {
             let told = Setting::find(key).unwrap().read(wrong).unwrap_err().to_string();
             assert!(told.contains(key) && told.contains(wrong), "{told}");
         }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use thiserror::Error;
-use toml::de::{DeTable, DeValue};
 
 use super::Config;
-use crate::decode::{self, DecodeError, Step, Why};
+use crate::decode::{self, NO_TOML, NO_TOML_HINT, Toml};
 
 /// Why a configuration was refused.
 #[derive(Debug, Error)]
@@ -54,48 +54,13 @@ impl Config {
 
     /// Reads a configuration's text; `path` is only for the messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let fault = |at: usize, why: String| {
-            let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
-            ConfigError::Parse { path: path.to_owned(), line, why }
-        };
-        let table =
-            DeTable::parse(text).map_err(|error| fault(error.span().map_or(0, |span| span.start), NO_TOML.into()))?;
-        let table = DeValue::Table(table.into_inner());
-        let unreadable = |_| fault(0, NO_TOML.into());
-        let values = serde_json::to_value(toml::from_str::<toml::Table>(text).map_err(|_| fault(0, NO_TOML.into()))?);
-        let config: Self = decode::read(values.map_err(unreadable)?)
-            .map_err(|error| fault(place(&table, &error), error.to_string()))?;
+        let fault = |line: usize, why: String| ConfigError::Parse { path: path.to_owned(), line, why };
+        let toml = Toml::read(text).map_err(|line| fault(line, format!("{NO_TOML}\nNext: {NO_TOML_HINT}")))?;
+        let config: Self = decode::read(Value::Object(toml.values().clone()))
+            .map_err(|error| fault(toml.line_of(&error), error.to_string()))?;
         config.check().map_err(|(key, why)| ConfigError::Value { path: path.to_owned(), key, why })?;
         Ok(config)
     }
-}
-
-/// The parser has no kinds of faults, and its words are for who writes parsers.
-const NO_TOML: &str = "this is no TOML\n\
-                       Next: write `[section]`, or `key = value` once for each key, with texts in quotes: \"15m\"";
-
-/// Where in the text that is which an error tells of.
-fn place(table: &DeValue<'_>, error: &DecodeError) -> usize {
-    let unknown = match error.why() {
-        Why::Unknown(name, _) => Some(Step::Field(name.clone())),
-        _ => None,
-    };
-    let (mut here, mut at) = (table, 0);
-    for step in error.path().iter().chain(&unknown) {
-        let found = match (step, here) {
-            (Step::Field(name), DeValue::Table(fields)) => fields
-                .iter()
-                .find(|(key, _)| key.get_ref().as_ref() == name.as_str())
-                .map(|(key, value)| (key.span().start, value.get_ref())),
-            (Step::Item(index), DeValue::Array(items)) => {
-                items.get(*index).map(|item| (item.span().start, item.get_ref()))
-            }
-            _ => None,
-        };
-        let Some(found) = found else { break };
-        (at, here) = found;
-    }
-    at
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ assets! {
     "actions.js" "text/javascript; charset=utf-8",
     "ansi.js" "text/javascript; charset=utf-8",
     "api.js" "text/javascript; charset=utf-8",
+    "build-settings.js" "text/javascript; charset=utf-8",
     "clipboard.js" "text/javascript; charset=utf-8",
     "create.js" "text/javascript; charset=utf-8",
     "deployments.js" "text/javascript; charset=utf-8",

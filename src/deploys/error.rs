@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::explain::ReleaseFacts;
 use crate::builds::BuildError;
 use crate::git::GitError;
-use crate::names::MountError;
+use crate::names::{CommitId, MountError, ReleaseNumber};
 use crate::problem::{Code, Problem, chain};
 use crate::services::ServiceError;
 use crate::store::StoreError;
@@ -28,6 +28,16 @@ pub enum DeployError {
     /// The volumes that its image declares.
     #[error("the image's volumes can't be had")]
     Volumes(#[from] MountError),
+    /// Nothing that its service watches has changed.
+    #[error("nothing of {watched} has changed in commit {commit} since release {release} was built; that one goes on")]
+    Unchanged {
+        /// The commit that was pushed.
+        commit: CommitId,
+        /// The release that runs.
+        release: ReleaseNumber,
+        /// What is watched, as it is shown.
+        watched: String,
+    },
     /// Every port of the range is taken.
     #[error("no port from {first} to {last} is free")]
     NoPort {
@@ -75,6 +85,9 @@ impl DeployError {
             Self::NotLive(facts) => facts.explain(None),
             Self::Volumes(_) => Problem::new(Code::StartFailed, chain(self))
                 .with_hint("change the VOLUME lines of the Containerfile, or the setting `volumes`"),
+            Self::Unchanged { .. } => Problem::new(Code::Unchanged, self.to_string()).with_hint(
+                "`podkeeper deploy NAME` builds it all the same; the setting `watch` says which files count",
+            ),
             Self::NoPort { .. } => Problem::new(Code::Exhausted, self.to_string())
                 .with_hint("widen `services.first_port` to `services.last_port` in the configuration"),
             Self::Noted(problem) => problem.clone(),

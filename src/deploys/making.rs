@@ -2,10 +2,10 @@
 
 use super::room::make_room;
 use super::{DeployError, Uses};
-use crate::builds::Instructions;
+use crate::builds::{Build, By, Inputs, RepositoryFile};
 use crate::names::{CommitId, DeploymentId, ReleaseName};
 use crate::services::ServiceError;
-use crate::store::{Cause, Deployment, DeploymentState, Release, Service, Source};
+use crate::store::{Cause, Deployment, DeploymentState, Release, Service, Settings, Source};
 use crate::units::BuildOutcome;
 
 /// A release that is being made.
@@ -98,18 +98,32 @@ impl<'a> Making<'a> {
                 repositories.fetch(&self.service.name, uri, &self.service.branch, password.as_ref()).await?
             }
         };
+        self.check_watched(&commit).await?;
         let context = self.uses.builds.make_context(self.deployment.id).await?;
         repositories.checkout(&self.service.name, &commit, &context).await?;
         Ok(commit)
     }
 
     async fn start_build(&mut self, commit: &CommitId) -> Result<(), DeployError> {
-        let instructions = self.uses.builds.instructions(self.deployment.id).await?;
+        let (id, service, builds) = (self.deployment.id, self.service, &self.uses.builds);
+        let root = service.settings.root.clone();
+        let file = builds.repository_file(id, root, self.uses.read_file).await?;
+        self.uses.store.note_repository(id, file.as_ref().map(|file| file.settings.clone())).await?;
+        let settings = service.settings.with_repository(file.as_ref().map(|file| &file.settings));
+        let instructions = builds.instructions(id, settings.clone()).await?;
+        let values = self.uses.services.build_values(&service.name, &settings).await?;
+        let inputs = Inputs::of(&settings, values, &instructions, commit, &service.branch)?;
         self.step(DeploymentState::Building, Some(commit.clone())).await?;
         tracing::info!("release {} is built from commit {commit}", self.name.number);
-        match &instructions {
-            Instructions::Own(file) => tracing::info!("building by the repository's {file}"),
-            Instructions::Recipe(recipe) => {
+        if let Some(file) = &file {
+            say_what_it_sets(file, &service.settings);
+        }
+        if let Some(miss) = &instructions.passed_over {
+            tracing::warn!("{miss}, and it is not what is built by: {}", miss.hint());
+        }
+        match &instructions.by {
+            By::Own(file) => tracing::info!("building by the repository's {file}"),
+            By::Recipe(recipe) => {
                 tracing::info!(
                     "no Containerfile; building by the recipe \"{}\", which you can commit as `Containerfile`:",
                     recipe.name
@@ -121,6 +135,24 @@ impl<'a> Making<'a> {
         }
         let _gate = self.uses.builds.begin().await;
         make_room(self.uses).await;
-        Ok(self.uses.builds.start(self.deployment.id, &self.name, self.service.ids, commit, &instructions).await?)
+        let release = &self.name;
+        let build = Build { id, release, ids: service.ids, commit, instructions: &instructions, inputs };
+        Ok(self.uses.builds.start(build).await?)
+    }
+}
+
+/// Tells which settings are the repository's, and which of its settings don't count.
+fn say_what_it_sets(file: &RepositoryFile, own: &Settings) {
+    let (said, set) = (file.settings.said(), own.said());
+    let counts = |name: &&String| own.prefer_repository || !set.contains(*name);
+    let list = |names: Vec<&String>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let (sets, does_not): (Vec<_>, Vec<_>) = said.iter().partition(counts);
+    match sets.is_empty() {
+        true => tracing::info!("{} sets nothing", file.path),
+        false => tracing::info!("{} sets {}", file.path, list(sets)),
+    }
+    if !does_not.is_empty() {
+        let does_not = list(does_not);
+        tracing::info!("the service's own settings count for more than what {} says of {does_not}", file.path);
     }
 }

@@ -20,6 +20,7 @@ mod starting;
 mod take_place;
 mod troubles;
 mod undo;
+mod watched;
 mod work;
 mod write_down;
 
@@ -34,7 +35,7 @@ pub use troubles::{Task, Trouble};
 
 pub use crate::store::{Cause, Deployment, DeploymentState, NewDelivery, NewDeployment, NewOutcome, Outcome};
 
-use crate::builds::Builds;
+use crate::builds::{Builds, ReadFile};
 use crate::config::LiveConfig;
 use crate::events::Events;
 use crate::git::Repositories;
@@ -71,6 +72,8 @@ pub struct Uses {
     pub builds: Builds,
     /// The host itself.
     pub host: Host,
+    /// What reads a repository's `podkeeper.toml`.
+    pub read_file: ReadFile,
 }
 
 /// The deployments of this host. A clone is another handle.

@@ -75,6 +75,10 @@ impl Undo<'_> {
         make_room(self.uses).await;
         let (queue, id, tail) = (&self.uses.queue, self.id, noted.tail);
         let ended = match noted.problem.filter(|problem| problem.code != Code::Cancelled) {
+            Some(problem) if problem.code == Code::Unchanged => {
+                let said = format!("kept: {}", problem.detail);
+                queue.end(id, DeploymentState::Cancelled, Some(problem), None, said).await
+            }
             Some(problem) => {
                 let ran_before = ran_before(&self.uses.store, &deployment.service).await;
                 let goes_on = if ran_before { " What ran before goes on." } else { "" };

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::DeployError;
 use super::known::{has_init, locking_server};
 use super::making::Making;
-use crate::names::{Strategy, Volumes};
+use crate::names::{ContainerPort, Strategy, Volumes};
 use crate::podman::ImageFacts;
 use crate::services::{ServiceError, spec};
 use crate::store::{Cause, NewRelease, Release, Settings};
@@ -44,6 +44,18 @@ impl CheckTimes {
     }
 }
 
+/// Where a program listens, if it is to, and why there.
+fn container_port(set: Option<ContainerPort>, image: &ImageFacts) -> (Option<u16>, &'static str) {
+    match (set, image.port, image.ports.first()) {
+        (Some(set), ..) => (set.number(), "as the setting `container_port` says"),
+        (None, Some(port), _) => (Some(port), "the first that its Containerfile EXPOSEs"),
+        (None, None, Some(port)) => (Some(*port), "the lowest that its image EXPOSEs"),
+        (None, None, None) => {
+            (Some(spec::DEFAULT_PORT), "since neither an EXPOSE nor the setting `container_port` says another")
+        }
+    }
+}
+
 fn whole_seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
@@ -61,9 +73,16 @@ impl Making<'_> {
         let goes_back = self.deployment.cause == Cause::Rollback;
         // Somebody may set other variables before the release's row names these.
         let _held = self.uses.services.hold_secrets(&self.service.name).await;
+        let repository = match &from {
+            Some(from) => from.repository.clone(),
+            None => store.noted_repository(self.deployment.id).await?,
+        };
         let (env, mut settings) = match &from {
             Some(from) if goes_back => (from.env.clone(), from.settings.clone()),
-            _ => (store.env(&self.service.name).await?, self.service.settings.clone()),
+            _ => {
+                let settings = self.service.settings.with_repository(repository.as_ref());
+                (store.env(&self.service.name).await?, settings)
+            }
         };
         // A release's file can be written again to the letter, whatever the configuration says by then.
         settings.health_timeout.get_or_insert_with(|| whole_seconds(self.uses.config.get().services.health_timeout));
@@ -73,13 +92,15 @@ impl Making<'_> {
             _ => self.volumes(&image, &settings).await?,
         };
         let commit = from.map_or(self.deployment.commit.clone(), |from| from.commit);
-        let container_port = match settings.container_port {
-            Some(set) => set.number(),
-            None => Some(image.ports.first().copied().unwrap_or(spec::DEFAULT_PORT)),
-        };
+        let (container_port, why) = container_port(settings.container_port, &image);
+        if let Some(port) = container_port {
+            tracing::info!("its program is to listen on port {port}, {why}");
+        }
         let server = locking_server(&image);
         settings.strategy.get_or_insert(if server.is_some() { Strategy::Recreate } else { Strategy::Rolling });
-        let check = image.has_healthcheck.then(|| CheckTimes::of(image.health_interval, image.health_timeout));
+        let interval = settings.health_interval.map(|seconds| Duration::from_secs(seconds.into()));
+        let interval = interval.or(image.health_interval);
+        let check = image.has_healthcheck.then(|| CheckTimes::of(interval, image.health_timeout));
         // Somebody else may take the port between the look and the row.
         for _ in 0..20 {
             let Some(port) = self.uses.services.free_port().await? else { break };
@@ -96,6 +117,7 @@ impl Making<'_> {
                 env: env.clone(),
                 volumes: volumes.clone(),
                 settings: settings.clone(),
+                repository: repository.clone(),
                 created: Timestamp::now(),
             };
             if store.create_release(self.service.id, release.clone()).await? {

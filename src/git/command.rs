@@ -12,7 +12,7 @@ use crate::config::system;
 use crate::text::{Plain, PlainLines};
 
 /// The longest output that is kept.
-const OUTPUT: u64 = 256 * 1024;
+pub(super) const OUTPUT: u64 = 256 * 1024;
 /// What keeps git within a small server's memory, but for objects that it can only take whole.
 const LEAN: [(&str, &str); 7] = [
     ("core.bigFileThreshold", "16m"),

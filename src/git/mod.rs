@@ -2,6 +2,7 @@
 
 mod address;
 mod backend;
+mod changed;
 mod command;
 mod failure;
 mod fetch;

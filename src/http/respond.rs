@@ -51,7 +51,7 @@ pub fn status(code: Code) -> StatusCode {
         Code::Forbidden | Code::WrongOrigin => StatusCode::Forbidden,
         Code::NotFound | Code::ReleaseGone => StatusCode::NotFound,
         Code::MethodNotAllowed => StatusCode::MethodNotAllowed,
-        Code::NameTaken | Code::Conflict | Code::Superseded | Code::Cancelled => StatusCode::Conflict,
+        Code::NameTaken | Code::Conflict | Code::Superseded | Code::Cancelled | Code::Unchanged => StatusCode::Conflict,
         Code::PayloadTooLarge => StatusCode::PayloadTooLarge,
         Code::RequestTimeout => StatusCode::RequestTimeout,
         Code::UnsupportedMediaType => StatusCode::UnsupportedMediaType,

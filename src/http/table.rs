@@ -29,6 +29,7 @@ routes! {
     Get "/healthz" Open health::alive,
     Get "/readyz" Open health::ready,
     Get "/openapi.json" Open openapi::show,
+    Get "/schemas/podkeeper.toml.json" Open openapi::repository,
     Get "/metrics" List metrics::show,
 
     Get "/services" List services::list,

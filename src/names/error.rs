@@ -82,6 +82,35 @@ pub enum NameError {
     /// A path that health is asked for at.
     #[error("`{0}` is not a path: it begins with / and takes at most 500 printable ASCII characters, without ..")]
     HealthPath(String),
+    /// A path inside a repository.
+    #[error("`{0}` is not a path inside the repository: it takes a relative one, without `..`, at most 500 bytes")]
+    RepoPath(String),
+    /// A pattern of files.
+    #[error(
+        "`{0}` is not a pattern of files: it takes a relative path in which * ? ** [a-z] and {{a,b}} stand for others, \
+         without `..`, at most 200 bytes"
+    )]
+    WatchPattern(String),
+    /// The name of a build's argument or secret.
+    #[error(
+        "`{0}` is not the name of a build's argument or secret: it takes 1 to 200 of letters, digits and _, and begins \
+         with no digit"
+    )]
+    BuildName(String),
+    /// The name of an argument that each build has.
+    #[error("`{0}` is given to each build by itself")]
+    OwnBuildName(String),
+    /// An argument's text; it isn't repeated.
+    #[error("the text of a build's argument is one line of at most 4096 bytes, without control characters")]
+    BuildText,
+    /// More than there may be.
+    #[error("there are more than {most} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        most: usize,
+    },
     /// A number (deployment, release) that isn't one.
     #[error("`{0}` is not a number from 1 on")]
     Number(String),

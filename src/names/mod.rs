@@ -2,6 +2,7 @@
 //! What they are called on the host is in `on_host`.
 
 mod actor;
+mod builds;
 mod commits;
 mod containers;
 mod credentials;
@@ -28,6 +29,9 @@ mod text;
 mod urls;
 
 pub use actor::Actor;
+pub use builds::{
+    BuildArgs, BuildName, BuildNames, BuildText, MOST_BUILD_NAMES, MOST_WATCHED, RepoPath, Watch, WatchPattern,
+};
 pub use commits::{BranchName, CommitId};
 pub use containers::ContainerId;
 pub use credentials::{LinkId, PasskeyId, SignInId, TokenId};
@@ -40,8 +44,8 @@ pub use images::{ImageId, ImageRef};
 pub use mounts::{MOST_VOLUMES, MountError, MountPath, VolumeName, Volumes};
 pub use networks::Network;
 pub use on_host::{
-    EnvValue, HostVolume, MEASURE_UNIT, SERVICE_LABEL, SecretName, TIDY_UNIT, checked_container, is_working_container,
-    user_manager,
+    EnvValue, HostVolume, MEASURE_UNIT, PORT_LABEL, SERVICE_LABEL, SecretName, TIDY_UNIT, checked_container,
+    is_working_container, user_manager,
 };
 pub use paths::AbsPath;
 pub use people::{DeliveryId, Excerpt, HealthPath, PasskeyName, SenderName, TokenName};

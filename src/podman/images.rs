@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::raw::{Body, segment};
 use super::{Podman, PodmanError, Refusal};
-use crate::names::{IdRange, ImageId, MountError, MountPath, ReleaseName, ServiceName};
+use crate::names::{IdRange, ImageId, MountError, MountPath, PORT_LABEL, ReleaseName, ServiceName};
 
 /// What an image says of itself, as far as it concerns what runs it. Whoever made the image may have written anything there;
 /// what can't be meant is refused or passed over here.
@@ -23,7 +23,9 @@ pub struct ImageFacts {
     pub health_interval: Option<Duration>,
     /// How long one run of it may take, where it says so.
     pub health_timeout: Option<Duration>,
-    /// The TCP ports that it EXPOSEs, ascending; a port that there can't be is none.
+    /// The first port that its own instructions EXPOSE, where our build has read one.
+    pub port: Option<u16>,
+    /// The TCP ports that it EXPOSEs, ascending, and of a range the first; a port that there can't be is none.
     pub ports: Vec<u16>,
     /// The paths that it declares with VOLUME; where one can't be, no container of it can be run as a service.
     pub volumes: Result<Vec<MountPath>, MountError>,
@@ -55,6 +57,7 @@ struct InspectConfig {
     env: Option<Vec<String>>,
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
     healthcheck: Option<Healthcheck>,
 }
 
@@ -104,11 +107,14 @@ impl Inspect {
         let config = self.config.unwrap_or_default();
         let check = self.healthcheck.or(config.healthcheck);
         let check = check.filter(|check| check.test.first().is_some_and(|word| word != "NONE"));
+        let port = config.labels.as_ref().and_then(|labels| labels.get(PORT_LABEL)?.parse().ok());
         let mut ports: Vec<u16> = config
             .exposed_ports
             .unwrap_or_default()
             .keys()
-            .filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok().filter(|port| *port > 0))
+            .map(|port| port.split_once('/').unwrap_or((port, "tcp")))
+            .filter_map(|(ports, kind)| ports.split('-').next().filter(|_| kind == "tcp")?.parse().ok())
+            .filter(|port| *port > 0)
             .collect();
         ports.sort_unstable();
         let said = |nanos: i64| (nanos != 0).then(|| Duration::from_nanos(u64::try_from(nanos).unwrap_or_default()));
@@ -120,6 +126,7 @@ impl Inspect {
             has_healthcheck: check.is_some(),
             health_interval: check.as_ref().and_then(|check| said(check.interval)),
             health_timeout: check.as_ref().and_then(|check| said(check.timeout)),
+            port: port.filter(|port| ports.contains(port)),
             ports,
             volumes: volumes.map(MountPath::try_from).collect(),
             architecture: self.architecture,
@@ -232,11 +239,11 @@ mod tests {
     #[test]
     fn an_inspection_is_read_as_podman_writes_it() {
         let text = r#"{"Id":"abc","Config":{"ExposedPorts":{"8080/tcp":{},"53/udp":{},"80/tcp":{}},
-            "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data/":{}},"Labels":{"x":"y"}},
+            "Env":["A=b=c","PATH=/bin"],"Volumes":{"/data/":{}},"Labels":{"x":"y","podkeeper.port":"8080"}},
             "HealthCheck":null,"Healthcheck":{"Test":["CMD-SHELL","true"],"Interval":30000000000,"Timeout":-1}}"#;
         let facts = |text: &str| ImageFacts::read(text.replace("abc", &"abc0".repeat(16)).as_bytes()).unwrap();
         let fine = facts(text);
-        assert_eq!((fine.ports, fine.has_healthcheck), (vec![80, 8080], true));
+        assert_eq!((fine.ports, fine.port, fine.has_healthcheck), (vec![80, 8080], Some(8080), true));
         let times = (fine.health_interval, fine.health_timeout);
         assert_eq!(times, (Some(Duration::from_secs(30)), Some(Duration::ZERO)));
         assert_eq!(fine.env[0], ("A".into(), "b=c".into()));
@@ -245,6 +252,18 @@ mod tests {
         assert!(!facts(none).has_healthcheck);
         let odd = r#"{"Id":"abc","Config":{"ExposedPorts":{"0/tcp":{},"70000":{},"x\n":{},"9/sctp":{}}}}"#;
         assert!(facts(odd).ports.is_empty());
+        for label in ["", "443", "x"] {
+            let other = format!(
+                r#"{{"Id":"abc","Config":{{"ExposedPorts":{{"80/tcp":{{}}}},"Labels":{{"podkeeper.port":"{label}"}}}}}}"#
+            );
+            assert_eq!(
+                (facts(&other).port, facts(&other).ports),
+                (None, vec![80]),
+                "it is none that the image EXPOSEs"
+            );
+        }
+        let range = r#"{"Id":"abc","Config":{"ExposedPorts":{"7000-7003/tcp":{},"6000-6001/udp":{}}}}"#;
+        assert_eq!(facts(range).ports, [7000]);
         let evil = r#"{"Id":"abc","Config":{"Volumes":{"/d\n[Service]\nExecStartPre=/bin/true":{}}}}"#;
         assert!(facts(evil).volumes.is_err());
         let kernels = r#"{"Id":"abc","Config":{"Volumes":{"/sys/fs/cgroup":{},"/run":{}}}}"#;

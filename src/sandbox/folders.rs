@@ -97,6 +97,8 @@ pub(super) fn take_away(folder: &Path) -> Result<Option<PathBuf>, SandboxError> 
 /// The build's folders while this lives. What is kept from build to build stays.
 pub(super) struct Folders {
     own: [PathBuf; 2],
+    /// What the build is given, which is in its own place by the time that anything of it runs.
+    given: PathBuf,
     _cache: File,
 }
 
@@ -104,7 +106,7 @@ impl Folders {
     pub(super) fn make(plan: &Plan) -> Result<Self, SandboxError> {
         let cache = Cache::of(plan).make(plan.ids.base)?;
         let own = [plan.temporary.to_path_buf(), plan.out.to_path_buf()];
-        let folders = Self { own, _cache: cache };
+        let folders = Self { own, given: plan.given.to_path_buf(), _cache: cache };
         folders.remove();
         for folder in &folders.own {
             make(folder, plan.ids.base)?;
@@ -123,6 +125,7 @@ impl Folders {
 impl Drop for Folders {
     fn drop(&mut self) {
         self.remove();
+        let _ = remove(&self.given);
     }
 }
 

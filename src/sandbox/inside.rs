@@ -7,10 +7,10 @@ use super::error::{SandboxError, code, system};
 use super::paths::place;
 use super::place::show;
 use super::plan::{Instructions, Plan};
-use super::settings::LOGINS;
+use super::settings::{ARGS, LOGINS, SECRETS};
 use super::talk::Talk;
 use crate::config;
-use crate::names::{IdRange, ImageId, SERVICE_LABEL};
+use crate::names::{IdRange, ImageId, PORT_LABEL, SERVICE_LABEL};
 
 /// Carries out the inner half of the plan in this file. The answer is the status of what failed, or 0.
 pub fn build_inside(file: &Path) -> Result<u8, SandboxError> {
@@ -55,12 +55,13 @@ fn has_containers() -> bool {
 
 /// The words for buildah that the build is made of.
 fn arguments(plan: &Plan) -> Vec<String> {
-    let file = place(match plan.instructions {
-        Instructions::Containerfile => "context/Containerfile",
-        Instructions::Dockerfile => "context/Dockerfile",
-        Instructions::Recipe(_) => "settings/Containerfile",
-    });
-    vec![
+    let file = match &plan.instructions {
+        Instructions::File(file) => place("context").join(file.as_str()),
+        Instructions::Recipe(_) => place("settings/Containerfile"),
+    };
+    // Also where there is none: a base may have one.
+    let port = plan.port.map_or_else(String::new, |port| port.to_string());
+    let mut words = vec![
         "build".into(),
         // HEALTHCHECK is not part of the OCI format, which drops it.
         "--format=docker".into(),
@@ -75,11 +76,18 @@ fn arguments(plan: &Plan) -> Vec<String> {
         format!("--label={SERVICE_LABEL}={}", plan.service),
         format!("--label=podkeeper.commit={}", plan.commit),
         format!("--label=org.opencontainers.image.revision={}", plan.commit),
+        format!("--label={PORT_LABEL}={port}"),
         format!("--iidfile={}", place("run/id").display()),
         format!("--file={}", file.display()),
-        "--".into(),
-        place("context").display().to_string(),
-    ]
+    ];
+    if plan.inputs.has_args {
+        words.push(format!("--build-arg-file={}", place(ARGS).display()));
+    }
+    let secrets = plan.inputs.secrets.iter();
+    words
+        .extend(secrets.map(|name| format!("--secret=id={name},src={}", place(SECRETS).join(name.as_str()).display())));
+    words.extend(["--".into(), place("context").join(plan.root.as_str()).display().to_string()]);
+    words
 }
 
 /// Buildah in a user namespace of the service's ids, with an environment of its own.
@@ -106,4 +114,32 @@ fn buildah<A: AsRef<std::ffi::OsStr>>(plan: &Plan, arguments: &[A]) -> Command {
     command.env("CONTAINERS_CONF_OVERRIDE", place("settings/containers.conf"));
     command.env("REGISTRY_AUTH_FILE", place(LOGINS));
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::example;
+    use super::*;
+
+    #[test]
+    fn a_build_is_told_where_its_inputs_are_and_not_what() {
+        let words = arguments(&example());
+        let has = |word: &str| words.iter().any(|have| have == word);
+        assert!(has("--build-arg-file=/mnt/settings/args"), "{words:?}");
+        assert!(has("--secret=id=TOKEN,src=/mnt/settings/secrets/TOKEN"), "{words:?}");
+        assert!(has("--label=podkeeper.port=9090") && has("--file=/mnt/context/Containerfile"), "{words:?}");
+        assert_eq!(words[words.len() - 2..], ["--", "/mnt/context/."]);
+        let plan = Plan {
+            root: "apps/web".parse().unwrap(),
+            instructions: Instructions::File("apps/web/docker/File".parse().unwrap()),
+            port: None,
+            inputs: super::super::plan::Inputs::default(),
+            ..example()
+        };
+        let words = arguments(&plan);
+        let has = |word: &str| words.iter().any(|have| have == word);
+        assert!(has("--label=podkeeper.port=") && has("--file=/mnt/context/apps/web/docker/File"), "{words:?}");
+        assert_eq!(words.last().unwrap(), "/mnt/context/apps/web");
+        assert!(!words.iter().any(|word| word.starts_with("--secret") || word.starts_with("--build-arg")), "{words:?}");
+    }
 }

@@ -33,6 +33,6 @@ pub use error::SandboxError;
 pub use inside::build_inside;
 pub use measure::{Measured, measure};
 pub use outside::build;
-pub use plan::{Instructions, Plan};
+pub use plan::{Inputs, Instructions, Plan};
 pub use room::room;
 pub use tidy::{Bounds, tidy};

@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 use super::error::{SandboxError, system};
 use super::folders::{Cache, make};
 use super::paths::{PLACE, place};
-use super::plan::Plan;
+use super::plan::{Inputs, Plan};
 use super::settings;
 
 /// What of the host is shown: its programs, the kernel's folders, and this place. Whatever else there is is hidden.
@@ -53,10 +53,8 @@ pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {
     for (name, text) in &settings {
         write(name, text)?;
     }
-    // The build's alone, among whatever else runs with other ids.
-    let logins = place(settings::LOGINS);
-    give(&logins, owner)?;
-    std::fs::set_permissions(&logins, Permissions::from_mode(0o400)).map_err(system("write the build's settings"))?;
+    keep(settings::LOGINS, owner)?;
+    give_inputs(plan)?;
     if settings::has_logins(&settings) {
         // What ADD fetches of a repository may be any folder of this place (CVE-2026-44517): a login is none of it.
         bind(Path::new("/dev/null"), Path::new("/usr/bin/git"))?;
@@ -105,6 +103,31 @@ pub(super) fn show(plan: &Plan) -> Result<(), SandboxError> {
 /// Gives a file or a folder to the build's root.
 fn give(path: &Path, owner: u32) -> Result<(), SandboxError> {
     chown(path, Some(owner), Some(owner)).map_err(system("make the build's place"))
+}
+
+/// Makes a file the build's alone, among whatever else runs with other ids.
+fn keep(name: &str, owner: u32) -> Result<(), SandboxError> {
+    give(&place(name), owner)?;
+    std::fs::set_permissions(place(name), Permissions::from_mode(0o400)).map_err(system("write the build's settings"))
+}
+
+/// Shows the build what it is given beside its files, in files of its own place, which lie in memory.
+fn give_inputs(plan: &Plan) -> Result<(), SandboxError> {
+    let take = |inner: &Path, name: &str| {
+        let text = std::fs::read(plan.given.join(inner)).map_err(system("read what the build is given"))?;
+        write(name, &text)?;
+        keep(name, plan.ids.base)
+    };
+    if plan.inputs.has_args {
+        take(Path::new(Inputs::ARGS), settings::ARGS)?;
+    }
+    make(&place(settings::SECRETS), 0)?;
+    open(&place(settings::SECRETS))?;
+    for secret in &plan.inputs.secrets {
+        let inner = Path::new(Inputs::SECRETS).join(secret.as_str());
+        take(&inner, &format!("{}/{secret}", settings::SECRETS))?;
+    }
+    Ok(())
 }
 
 /// Lets everybody enter a folder.

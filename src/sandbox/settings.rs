@@ -11,6 +11,9 @@ use super::plan::{Instructions, Plan};
 
 /// The build's logins at registries (containers-auth.json(5)).
 pub(super) const LOGINS: &str = "settings/logins.json";
+/// The build's arguments, and its secrets, a file each.
+pub(super) const ARGS: &str = "settings/args";
+pub(super) const SECRETS: &str = "settings/secrets";
 /// Where the build's own word on registries lies, which counts for more than the host's.
 pub(super) const REGISTRIES_FOLDER: &str = "home/.config/containers/registries.conf.d";
 /// The one that makes short names lead to Docker Hub.
@@ -79,8 +82,7 @@ pub(super) fn has_logins(files: &[File]) -> bool {
 
 fn instructions(plan: &Plan) -> Result<Vec<u8>, SandboxError> {
     let name = match &plan.instructions {
-        Instructions::Containerfile => "Containerfile",
-        Instructions::Dockerfile => "Dockerfile",
+        Instructions::File(name) => name.as_str(),
         Instructions::Recipe(text) => return Ok(text.as_bytes().to_vec()),
     };
     let what = "read the build's instructions";

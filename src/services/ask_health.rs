@@ -155,6 +155,7 @@ mod tests {
             env: EnvSecrets::new(),
             volumes: Volumes::default(),
             settings: Settings::default(),
+            repository: None,
             created: Timestamp::now(),
         };
         assert!(store.create_release(service.id, new).await.unwrap());

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{ServiceError, Services};
-use crate::names::{EnvKey, EnvValue, SERVICE_LABEL, SecretName, ServiceName};
+use crate::names::{BuildName, EnvKey, EnvValue, SERVICE_LABEL, SecretName, ServiceName};
 use crate::problem::{Code, Problem};
-use crate::store::{EnvChange, EnvSecrets};
+use crate::store::{EnvChange, EnvSecrets, Settings};
 
 /// The longest value, in bytes.
 pub const MAX_VALUE: usize = 64 * 1024;
@@ -31,6 +31,35 @@ impl Services {
                     .with_hint("set it again")
             })?;
             values.insert(key, value);
+        }
+        Ok(values)
+    }
+
+    /// The values of the variables that these settings give to a build.
+    ///
+    /// # Errors
+    /// There is no such service, one of the variables isn't set, or Podman or the store can't be read.
+    pub async fn build_values(
+        &self,
+        service: &ServiceName,
+        settings: &Settings,
+    ) -> Result<BTreeMap<BuildName, SecretString>, ServiceError> {
+        let env = self.uses.store.env(service).await?;
+        let mut values = BTreeMap::new();
+        for (setting, names) in [("build_env", &settings.build_env), ("build_secrets", &settings.build_secrets)] {
+            for name in names.iter() {
+                let set = env.iter().find(|(key, _)| key.as_str() == name.as_str());
+                let value = match set {
+                    Some((_, value)) => self.read_value(value).await?,
+                    None => None,
+                };
+                let value = value.ok_or_else(|| {
+                    let detail = format!("`{setting}` names `{name}`, and the service has no such variable");
+                    Problem::new(Code::BuildFailed, detail)
+                        .with_hint(format!("set it: `podkeeper env {service} {name}=…`, or take it off `{setting}`"))
+                })?;
+                values.insert(name.clone(), value);
+            }
         }
         Ok(values)
     }

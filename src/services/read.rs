@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ServiceError, Services};
 use crate::names::{EnvKey, ReleaseName, ServiceId, ServiceName};
-use crate::store::{Deployment, Service, StoreError};
+use crate::store::{Deployment, Service, Settings, StoreError};
 use crate::templates::Template;
 
 impl Services {
@@ -45,6 +45,14 @@ impl Services {
     /// The store can't be read.
     pub async fn last_deployments(&self) -> Result<HashMap<ServiceId, Deployment>, ServiceError> {
         Ok(self.uses.store.last_deployments().await?)
+    }
+
+    /// What `podkeeper.toml` said in the commit of each service's current release, by the service's row, where it was there.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn repositories(&self) -> Result<HashMap<ServiceId, Settings>, ServiceError> {
+        Ok(self.uses.store.current_repositories().await?)
     }
 
     /// The keys of the variables that are set.

@@ -54,6 +54,7 @@ pub(super) async fn release(store: &Store, service: &Service, new: NewDeployment
         env: EnvSecrets::new(),
         volumes: Volumes::default(),
         settings: Settings::default(),
+        repository: None,
         created: Timestamp::now(),
     };
     assert!(store.create_release(service.id, release).await.unwrap());

@@ -34,6 +34,8 @@ pub struct Release {
     pub volumes: Volumes,
     /// The settings that it was released with.
     pub settings: Settings,
+    /// What `podkeeper.toml` of its commit said; none: there was no such file.
+    pub repository: Option<Settings>,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -56,7 +58,7 @@ impl Release {
 pub type NewRelease = Release;
 
 const COLUMNS: &str = "number, deployment, commit_id, port, container_port, healthcheck, env, volumes, settings, created, health_interval, \
-    check_timeout, init";
+    check_timeout, init, repository";
 
 fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
     Ok(Release {
@@ -74,6 +76,7 @@ fn read_row(row: &Row<'_>) -> Result<Release, StoreError> {
         health_interval: row.get(10)?,
         check_timeout: row.get(11)?,
         init: row.get(12)?,
+        repository: row.get::<_, Option<String>>(13)?.map(|text| json(&text, "repository")).transpose()?,
     })
 }
 
@@ -99,8 +102,8 @@ impl Store {
             }
             transaction.execute(
                 "INSERT OR REPLACE INTO releases (service, number, deployment, commit_id, port, container_port, healthcheck, \
-                 env, volumes, settings, created, health_interval, check_timeout, init) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 env, volumes, settings, created, health_interval, check_timeout, init, repository) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
                 params![
                     service,
                     new.number.0,
@@ -115,7 +118,8 @@ impl Store {
                     micros(new.created),
                     new.health_interval,
                     new.check_timeout,
-                    new.init
+                    new.init,
+                    new.repository.as_ref().map(|file| to_json(file, "repository")).transpose()?
                 ],
             )?;
             Ok(true)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, deployments, json, micros, parse, time, to_json};
 use crate::names::{
-    BranchName, CommitId, ContainerPort, HealthPath, HookKey, HostName, IdRange, ReleaseNumber, RepoUri, SecretName,
-    ServiceId, ServiceName, StopSignal, Strategy, TemplateName, Volumes,
+    BranchName, BuildArgs, BuildNames, CommitId, ContainerPort, HealthPath, HookKey, HostName, IdRange, ReleaseNumber,
+    RepoPath, RepoUri, SecretName, ServiceId, ServiceName, StopSignal, Strategy, TemplateName, Volumes, Watch,
 };
 use crate::problem::Problem;
 
@@ -70,6 +70,8 @@ pub struct Settings {
     pub health_path: Option<HealthPath>,
     /// How many seconds a new release may take until it is healthy; else the host's setting.
     pub health_timeout: Option<u32>,
+    /// How many seconds lie between two runs of the image's health check once it is live; else the image says so.
+    pub health_interval: Option<u32>,
     /// The service speaks no HTTP: a connection that stays open is enough.
     pub tcp: bool,
     /// Memory limit in MiB.
@@ -88,6 +90,20 @@ pub struct Settings {
     pub stop_signal: Option<StopSignal>,
     /// How many releases are kept; else the host's setting.
     pub keep: Option<u32>,
+    /// The folder of the repository that is built; else its top.
+    pub root: Option<RepoPath>,
+    /// The file below that folder which says how; else `Containerfile` or `Dockerfile`.
+    pub containerfile: Option<RepoPath>,
+    /// The files that a push must touch so that it is deployed.
+    pub watch: Watch,
+    /// What each build is given as arguments, for all to see.
+    pub build_args: BuildArgs,
+    /// The variables that each build is given as arguments.
+    pub build_env: BuildNames,
+    /// The variables that each build is given as secrets.
+    pub build_secrets: BuildNames,
+    /// What the repository's `podkeeper.toml` says counts for more than these.
+    pub prefer_repository: bool,
 }
 
 /// A service.

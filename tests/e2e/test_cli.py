@@ -241,21 +241,21 @@ def test_an_environment_that_is_so_already_starts_nothing(host: Host, name: str)
 def test_settings_are_shown_changed_and_taken_back(host: Host, name: str):
     host.create(name)
     shown = cli(host, "settings", name)
-    assert shown.splitlines()[0].split()[:2] == ["SETTING", "VALUE"]
+    assert shown.splitlines()[0].split()[:3] == ["SETTING", "VALUE", "FROM"]
     assert re.search(r"^branch +main ", shown, re.M) and re.search(r"^memory_mib +- ", shown, re.M)
     assert "from the first release on" in cli(host, "settings", name, "container_port=8080")
     host.start(name)
     domain = f"{name}.example.org"
     said = cli(host, "settings", name, "memory_mib=64", f"domains={domain}", "volumes=data:/data", "tcp=no")
-    assert re.search(rf"^domains +{domain} +from now on$", said, re.M), said
-    assert re.search(rf"^memory_mib +64 +from the next release on: podkeeper restart {name}$", said, re.M), said
+    assert re.search(rf"^domains +{domain} +service +from now on$", said, re.M), said
+    assert re.search(rf"^memory_mib +64 +service +from the next release on: podkeeper restart {name}$", said, re.M), said
     assert host.serve(name, headers={"Host": domain}).status_code == 200
     cli(host, "restart", name)
     assert "MemoryMax=67108864" in host.user("systemctl", "--user", "show", f"{name}@2.service")
     # What can't be changes nothing, whatever stands beside it.
     assert host.code("podkeeper", "settings", name, "keep=2", "memory_mib=1") == 1
     said = cli(host, "settings", name, "--unset", "memory_mib", "domains=")
-    assert re.search(r"^memory_mib +- ", said, re.M) and re.search(r"^domains +- +from now on", said, re.M), said
+    assert re.search(r"^memory_mib +- ", said, re.M) and re.search(r"^domains +- +default +from now on", said, re.M), said
     settings = json.loads(cli(host, "settings", name, "--json"))
     assert (settings["branch"], settings["container_port"], settings["volumes"]) == ("main", 8080, {"data": "/data"})
     assert (settings["memory_mib"], settings["domains"], settings["keep"]) == (None, [], None)

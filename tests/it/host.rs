@@ -227,6 +227,7 @@ async fn a_route_that_can_not_be_read_takes_no_port_but_those_that_it_may_lead_t
         env: EnvSecrets::new(),
         volumes: Volumes::default(),
         settings: Settings::default(),
+        repository: None,
         created: jiff::Timestamp::now(),
     };
     assert!(agent.store.create_release(service.id, release).await.unwrap());

@@ -22,6 +22,7 @@ mod orders;
 mod parsers;
 mod passkeys;
 mod pushes;
+mod repositories;
 mod routes;
 mod running;
 mod security;

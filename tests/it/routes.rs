@@ -49,6 +49,14 @@ async fn a_token_that_is_none_signs_nobody_in() {
 }
 
 #[tokio::test]
+async fn editors_are_told_what_a_repository_may_say() {
+    let agent = TestAgent::start().await;
+    let answer = agent.ask(&request("GET", "/schemas/podkeeper.toml.json", &[], "")).await;
+    let schema: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status, &schema["properties"]["root"]["type"]), (200, &"string".into()), "{answer:?}");
+}
+
+#[tokio::test]
 async fn what_is_malformed_is_refused_at_the_edge() {
     let agent = TestAgent::start().await;
     let token = agent.token("test", Scope::Admin, None).await;

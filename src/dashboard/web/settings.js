@@ -3,6 +3,7 @@
 
 import { still } from "./actions.js";
 import { call, may, Problem } from "./api.js";
+import { fromNextBuildOn } from "./build-settings.js";
 import { boxField, form, listField, numberField, numberOrWordField, selectField, textField } from "./fields.js";
 import { connect } from "./live.js";
 import { ask, button, el, errorPlace, notice } from "./parts.js";
@@ -96,6 +97,13 @@ function fromNextOn() {
       hint: "1 to 600. A release that takes longer fails, and the one before goes on.",
       empty: "the host’s default",
     }),
+    health_interval: numberField({
+      id: "health_interval",
+      label: "Time between health checks",
+      unit: "seconds",
+      hint: "5 to 3600, of its image’s HEALTHCHECK once a release is live.",
+      empty: "as its image says, or 30",
+    }),
     tcp: boxField({
       id: "tcp",
       label: "It speaks no HTTP",
@@ -167,7 +175,8 @@ function about(fields, { code, message }) {
 function settingsForm(service, follow) {
   const now = atOnce(service);
   const next = fromNextOn();
-  const fields = { ...now, ...next };
+  const build = fromNextBuildOn();
+  const fields = { ...now, ...next, ...build };
   const error = errorPlace();
   const said = el("p", { role: "status" });
   let shown = { ...service.settings, branch: service.branch };
@@ -220,6 +229,7 @@ function settingsForm(service, follow) {
     { action: "Save the settings", error, work: async () => quietly(save) },
     el("fieldset", {}, el("legend", {}, "Used at once"), ...Object.values(now).map((one) => one.element)),
     el("fieldset", {}, el("legend", {}, "From the next release on"), ...Object.values(next).map((one) => one.element)),
+    el("fieldset", {}, el("legend", {}, "From the next build on"), ...Object.values(build).map((one) => one.element)),
     said,
   );
 }

@@ -44,6 +44,8 @@ pub fn all() -> Vec<Operation> {
         get("/healthz", "Whether the agent lives").any(200, "application/json"),
         get("/readyz", "Whether each part of the host answers").json::<Ready>(200),
         get("/openapi.json", "This description").any(200, "application/json"),
+        get("/schemas/podkeeper.toml.json", "What a repository's `podkeeper.toml` may say, as JSON Schema")
+            .any(200, "application/json"),
         get("/metrics", "How all services are and what they use, as OpenMetrics")
             .any(200, "application/openmetrics-text; version=1.0.0; charset=utf-8"),
         get("/services", "All services").query::<ServicesPage>().json::<Services>(200),

@@ -14,7 +14,7 @@ use super::super::stream as streams;
 use super::outcome::told;
 use crate::deploys::{DeploymentState, Pushed};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::services::log::{By, Entry, LogLine, LogPart};
 use crate::services::spec;
 use crate::text::PlainLines;
@@ -124,6 +124,10 @@ async fn end(state: State, id: DeploymentId) -> Vec<LogLine> {
             lines.extend(problem.hint.map(|hint| said(format!("  Next: {hint}"))));
             let goes_on = if deploys.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
             lines.push(said(format!("  Your push is kept{goes_on}.")));
+        }
+        (DeploymentState::Cancelled, Some(problem)) if problem.code == Code::Unchanged => {
+            lines.push(said(format!("  Kept. {}", problem.detail)));
+            lines.extend(problem.hint.map(|hint| said(format!("  Next: {hint}"))));
         }
         (DeploymentState::Superseded, _) => lines.push(said("  A newer push took its place.".into())),
         (state, _) => lines.push(said(format!("  The deployment is {}.", state.as_str()))),

@@ -20,7 +20,13 @@ use crate::problem::{Code, Problem, chain};
 use crate::services::{NewSource, Service, Settings, spec, status::Status};
 
 /// What a service is shown as.
-fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<Deployment>) -> api::Service {
+fn shown(
+    call: &Call,
+    service: Service,
+    status: Option<&Status>,
+    last: Option<Deployment>,
+    repository: Option<Settings>,
+) -> api::Service {
     let (config, limits) = (call.state().config(), call.state().services().limits());
     api::Service {
         push_url: service.is_hosted().then(|| spec::push_url(&service.name, &config)),
@@ -33,6 +39,7 @@ fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<De
         last_deployment: last.map(Into::into),
         unenforced: limits.map(|limits| limits.unenforced(&service.settings)).unwrap_or_default(),
         settings: service.settings.into(),
+        repository: repository.map(Into::into),
         name: service.name,
     }
 }
@@ -43,7 +50,8 @@ async fn show_one(call: &Call, name: &ServiceName) -> Result<api::Service, Probl
     let status = services.states().await.map_err(told)?;
     let mut last = services.last_deployments().await.map_err(told)?;
     let last = last.remove(&service.id);
-    Ok(shown(call, service, status.get(name), last))
+    let repository = services.repositories().await.map_err(told)?.remove(&service.id);
+    Ok(shown(call, service, status.get(name), last, repository))
 }
 
 pub async fn list(mut call: Call) -> Result<Response, Problem> {
@@ -52,6 +60,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let services = call.state().services();
     let status = services.states().await.map_err(told)?;
     let mut last = services.last_deployments().await.map_err(told)?;
+    let mut repositories = services.repositories().await.map_err(told)?;
     let mut services = services.all().await.map_err(told)?;
     services.retain(|service| {
         call.sees(&service.name) && page.cursor.as_deref().is_none_or(|cursor| service.name.as_str() > cursor)
@@ -63,7 +72,8 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
         .into_iter()
         .map(|service| {
             let (status, last) = (status.get(&service.name), last.remove(&service.id));
-            shown(&call, service, status, last)
+            let repository = repositories.remove(&service.id);
+            shown(&call, service, status, last, repository)
         })
         .collect();
     respond::json(StatusCode::Ok, &api::Services { services, cursor })
@@ -114,7 +124,7 @@ pub async fn create(mut call: Call) -> Result<Response, Problem> {
         kept_volumes: kept.ok().map(|volumes| volumes.iter().map(ToString::to_string).collect()),
         hook_url: spec::hook_url(&name, &config),
         hook_key: service.hook_key.as_str().to_owned(),
-        service: shown(&call, service, None, None),
+        service: shown(&call, service, None, None, None),
     };
     let mut response = respond::json(StatusCode::Created, &created)?;
     response.set_header("location", format!("/services/{name}"));

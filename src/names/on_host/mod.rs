@@ -10,7 +10,7 @@ mod upkeep;
 mod volumes;
 
 pub use secrets::{EnvValue, SecretName};
-pub use services::SERVICE_LABEL;
+pub use services::{PORT_LABEL, SERVICE_LABEL};
 pub use upkeep::{MEASURE_UNIT, TIDY_UNIT, checked_container, is_working_container, user_manager};
 pub use volumes::HostVolume;
 

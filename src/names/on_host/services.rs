@@ -4,6 +4,8 @@ use crate::names::ServiceName;
 
 /// The label that tells of containers, images and secrets whose they are.
 pub const SERVICE_LABEL: &str = "podkeeper.service";
+/// The label that says on which port an image's own instructions have its program listen.
+pub const PORT_LABEL: &str = "podkeeper.port";
 
 /// A text as systemd writes it within a slice's name, where `-` would make another level: systemd.unit(5), "String escaping
 /// for inclusion in unit names". What a service's name holds beside `-` stands as it is.

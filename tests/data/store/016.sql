@@ -34,10 +34,10 @@ CREATE TABLE deployments (
     starting     INTEGER,
     checking     INTEGER,
     finished     INTEGER
-, brings_env INTEGER NOT NULL DEFAULT 0, desired_before TEXT) STRICT;
-INSERT INTO "deployments" VALUES(1,1,'push','git-password','live','1111111111111111111111111111111111111111',NULL,1,NULL,NULL,NULL,NULL,1760000000001000,1760000000001001,1760000000001002,1760000000001003,1760000000001004,1760000000001005,0,'created');
-INSERT INTO "deployments" VALUES(2,1,'push','git-password','live','1111111111111111111111111111111111111111',NULL,2,NULL,NULL,NULL,NULL,1760000000002000,1760000000002001,1760000000002002,1760000000002003,1760000000002004,1760000000002005,0,'running');
-INSERT INTO "deployments" VALUES(3,1,'push','git-password','failed','1111111111111111111111111111111111111111',NULL,NULL,'build-failed','the build ended with status 1',NULL,'no',1760000000003000,1760000000003001,1760000000003002,NULL,NULL,1760000000003005,0,NULL);
+, brings_env INTEGER NOT NULL DEFAULT 0, desired_before TEXT, repository TEXT) STRICT;
+INSERT INTO "deployments" VALUES(1,1,'push','git-password','live','1111111111111111111111111111111111111111',NULL,1,NULL,NULL,NULL,NULL,1760000000001000,1760000000001001,1760000000001002,1760000000001003,1760000000001004,1760000000001005,0,'created',NULL);
+INSERT INTO "deployments" VALUES(2,1,'push','git-password','live','1111111111111111111111111111111111111111',NULL,2,NULL,NULL,NULL,NULL,1760000000002000,1760000000002001,1760000000002002,1760000000002003,1760000000002004,1760000000002005,0,'running',NULL);
+INSERT INTO "deployments" VALUES(3,1,'push','git-password','failed','1111111111111111111111111111111111111111',NULL,NULL,'build-failed','the build ended with status 1',NULL,'no',1760000000003000,1760000000003001,1760000000003002,NULL,NULL,1760000000003005,0,NULL,NULL);
 CREATE TABLE enrolment_links (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     hash    BLOB    NOT NULL UNIQUE,            -- SHA-256 of the link's secret
@@ -105,11 +105,11 @@ CREATE TABLE releases (
     env            TEXT    NOT NULL,            -- JSON: key → the Podman secret's name
     volumes        TEXT    NOT NULL,            -- JSON: volume → path in the container
     settings       TEXT    NOT NULL,            -- JSON: the settings that it was released with
-    created        INTEGER NOT NULL, health_interval INTEGER, check_timeout INTEGER,
+    created        INTEGER NOT NULL, health_interval INTEGER, check_timeout INTEGER, repository TEXT,
     PRIMARY KEY (service, number)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO "releases" VALUES(1,1,1,'1111111111111111111111111111111111111111',31001,8080,0,'{"KEY":"podkeeper-blog-KEY-abcdefghijklmnop","NOTHING":""}','{"data":"/data"}','{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}',1760000000001003,NULL,NULL);
-INSERT INTO "releases" VALUES(1,2,2,'1111111111111111111111111111111111111111',31002,8080,0,'{"KEY":"podkeeper-blog-KEY-abcdefghijklmnop","NOTHING":""}','{"data":"/data"}','{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}',1760000000002003,NULL,NULL);
+INSERT INTO "releases" VALUES(1,1,1,'1111111111111111111111111111111111111111',31001,8080,0,'{"KEY":"podkeeper-blog-KEY-abcdefghijklmnop","NOTHING":""}','{"data":"/data"}','{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}',1760000000001003,NULL,NULL,NULL);
+INSERT INTO "releases" VALUES(1,2,2,'1111111111111111111111111111111111111111',31002,8080,0,'{"KEY":"podkeeper-blog-KEY-abcdefghijklmnop","NOTHING":""}','{"data":"/data"}','{"container_port":null,"health_path":null,"health_timeout":30,"tcp":false,"memory_mib":64,"cpu_percent":null,"domains":["blog.example.org"],"volumes":{"data":"/data"},"keep":3}',1760000000002003,NULL,NULL,'{"container_port":8080,"watch":[],"build_args":{"A":"x"}}');
 CREATE TABLE services (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     name            TEXT    NOT NULL UNIQUE,

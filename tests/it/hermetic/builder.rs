@@ -40,8 +40,10 @@ async fn build(manager: &Manager, unit: &str, plan: &Value) {
         std::fs::create_dir_all(text(folder)).unwrap();
     }
     moment().await;
-    let file = std::fs::read_to_string(Path::new(&context).join("Containerfile")).unwrap_or_default();
-    let program = Program::read(&file);
+    let instructions = plan["instructions"]["File"].as_str().unwrap_or("Containerfile");
+    let file = std::fs::read_to_string(Path::new(&context).join(instructions)).unwrap_or_default();
+    let port = plan["port"].as_u64().and_then(|port| port.try_into().ok());
+    let program = Program { port, ..Program::read(&file) };
     let id = id_of(&format!("{} {} {file}", text("service"), text("commit")));
     match program.build {
         BuildEnd::Never => std::future::pending().await,
@@ -54,7 +56,7 @@ async fn build(manager: &Manager, unit: &str, plan: &Value) {
         }
     }
     std::fs::write(text("image"), id).unwrap();
-    for folder in ["temporary", "out"] {
+    for folder in ["temporary", "out", "given"] {
         std::fs::remove_dir_all(text(folder)).unwrap();
     }
     manager.set(unit, |unit| (unit.active, unit.sub) = ("active", "exited")).await;

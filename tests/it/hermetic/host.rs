@@ -13,7 +13,7 @@ use podkeeper::deploys::Pushed;
 use podkeeper::http::Listeners;
 use podkeeper::names::{AbsPath, Actor, CommitId, ServiceName};
 use podkeeper::services::{NewSource, ServiceError};
-use podkeeper::store::{Deployment, DeploymentState, Service};
+use podkeeper::store::{Deployment, DeploymentState, Service, Settings};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -207,15 +207,20 @@ impl TestHost {
 
     /// Moves the service's branch to a new commit with this Containerfile, as git does before its hook.
     pub fn commit(&self, service: &ServiceName, containerfile: &str) -> CommitId {
+        self.commit_files(service, &[("Containerfile", containerfile)])
+    }
+
+    /// The same with these files in the place of what they were.
+    pub fn commit_files(&self, service: &ServiceName, files: &[(&str, &str)]) -> CommitId {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let (folder, head) = (self.repository(service), self.repository(service).join("refs/heads/main"));
         let before = if head.exists() { "from refs/heads/main^0\n" } else { "" };
-        let import = format!(
-            "commit refs/heads/main\ncommitter A <a@example.org> {number} +0000\ndata 1\nx\n{before}\
-             M 644 inline Containerfile\ndata {}\n{containerfile}\n",
-            containerfile.len()
-        );
+        let mut import =
+            format!("commit refs/heads/main\ncommitter A <a@example.org> {number} +0000\ndata 1\nx\n{before}");
+        for (path, text) in files {
+            import.push_str(&format!("M 644 inline {path}\ndata {}\n{text}\n", text.len()));
+        }
         let mut git = Command::new("git");
         git.args(["fast-import", "--quiet", "--force"]).env("GIT_DIR", &folder).stdin(Stdio::piped());
         let mut git = git.spawn().unwrap();
@@ -226,7 +231,11 @@ impl TestHost {
 
     /// Pushes such a commit, and tells what was queued for it.
     pub async fn push(&self, service: &ServiceName, containerfile: &str) -> Deployment {
-        let commit = self.commit(service, containerfile);
+        self.push_files(service, &[("Containerfile", containerfile)]).await
+    }
+
+    pub async fn push_files(&self, service: &ServiceName, files: &[(&str, &str)]) -> Deployment {
+        let commit = self.commit_files(service, files);
         match self.tell(service, commit).await.unwrap() {
             Pushed::Deployed(deployment) => *deployment,
             other => panic!("{other:?}"),
@@ -261,6 +270,25 @@ impl TestHost {
     pub async fn deploy(&self, service: &ServiceName, containerfile: &str) -> Deployment {
         let queued = self.push(service, containerfile).await;
         self.ended(&queued).await
+    }
+
+    /// The same with these files.
+    pub async fn deploy_files(&self, service: &ServiceName, files: &[(&str, &str)]) -> Deployment {
+        let queued = self.push_files(service, files).await;
+        self.ended(&queued).await
+    }
+
+    /// Changes a service's settings.
+    pub async fn set(&self, service: &ServiceName, change: impl FnOnce(&mut Settings) + Send + 'static) {
+        let name = service.clone();
+        let set = self.ask(move |parts| async move {
+            let change = move |mut settings: Settings| {
+                change(&mut settings);
+                Ok(settings)
+            };
+            parts.services.change_settings(&name, None, change).await
+        });
+        set.await.unwrap();
     }
 
     pub async fn service(&self, name: &ServiceName) -> Service {

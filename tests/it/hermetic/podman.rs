@@ -136,8 +136,14 @@ impl Asked {
                 let volumes: serde_json::Map<String, Value> =
                     image.program.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
                 let check = image.program.check.map(|_| json!({ "Test": ["CMD-SHELL", "true"] }));
+                let mut ports = json!({ "8080/tcp": {} });
+                let port = image.program.port.map_or_else(String::new, |port| port.to_string());
+                if !port.is_empty() {
+                    ports[format!("{port}/tcp")] = json!({});
+                }
+                let labels = json!({ "podkeeper.port": port });
                 let config = json!({
-                    "ExposedPorts": { "8080/tcp": {} }, "Volumes": volumes,
+                    "ExposedPorts": ports, "Volumes": volumes, "Labels": labels,
                     "Env": image.program.env, "Entrypoint": image.program.command,
                 });
                 good(&json!({ "Id": id, "Config": config, "Healthcheck": check }))

@@ -52,6 +52,8 @@ pub struct Program {
     pub env: Vec<String>,
     /// What its image runs.
     pub command: Vec<String>,
+    /// The port that its build has read in its instructions.
+    pub port: Option<u16>,
 }
 
 impl Program {
