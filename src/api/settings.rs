@@ -55,6 +55,13 @@ pub struct Settings {
     /// How many releases are kept.
     #[schemars(range(min = *KEEP.start(), max = *KEEP.end()))]
     pub keep: Option<u32>,
+    /// A pushed commit whose message has a mark such as `[skip ci]` is kept and not built.
+    #[serde(default = "yes")]
+    pub skip_marks: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl From<store::Settings> for Settings {
@@ -69,8 +76,20 @@ impl From<store::Settings> for Settings {
             domains,
             volumes,
             keep,
+            skip_marks,
         } = settings;
-        Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep }
+        Self {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            keep,
+            skip_marks: skip_marks.unwrap_or_else(yes),
+        }
     }
 }
 
@@ -81,7 +100,7 @@ fn takes(field: &str) -> String {
         "container_port" => from_to(PORTS),
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
-        "tcp" => "must be true or false".into(),
+        "tcp" | "skip_marks" => "must be true or false".into(),
         "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
         "domains" => format!("takes host names, at most {DOMAINS}"),
@@ -163,8 +182,18 @@ impl Settings {
         if let Some((wrong, _)) = good.into_iter().find(|(_, is_good)| !is_good) {
             return Err(format!("`{wrong}` {}", takes(wrong)));
         }
-        let Self { container_port, health_path, health_timeout, tcp, memory_mib, cpu_percent, domains, volumes, keep } =
-            self;
+        let Self {
+            container_port,
+            health_path,
+            health_timeout,
+            tcp,
+            memory_mib,
+            cpu_percent,
+            domains,
+            volumes,
+            keep,
+            skip_marks,
+        } = self;
         Ok(store::Settings {
             container_port,
             health_path,
@@ -175,6 +204,7 @@ impl Settings {
             domains,
             volumes,
             keep,
+            skip_marks: (!skip_marks).then_some(false),
         })
     }
 }
@@ -216,6 +246,7 @@ mod tests {
                 "invalid-setting",
                 "`volumes`: two volumes, `a` and `b`,",
             ),
+            (json!({"skip_marks": "maybe"}), "invalid-setting", "`skip_marks` must be true or false"),
             (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
             (json!({"kept": 1}), "bad-request", "unknown field `kept`"),
         ] {

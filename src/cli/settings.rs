@@ -65,7 +65,7 @@ const fn setting(key: &'static str, kind: Kind, from: From, what: &'static str) 
     Setting { key, kind, from, what }
 }
 
-const SETTINGS: [Setting; 10] = [
+const SETTINGS: [Setting; 11] = [
     setting(BRANCH, Kind::Text, From::Build, "the branch that is built"),
     setting(
         "container_port",
@@ -81,6 +81,7 @@ const SETTINGS: [Setting; 10] = [
     setting("domains", Kind::List, From::Now, "host names beside its own: a.example.org,b.example.org"),
     setting("volumes", Kind::Places, From::Release, "what is kept, and where it is mounted: data:/data,more:/srv"),
     setting("keep", Kind::Number, From::Now, "how many releases are kept, to go back to"),
+    setting("skip_marks", Kind::Flag, From::Now, "no: what is pushed with `[skip ci]` in its message is built, too"),
 ];
 
 fn keys() -> impl Iterator<Item = &'static str> {

@@ -1,11 +1,40 @@
 //! A service's hook: its key, and what forges sent to it.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::{ServiceError, Services};
-use crate::names::{HookKey, ServiceName};
+use crate::names::{HookKey, ServiceId, ServiceName};
+use crate::problem::chain;
 use crate::store::{HookDelivery, Service};
 
 /// How many deliveries are shown.
 const SHOWN: u32 = 50;
+
+/// Who sent last, and how many.
+type Counted = (&'static str, u32);
+
+/// Deliveries with a wrong key that are not written down yet, by service: anybody may send any number of them, and they are
+/// written all at once now and then. A clone is another handle.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Refused {
+    counted: Arc<Mutex<HashMap<ServiceId, Counted>>>,
+}
+
+impl Refused {
+    /// Counts one; true: it is the first since they were taken.
+    fn note(&self, service: ServiceId, sender: &'static str) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = counted.is_empty();
+        let (last, count) = counted.entry(service).or_insert((sender, 0));
+        (*last, *count) = (sender, count.saturating_add(1));
+        is_first
+    }
+
+    fn take(&self) -> HashMap<ServiceId, Counted> {
+        std::mem::take(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// A key that nobody knows.
 #[must_use]
@@ -29,11 +58,33 @@ impl Services {
         Ok(self.uses.store.service(name).await?)
     }
 
+    /// Notes that a delivery to a service showed no good key, for its owner. Nothing is waited for: how long the answer takes
+    /// must not tell whether there is such a service.
+    pub fn refuse_delivery(&self, service: &Service, sender: &'static str) {
+        if self.refused.note(service.id, sender) {
+            let this = self.clone();
+            self.uses.queue.tasks().spawn(async move {
+                tokio::time::sleep(this.uses.config.get().waits.refusals).await;
+                this.keep_refused().await;
+            });
+        }
+    }
+
+    /// Writes down what was refused.
+    async fn keep_refused(&self) {
+        for (id, (sender, count)) in self.refused.take() {
+            if let Err(error) = self.uses.store.refuse_deliveries(id, sender, count).await {
+                tracing::warn!("deliveries with a wrong key are not written down: {}", chain(&error));
+            }
+        }
+    }
+
     /// What forges sent to it, the newest first.
     ///
     /// # Errors
     /// The store can't be read.
     pub async fn deliveries(&self, service: &Service) -> Result<Vec<HookDelivery>, ServiceError> {
+        self.keep_refused().await;
         Ok(self.uses.store.deliveries(service.id, SHOWN).await?)
     }
 }

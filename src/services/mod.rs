@@ -41,7 +41,7 @@ pub use reconcile::{ClearUp, HostView};
 pub use remove::Removed;
 pub use update_env::EnvUpdate;
 
-pub use crate::git::GitRequest;
+pub use crate::git::{GitRequest, PushId};
 pub use crate::store::{Service, Settings, Source};
 
 use crate::config::LiveConfig;
@@ -57,6 +57,7 @@ use crate::store::{Store, StoreError};
 use crate::templates::{TemplateError, Templates};
 use crate::units::{Quadlets, UnitsError, UserManager};
 use begins::Begins;
+use hook::Refused;
 use live::LiveUnits;
 use pending_reconciles::PendingReconciles;
 use unasked::Unasked;
@@ -101,6 +102,8 @@ pub struct Services {
     branch_locks: Locks,
     begins: Begins,
     live: LiveUnits,
+    /// Deliveries with a wrong key.
+    refused: Refused,
     /// Whose health check was run.
     checks: broadcast::Sender<Checked>,
     unasked: Unasked,
@@ -118,6 +121,7 @@ impl Services {
             branch_locks: Locks::default(),
             begins: Begins::default(),
             live: LiveUnits::default(),
+            refused: Refused::default(),
             checks: broadcast::Sender::new(CHECKS),
             unasked: Unasked::default(),
             pending_reconciles: PendingReconciles::default(),

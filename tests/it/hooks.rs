@@ -45,6 +45,7 @@ async fn agent_with(change: impl FnOnce(&mut Config)) -> (TestAgent, HookKey) {
         name: "blog".parse().unwrap(),
         source: Source::Template("static".parse().unwrap()),
         branch: "main".parse().unwrap(),
+        branch_chosen: true,
         hook_key: key.clone(),
         settings: Settings::default(),
         max: 1,

@@ -100,8 +100,8 @@ impl TestHost {
         config.limits.journal = Duration::from_millis(1);
         let soon = Duration::from_millis(10);
         let waits = &mut config.waits;
-        let Waits { store, absence_look, cleanup, bus, build, check, .. } = waits;
-        for wait in [store, absence_look, cleanup, bus, build, check] {
+        let Waits { store, absence_look, cleanup, bus, build, check, refusals, .. } = waits;
+        for wait in [store, absence_look, cleanup, bus, build, check, refusals] {
             *wait = soon;
         }
         waits.crash = Duration::from_millis(5);
@@ -206,13 +206,19 @@ impl TestHost {
 
     /// Moves the service's branch to a new commit with this Containerfile, as git does before its hook.
     pub fn commit(&self, service: &ServiceName, containerfile: &str) -> CommitId {
+        self.commit_message(service, containerfile, "x")
+    }
+
+    /// The same with this message.
+    pub fn commit_message(&self, service: &ServiceName, containerfile: &str, message: &str) -> CommitId {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let (folder, head) = (self.repository(service), self.repository(service).join("refs/heads/main"));
         let before = if head.exists() { "from refs/heads/main^0\n" } else { "" };
         let import = format!(
-            "commit refs/heads/main\ncommitter A <a@example.org> {number} +0000\ndata 1\nx\n{before}\
+            "commit refs/heads/main\ncommitter A <a@example.org> {number} +0000\ndata {}\n{message}\n{before}\
              M 644 inline Containerfile\ndata {}\n{containerfile}\n",
+            message.len(),
             containerfile.len()
         );
         let mut git = Command::new("git");
