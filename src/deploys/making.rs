@@ -79,7 +79,9 @@ impl<'a> Making<'a> {
         self.uses.builds.clear(self.deployment.id).await?;
         let repositories = &self.uses.repositories;
         let commit = match (&self.service.source, &self.deployment.commit) {
-            (Source::External { uri, secret }, commit) => self.fetch_external(uri, secret.as_ref(), commit.as_ref()).await?,
+            (Source::External { uri, secret }, commit) => {
+                self.fetch_external(uri, secret.as_ref(), commit.as_ref()).await?
+            }
             (_, Some(commit)) if repositories.has(&self.service.name, commit).await => commit.clone(),
             // Nothing names it any more.
             (_, Some(commit)) if self.deployment.cause == Cause::Start => {

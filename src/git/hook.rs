@@ -77,12 +77,15 @@ struct Moved {
 }
 
 /// Reads what has moved, to its end, however much that is. What may be the service's branch is told in any case.
-fn read_moved(input: impl BufRead, branch: &str) -> Moved {
+fn read_moved(mut input: impl BufRead, branch: &str) -> Moved {
     let wanted = [branch, "main", "master"].map(|name| format!("refs/heads/{name}"));
     let mut moved = Moved { refs: Vec::new(), others: 0 };
-    // A ref whose name is no UTF-8 is none of a service, and hides none behind it.
-    for line in input.lines().filter_map(Result::ok) {
-        let mut words = line.split(' ');
+    let mut line = Vec::new();
+    while input.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        let bytes = std::mem::take(&mut line);
+        // A ref whose name is no UTF-8 is none of a service, and hides none behind it.
+        let Ok(text) = std::str::from_utf8(&bytes) else { continue };
+        let mut words = text.trim_end_matches('\n').split(' ');
         let (Some(old), Some(new), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
         if moved.refs.len() < REFS || wanted.iter().any(|wanted| wanted == name) {
             moved.refs.push(serde_json::json!({ "old": old, "new": new, "ref": name }));

@@ -69,7 +69,9 @@ pub enum GitError {
     #[error("the repository has no commit {0}")]
     NoSuchCommit(CommitId),
     /// The forge's hook has told of a commit that the forge doesn't show.
-    #[error("the forge's hook told of the commit {commit}, and {seconds} s later the forge still shows another on `{branch}`")]
+    #[error(
+        "the forge's hook told of the commit {commit}, and {seconds} s later the forge still shows another on `{branch}`"
+    )]
     NotShown {
         /// The commit.
         commit: CommitId,

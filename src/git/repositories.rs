@@ -43,7 +43,14 @@ impl Repositories {
     #[must_use]
     pub fn new(config: LiveConfig) -> Self {
         let [fetches, pushes] = [FETCHES, PUSHES].map(|(all, each)| Arc::new(Shares::new(all, each)));
-        Self { config, making: Arc::default(), fetches, pushes, under_way: Arc::default(), outcomes: Outcomes::default() }
+        Self {
+            config,
+            making: Arc::default(),
+            fetches,
+            pushes,
+            under_way: Arc::default(),
+            outcomes: Outcomes::default(),
+        }
     }
 
     pub(super) fn folder(&self, service: &ServiceName) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, SentCommit, Sender, payload};
+use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, SentCommit, payload};
 use crate::names::Excerpt;
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::delivery::{
-    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Reference, SentCommit, Sender, event, id, payload,
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Reference, Sender, SentCommit, event, id, payload,
 };
 use super::skip::skip_mark;
 

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, SentCommit, Sender, event, id, payload};
+use super::delivery::{
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, SentCommit, event, id, payload,
+};
 
 #[derive(Deserialize)]
 struct Kind {

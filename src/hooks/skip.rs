@@ -12,7 +12,7 @@ const TRAILER: &str = "skip-checks: true";
 pub fn skip_mark(message: &str) -> Option<&'static str> {
     let message = message.to_lowercase();
     let mark = MARKS.into_iter().find(|mark| message.contains(mark));
-    let trails = || message.trim_end().lines().skip(1).any(|line| is_trailer(line));
+    let trails = || message.trim_end().lines().skip(1).any(is_trailer);
     mark.or_else(|| trails().then_some(TRAILER))
 }
 

@@ -120,7 +120,9 @@ fn a_mark_in_the_newest_commits_message_is_seen_at_every_forge_that_tells_messag
         let headers: Headers = case.headers.iter().cloned().collect();
         let sender = Sender::of(&headers);
         let text = String::from_utf8(case.body).unwrap();
-        let marked = text.replace("\"message\": \"", "\"message\": \"[ci skip] ").replace("\"comment\": \"", "\"comment\": \"[ci skip] ");
+        let marked = text
+            .replace("\"message\": \"", "\"message\": \"[ci skip] ")
+            .replace("\"comment\": \"", "\"comment\": \"[ci skip] ");
         if marked == text {
             continue;
         }

@@ -1,40 +1,12 @@
 //! A service's hook: its key, and what forges sent to it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use super::{ServiceError, Services};
-use crate::names::{HookKey, ServiceId, ServiceName};
+use crate::names::{HookKey, ServiceName};
 use crate::problem::chain;
 use crate::store::{HookDelivery, Service};
 
 /// How many deliveries are shown.
 const SHOWN: u32 = 50;
-
-/// Who sent last, and how many.
-type Counted = (&'static str, u32);
-
-/// Deliveries with a wrong key that are not written down yet, by service: anybody may send any number of them, and they are
-/// written all at once now and then. A clone is another handle.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Refused {
-    counted: Arc<Mutex<HashMap<ServiceId, Counted>>>,
-}
-
-impl Refused {
-    /// Counts one; true: it is the first since they were taken.
-    fn note(&self, service: ServiceId, sender: &'static str) -> bool {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = counted.is_empty();
-        let (last, count) = counted.entry(service).or_insert((sender, 0));
-        (*last, *count) = (sender, count.saturating_add(1));
-        is_first
-    }
-
-    fn take(&self) -> HashMap<ServiceId, Counted> {
-        std::mem::take(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// A key that nobody knows.
 #[must_use]

@@ -20,6 +20,7 @@ pub mod plan;
 mod port;
 mod read;
 mod reconcile;
+mod refused;
 mod release;
 mod remove;
 mod repository;
@@ -57,9 +58,9 @@ use crate::store::{Store, StoreError};
 use crate::templates::{TemplateError, Templates};
 use crate::units::{Quadlets, UnitsError, UserManager};
 use begins::Begins;
-use hook::Refused;
 use live::LiveUnits;
 use pending_reconciles::PendingReconciles;
+use refused::Refused;
 use unasked::Unasked;
 
 /// How many health checks that were run wait to be told.

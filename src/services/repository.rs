@@ -3,10 +3,10 @@
 use tokio::sync::OwnedMutexGuard;
 
 use super::{ServiceError, Services};
+use crate::events::Event;
 use crate::git::{GitRequest, GitResponse, PushId};
 use crate::hooks::skip_mark;
 use crate::names::{BranchName, CommitId, ServiceName};
-use crate::events::Event;
 use crate::problem::{Code, Problem};
 use crate::store::{Desired, Service, Source};
 

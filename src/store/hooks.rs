@@ -216,7 +216,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write(move |transaction| {
             let (now, since) = (Timestamp::now(), micros(Timestamp::now() - REMEMBERED));
-            transaction.execute("DELETE FROM hook_refusals WHERE service = ?1 AND last <= ?2", params![service, since])?;
+            transaction
+                .execute("DELETE FROM hook_refusals WHERE service = ?1 AND last <= ?2", params![service, since])?;
             // It may have been removed meanwhile.
             transaction.execute(
                 "INSERT INTO hook_refusals (service, sender, count, first, last) \

@@ -15,7 +15,8 @@ use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
 use crate::api::services::{
-    AskName, ChangedService, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services, ServicesPage,
+    AskName, ChangedService, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services,
+    ServicesPage,
 };
 use crate::api::settings::Settings;
 use crate::api::status::Status;

@@ -97,7 +97,8 @@ async fn told_to_the_pusher(
     let deploys = call.state().deploys();
     let adopted = deploys.adopt_branch(name).await.map_err(told)?;
     let first = adopted.map(|branch| format!("`{branch}` is the branch of `{name}` from this push on."));
-    let pushed = if skips { deploys.pushed_unbuilt(name, moved).await } else { deploys.pushed(name, moved, actor).await };
+    let pushed =
+        if skips { deploys.pushed_unbuilt(name, moved).await } else { deploys.pushed(name, moved, actor).await };
     let pushed = pushed.map_err(told)?;
     // Of all that has moved one may be the service's branch.
     let own = u64::from(!matches!(pushed, Pushed::Kept(_)));
