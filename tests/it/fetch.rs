@@ -239,10 +239,10 @@ async fn what_ends_a_line_is_no_password() {
 
 impl Forge {
     /// A commit behind another, which no branch has.
-    fn commit_behind(&self, parent: &CommitId) -> CommitId {
+    fn commit_behind(&self, parent: &CommitId, message: &str) -> CommitId {
         let repository = self.folder.path().join("r.git");
         let tree = format!("{parent}^{{tree}}");
-        git(&repository, &["commit-tree", "-p", parent.as_str(), "-m", "next", &tree]).parse().unwrap()
+        git(&repository, &["commit-tree", "-p", parent.as_str(), "-m", message, &tree]).parse().unwrap()
     }
 
     /// The branch has it now.
@@ -266,16 +266,16 @@ async fn what_a_hook_told_of_is_built_or_what_is_newer_and_nothing_older() {
     let first = forge.head.clone();
     assert_eq!(forge.fetch_announced(&repositories, &first).await.unwrap(), first);
     // The forge has it, and its branch does not show it yet.
-    let second = forge.commit_behind(&first);
+    let second = forge.commit_behind(&first, "two");
     assert_eq!(forge.fetch_announced(&repositories, &second).await.unwrap(), second);
     // It has moved on since: what is newest is built, also where an old delivery comes again.
-    let third = forge.commit_behind(&second);
+    let third = forge.commit_behind(&second, "three");
     forge.show(&third);
     for told in [&second, &first, &third] {
         assert_eq!(forge.fetch_announced(&repositories, told).await.unwrap(), third);
     }
     // Another history took its place.
-    let other = forge.commit_behind(&first);
+    let other = forge.commit_behind(&first, "another");
     forge.show(&other);
     assert_eq!(forge.fetch_announced(&repositories, &third).await.unwrap(), other);
 }
@@ -311,7 +311,7 @@ async fn a_forge_that_is_late_is_waited_for_and_one_that_never_shows_it_fails_th
 #[tokio::test]
 async fn a_commit_is_fetched_by_its_id() {
     let forge = Forge::start("ann:right").await;
-    let second = forge.commit_behind(&forge.head);
+    let second = forge.commit_behind(&forge.head, "two");
     forge.show(&second);
     let repositories = forge.repositories();
     let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", forge.address)).unwrap();
