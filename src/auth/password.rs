@@ -170,7 +170,8 @@ impl Auth {
         let Some(stored) = self.store.git_password().await.map_err(failed)? else {
             // Nothing that is kept of it is good, and git's helpers forget what was refused so.
             return Err(Problem::new(Code::NotSignedIn, "this is no token, and no git password is set").with_hint(
-                "give a token as the password: `podkeeper token create --name NAME` on the host makes one",
+                "give a token as the password: `podkeeper token create --name NAME` on the host makes one; or set a git \
+                 password with POST /credentials/update",
             ));
         };
         let identity = Identity::of_password(&stored);
