@@ -135,6 +135,15 @@ pub struct Releases {
     pub before: Option<ReleaseNumber>,
 }
 
+/// What to build.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// The whole id of a commit of its repository; without it the newest of its branch. Where it runs already, or is on its
+    /// way there, the answer is that deployment.
+    pub commit: Option<CommitId>,
+}
+
 /// Which release to go back to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

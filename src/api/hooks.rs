@@ -24,10 +24,10 @@ pub struct Hook {
     pub deliveries: Vec<Delivery>,
 }
 
-/// A delivery that the key authorised.
+/// A delivery, or all those that showed a wrong key.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Delivery {
-    /// When it came first.
+    /// When it came; of those with a wrong key the last.
     #[schemars(with = "super::fields::Moment")]
     pub received: Timestamp,
     /// The kind of forge that sent it.

@@ -12,7 +12,7 @@ use crate::decode::{NO_TOML, Toml};
 use crate::store;
 
 /// What no repository has a say in.
-const OWNERS: [&str; 3] = ["domains", "keep", "prefer_repository"];
+const OWNERS: [&str; 4] = ["domains", "keep", "prefer_repository", "skip_marks"];
 
 /// What a repository's `podkeeper.toml` says, by the settings' names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -94,6 +94,16 @@ pub struct CreatedService {
     pub kept_volumes: Option<Vec<String>>,
 }
 
+/// A service whose settings were changed.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ChangedService {
+    /// The service.
+    #[serde(flatten)]
+    pub service: Service,
+    /// What is still to be done so that another branch is what runs; null where nothing is.
+    pub next: Option<String>,
+}
+
 /// The list of services.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct Services {

@@ -35,7 +35,6 @@ pub const KEEP: RangeInclusive<u64> = 1..=100;
 /// How a service is set. Null, or a field that isn't there, means the host's default.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
 pub struct Settings {
     /// The port that its program listens on in the container; `none`: it listens nowhere, the service has no address, and a
     /// release is live when it has run for a while without ending.
@@ -91,6 +90,19 @@ pub struct Settings {
     pub build_secrets: BuildNames,
     /// What the repository's `podkeeper.toml` says counts for more than what is set here.
     pub prefer_repository: bool,
+    /// A pushed commit whose message has a mark such as `[skip ci]` is kept and not built.
+    #[serde(default = "yes")]
+    pub skip_marks: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        store::Settings::default().into()
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl From<store::Settings> for Settings {
@@ -116,6 +128,7 @@ impl From<store::Settings> for Settings {
             build_env,
             build_secrets,
             prefer_repository,
+            skip_marks,
         } = settings;
         Self {
             container_port,
@@ -138,6 +151,7 @@ impl From<store::Settings> for Settings {
             build_env,
             build_secrets,
             prefer_repository,
+            skip_marks: skip_marks.unwrap_or_else(yes),
         }
     }
 }
@@ -155,7 +169,7 @@ fn takes(field: &str) -> String {
         "health_path" => "must be a path that begins with /".into(),
         "health_timeout" => format!("{} seconds", from_to(HEALTH_TIMEOUT)),
         "health_interval" => format!("{} seconds", from_to(HEALTH_INTERVAL)),
-        "tcp" | "prefer_repository" => "must be true or false".into(),
+        "tcp" | "prefer_repository" | "skip_marks" => "must be true or false".into(),
         "memory_mib" => format!("must be at least {}", MEMORY.start()),
         "cpu_percent" => from_to(CPU),
         "domains" => format!("takes host names, at most {DOMAINS}"),
@@ -266,6 +280,7 @@ impl Settings {
             build_env,
             build_secrets,
             prefer_repository,
+            skip_marks,
         } = self;
         Ok(store::Settings {
             container_port,
@@ -288,6 +303,7 @@ impl Settings {
             build_env,
             build_secrets,
             prefer_repository,
+            skip_marks: (!skip_marks).then_some(false),
         })
     }
 }
@@ -340,6 +356,7 @@ mod tests {
             (json!({"strategy": "blue"}), "invalid-setting", "`strategy` must be one of rolling, recreate"),
             (json!({"stop_timeout": 301}), "invalid-setting", "`stop_timeout` must be from 1 to 300 seconds"),
             (json!({"stop_signal": "SIGSTOP"}), "invalid-setting", "`stop_signal` must be one of SIGTERM, "),
+            (json!({"skip_marks": "maybe"}), "invalid-setting", "`skip_marks` must be true or false"),
             (json!({"keep": 101}), "invalid-setting", "`keep` must be from 1 to 100"),
             (json!({"root": "../other"}), "invalid-setting", "`root`: `../other` is not a path inside the repository"),
             (json!({"containerfile": 5}), "invalid-setting", "`containerfile`: a text is wanted"),

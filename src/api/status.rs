@@ -62,8 +62,8 @@ pub struct Figures {
 words! {
     /// What a service does at the moment.
     Condition {
-        /// It was made, and nothing of it ever ran.
-        Created = "created",
+        /// It was made, and nothing of it was ever deployed.
+        NeverDeployed = "never-deployed",
         /// Its release is being started, or its first one is being made.
         Starting = "starting",
         /// It runs.
@@ -72,7 +72,7 @@ words! {
         Restarting = "restarting",
         /// It was stopped.
         Stopped = "stopped",
-        /// It is wanted and doesn't run.
+        /// It is wanted and doesn't run; or it never was live, and its last deployment has failed.
         Failed = "failed",
     }
 }
@@ -92,7 +92,7 @@ listed! { Condition, Health, }
 impl From<host::Condition> for Condition {
     fn from(condition: host::Condition) -> Self {
         match condition {
-            host::Condition::Created => Self::Created,
+            host::Condition::NeverDeployed => Self::NeverDeployed,
             host::Condition::Starting => Self::Starting,
             host::Condition::Running => Self::Running,
             host::Condition::Restarting => Self::Restarting,

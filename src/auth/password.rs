@@ -168,8 +168,10 @@ impl Auth {
         password: SecretString,
     ) -> Result<Option<Identity>, Problem> {
         let Some(stored) = self.store.git_password().await.map_err(failed)? else {
-            return Err(Problem::new(Code::Forbidden, "this is no token, and no git password is set").with_hint(
-                "set one in the dashboard or with POST /credentials/update, or give a token as the password",
+            // Nothing that is kept of it is good, and git's helpers forget what was refused so.
+            return Err(Problem::new(Code::NotSignedIn, "this is no token, and no git password is set").with_hint(
+                "give a token as the password: `podkeeper token create --name NAME` on the host makes one; or set a git \
+                 password with POST /credentials/update",
             ));
         };
         let identity = Identity::of_password(&stored);
@@ -288,7 +290,7 @@ mod tests {
         let (_folder, auth) = auth_at("http://localhost:7070");
         let first = "correct wagon staple lantern";
         let refused = auth.identify(&basic(first), Accepts::Git).await.unwrap_err();
-        assert_eq!((refused.code, refused.hint.is_some()), (Code::Forbidden, true));
+        assert_eq!((refused.code, refused.hint.is_some()), (Code::NotSignedIn, true));
         assert_eq!(auth.identify(&basic("pk_none"), Accepts::Git).await.unwrap(), None);
 
         auth.set_password(first.into()).await.unwrap();

@@ -71,7 +71,7 @@ const fn setting(key: &'static str, kind: Kind, from: From, what: &'static str) 
     Setting { key, kind, from, what }
 }
 
-const SETTINGS: [Setting; 21] = [
+const SETTINGS: [Setting; 22] = [
     setting(BRANCH, Kind::Text, From::Build, "the branch that is built"),
     setting(
         "container_port",
@@ -113,6 +113,7 @@ const SETTINGS: [Setting; 21] = [
         From::Release,
         "yes: what the repository's podkeeper.toml says counts for more",
     ),
+    setting("skip_marks", Kind::Flag, From::Now, "no: what is pushed with `[skip ci]` in its message is built, too"),
 ];
 
 fn keys() -> impl Iterator<Item = &'static str> {

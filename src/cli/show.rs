@@ -151,7 +151,7 @@ pub fn condition(condition: Condition) -> Cell {
     let paint = match condition {
         Condition::Running => Paint::Green,
         Condition::Failed => Paint::Red,
-        Condition::Stopped | Condition::Created => Paint::Dim,
+        Condition::Stopped | Condition::NeverDeployed => Paint::Dim,
         Condition::Starting | Condition::Restarting => Paint::Yellow,
     };
     (condition.as_str().into(), paint)

@@ -24,6 +24,12 @@ pub struct Waits {
     pub crash: Duration,
     /// Until a new release's own health check is run again.
     pub check: Duration,
+    /// Until deliveries with a wrong key are written down, all that came meanwhile at once.
+    pub refusals: Duration,
+    /// How long a forge may take to show the commit that its hook has announced.
+    pub announced: Duration,
+    /// How often it is looked for, meanwhile.
+    pub announced_look: Duration,
     /// How long a unit that is to end quickly may take to end by itself.
     pub end: Duration,
 }
@@ -40,6 +46,9 @@ impl Default for Waits {
             goes_on: Duration::from_secs(5),
             crash: Duration::from_millis(500),
             check: Duration::from_secs(1),
+            refusals: Duration::from_secs(1),
+            announced: Duration::from_secs(60),
+            announced_look: Duration::from_secs(3),
             end: Duration::from_secs(3),
         }
     }

@@ -112,8 +112,14 @@ impl<'a> Maintenance<'a> {
         // Whoever watches it looks at the branch at this moment.
         let Some(_watching) = services.try_watch_branch(&service.name) else { return Ok(()) };
         // Read again: its branch may be another since the services were listed.
-        let Some(service) = services.find(&service.name).await? else { return Ok(()) };
+        let Some(mut service) = services.find(&service.name).await? else { return Ok(()) };
+        if let Some(branch) = services.adopt_missed_branch(&service).await? {
+            service.branch = branch;
+        }
         if let Some(commit) = services.missed_push(&service).await? {
+            if services.skips(&service, &commit).await?.is_some() {
+                return Ok(self.uses.store.set_seen_commit(service.id, commit).await?);
+            }
             let push = NewDeployment::build(&service.name, Cause::Push, Actor::Agent, Some(commit));
             match self.uses.queue.request(push).await {
                 // Somebody has stopped it since.

@@ -3,7 +3,8 @@
 use super::room::make_room;
 use super::{DeployError, Uses};
 use crate::builds::{Build, By, Inputs, RepositoryFile};
-use crate::names::{CommitId, DeploymentId, ReleaseName};
+use crate::git::GitError;
+use crate::names::{CommitId, DeploymentId, ReleaseName, RepoUri, SecretName};
 use crate::services::ServiceError;
 use crate::store::{Cause, Deployment, DeploymentState, Release, Service, Settings, Source};
 use crate::units::BuildOutcome;
@@ -85,23 +86,46 @@ impl<'a> Making<'a> {
         self.uses.builds.clear(self.deployment.id).await?;
         let repositories = &self.uses.repositories;
         let commit = match (&self.service.source, &self.deployment.commit) {
+            (Source::External { uri, secret }, commit) => {
+                self.fetch_external(uri, secret.as_ref(), commit.as_ref()).await?
+            }
             (_, Some(commit)) if repositories.has(&self.service.name, commit).await => commit.clone(),
+            // Nothing names it any more.
+            (_, Some(commit)) if self.deployment.cause == Cause::Start => {
+                return Err(GitError::NoSuchCommit(commit.clone()).into());
+            }
             (Source::Template(_), _) => repositories
                 .head(&self.service.name, &self.service.branch)
                 .await?
-                .ok_or_else(|| crate::git::GitError::NoCommits(self.service.branch.to_string()))?,
-            (Source::External { uri, secret }, _) => {
-                let password = match secret {
-                    Some(secret) => Some(self.uses.services.read_password(secret).await?),
-                    None => None,
-                };
-                repositories.fetch(&self.service.name, uri, &self.service.branch, password.as_ref()).await?
-            }
+                .ok_or_else(|| GitError::NoCommits(self.service.branch.to_string()))?,
         };
         self.check_watched(&commit).await?;
         let context = self.uses.builds.make_context(self.deployment.id).await?;
         repositories.checkout(&self.service.name, &commit, &context).await?;
         Ok(commit)
+    }
+
+    /// From a repository elsewhere: the newest of its branch, at least as new as what its hook has told of; or what somebody has
+    /// asked for by its id.
+    async fn fetch_external(
+        &self,
+        uri: &RepoUri,
+        secret: Option<&SecretName>,
+        commit: Option<&CommitId>,
+    ) -> Result<CommitId, DeployError> {
+        let password = match secret {
+            Some(secret) => Some(self.uses.services.read_password(secret).await?),
+            None => None,
+        };
+        let (repositories, password) = (&self.uses.repositories, password.as_ref());
+        let Service { name, branch, .. } = self.service;
+        Ok(match commit {
+            Some(commit) if self.deployment.cause == Cause::Start => {
+                repositories.fetch_commit(name, uri, branch, password, commit).await?
+            }
+            Some(commit) => repositories.fetch_announced(name, uri, branch, password, commit).await?,
+            None => repositories.fetch(name, uri, branch, password).await?,
+        })
     }
 
     async fn start_build(&mut self, commit: &CommitId) -> Result<(), DeployError> {

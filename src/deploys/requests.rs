@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::Deploys;
+use crate::git::GitError;
 use crate::names::{Actor, BranchName, CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::ServiceError;
-use crate::store::{Cause, Deployment, HookDelivery, NewDelivery, NewDeployment, Service};
+use crate::store::{Cause, Deployment, DeploymentState, Desired, HookDelivery, NewDelivery, NewDeployment, Service};
 
 /// What became of a push.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum Pushed {
     Kept(BranchName),
     /// It is kept: a newer push has moved the branch on.
     Passed,
+    /// It is kept, and not built: whoever pushed wants it so, or the message of its newest commit has this mark.
+    Skipped(Option<&'static str>),
     /// The branch that is deployed is gone.
     Gone(BranchName),
 }
@@ -93,6 +96,41 @@ impl Deploys {
         Ok(self.uses().queue.wait(id, limit).await?)
     }
 
+    /// The same of a commit that its repository has. Where it runs already, or is on its way there, it is that deployment.
+    ///
+    /// # Errors
+    /// There is no such service or commit, or nothing can be written.
+    pub async fn build_commit(
+        &self,
+        name: &ServiceName,
+        commit: CommitId,
+        actor: Actor,
+    ) -> Result<Deployment, ServiceError> {
+        let service = self.uses().store.service(name).await?;
+        if service.is_hosted() && !self.uses().services.has_commit(&service, &commit).await {
+            return Err(GitError::NoSuchCommit(commit).into());
+        }
+        let newest = self.newest(name).await?.filter(|newest| newest.commit.as_ref() == Some(&commit));
+        let leads_there = |newest: &Deployment| match newest.state {
+            DeploymentState::Live => newest.release == service.current && service.desired == Desired::Running,
+            state => !state.is_final() && newest.problem.is_none(),
+        };
+        match newest.filter(leads_there) {
+            Some(newest) => Ok(newest),
+            None => self.build(name, Cause::Start, actor, Some(commit)).await,
+        }
+    }
+
+    /// Gives an empty service whose branch nobody has named the branch that was pushed first.
+    ///
+    /// # Errors
+    /// There is no such service, its repository can't be read, or nothing can be written.
+    pub async fn adopt_branch(&self, name: &ServiceName) -> Result<Option<BranchName>, ServiceError> {
+        let _watching = self.uses().services.watch_branch(name).await;
+        let service = self.uses().store.service(name).await?;
+        self.uses().services.adopt_branch(&service).await
+    }
+
     /// What a push has moved: the service's branch is deployed, everything else is only kept.
     ///
     /// # Errors
@@ -102,6 +140,28 @@ impl Deploys {
         name: &ServiceName,
         moved: &[(String, Option<CommitId>)],
         actor: Actor,
+    ) -> Result<Pushed, ServiceError> {
+        self.take_push(name, moved, Some(actor)).await
+    }
+
+    /// The same where whoever pushed wants nothing to be built.
+    ///
+    /// # Errors
+    /// There is no such service, its repository can't be read, or nothing can be written.
+    pub async fn pushed_unbuilt(
+        &self,
+        name: &ServiceName,
+        moved: &[(String, Option<CommitId>)],
+    ) -> Result<Pushed, ServiceError> {
+        self.take_push(name, moved, None).await
+    }
+
+    /// `actor` is who wants it to be built.
+    async fn take_push(
+        &self,
+        name: &ServiceName,
+        moved: &[(String, Option<CommitId>)],
+        actor: Option<Actor>,
     ) -> Result<Pushed, ServiceError> {
         let _watching = self.uses().services.watch_branch(name).await;
         let service = self.uses().store.service(name).await?;
@@ -115,6 +175,11 @@ impl Deploys {
                 if let Some(begun) = self.begun_without_hook(&service, commit).await? {
                     return Ok(Pushed::Deployed(Box::new(begun)));
                 }
+                let mark = self.uses().services.skips(&service, commit).await?;
+                let Some(actor) = actor.filter(|_| mark.is_none()) else {
+                    self.uses().store.set_seen_commit(service.id, commit.clone()).await?;
+                    return Ok(Pushed::Skipped(mark));
+                };
                 let commit = Some(commit.clone());
                 Ok(Pushed::Deployed(Box::new(self.build(name, Cause::Push, actor, commit).await?)))
             }
@@ -123,14 +188,17 @@ impl Deploys {
         }
     }
 
+    async fn newest(&self, name: &ServiceName) -> Result<Option<Deployment>, ServiceError> {
+        Ok(self.uses().store.deployments(name, None, 1).await?.deployments.into_iter().next())
+    }
+
     /// What maintenance has queued for this commit, where it came before git's hook.
     async fn begun_without_hook(
         &self,
         service: &Service,
         commit: &CommitId,
     ) -> Result<Option<Deployment>, ServiceError> {
-        let newest = self.uses().store.deployments(&service.name, None, 1).await?.deployments.into_iter().next();
-        Ok(newest.filter(|newest| {
+        Ok(self.newest(&service.name).await?.filter(|newest| {
             newest.commit.as_ref() == Some(commit)
                 && newest.cause == Cause::Push
                 && newest.actor == Actor::Agent.to_string()

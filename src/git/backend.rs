@@ -1,15 +1,18 @@
 //! Smart HTTP (gitprotocol-http(5)) by `git http-backend`, streamed both ways: neither a push nor a clone is ever held
 //! in memory.
 
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::process::{Child, ChildStdout};
 
 use super::command::{end_group, settings};
+use super::outcome::{Outcome, Packets, PushId};
 use super::pushes::Push;
 use super::{GitError, Repositories};
-use crate::names::ServiceName;
+use crate::names::{BranchName, ServiceName};
 use crate::permits::Share;
 
 /// The longest head of an answer.
@@ -19,6 +22,8 @@ const HEAD: usize = 16 * 1024;
 pub struct GitRequest {
     /// The service.
     pub service: ServiceName,
+    /// Its branch, of which a push's hook tells however many others have moved.
+    pub branch: BranchName,
     /// The path below the repository, such as `info/refs`.
     pub path: String,
     /// The query, without its `?`.
@@ -69,7 +74,7 @@ impl Repositories {
         let pushes = asked.iter().any(|asked| asked.ends_with("git-receive-pack"));
         let shares = if pushes { &self.pushes } else { &self.fetches };
         let share = shares.take(&request.actor).await.ok_or(GitError::Busy)?;
-        let mut push = None;
+        let (mut push, outcome) = (None, self.outcomes.begin());
         if pushes {
             let folder = self.folder(&request.service);
             push = self.under_way.begin(folder.join("objects")).await;
@@ -87,6 +92,8 @@ impl Repositories {
             .env("REMOTE_USER", &request.actor)
             .env("PODKEEPER_SOCKET", &self.config.get().listen.local)
             .env("PODKEEPER_SERVICE", request.service.as_str())
+            .env("PODKEEPER_BRANCH", request.branch.as_str())
+            .env("PODKEEPER_PUSH", outcome.id.to_string())
             .env("PODKEEPER_MAX_REFS", self.config.get().git.max_refs.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -112,6 +119,8 @@ impl Repositories {
                 // The service's branch may be pushed whatever it holds: a new history is a new release.
                 ("receive.denyCurrentBranch", "ignore".into()),
                 ("receive.denyDeleteCurrent", "refuse".into()),
+                // Those that we don't know, too, are taken.
+                ("receive.advertisePushOptions", "true".into()),
                 // Objects stay packed as they came, however few; at each fiftieth pack they become one.
                 ("receive.unpackLimit", "1".into()),
                 ("receive.autogc", "true".into()),
@@ -140,8 +149,18 @@ impl Repositories {
         });
         // Before the head, too, a client that goes away ends the program.
         let running = Running { child: Some(child), feed, share: Some(share), push };
-        let ((status, headers), rest) = read_head(&mut output).await?;
-        Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, _running: running }) })
+        let ((status, headers), mut rest) = read_head(&mut output).await?;
+        // The answer to the push itself, and not the refs before it, is its end.
+        let mut packets = (pushes && request.post).then(|| (Packets::default(), outcome));
+        if let Some((packets, outcome)) = &mut packets {
+            rest = packets.pass(&rest, outcome);
+        }
+        Ok(GitResponse { status, headers, body: Box::new(Output { rest, at: 0, output, packets, _running: running }) })
+    }
+
+    /// Says of a push that waits for its deployment whether it is to fail. It is over where nobody knows it.
+    pub fn end_push(&self, push: PushId, fails: bool) {
+        self.outcomes.set(push, fails);
     }
 }
 
@@ -174,22 +193,36 @@ struct Output {
     rest: Vec<u8>,
     at: usize,
     output: ChildStdout,
+    packets: Option<(Packets, Outcome)>,
     _running: Running,
 }
 
+/// How much of a push's answer is looked at at once.
+const PIECE: usize = 4 * 1024;
+
 impl AsyncRead for Output {
     fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-        buffer: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        if self.at < self.rest.len() {
-            let n = buffer.remaining().min(self.rest.len() - self.at);
-            buffer.put_slice(&self.rest[self.at..self.at + n]);
-            self.at += n;
-            return std::task::Poll::Ready(Ok(()));
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let Self { rest, at, output, packets, .. } = &mut *self;
+        loop {
+            if *at < rest.len() {
+                let n = buffer.remaining().min(rest.len() - *at);
+                buffer.put_slice(&rest[*at..*at + n]);
+                *at += n;
+                return Poll::Ready(Ok(()));
+            }
+            let Some((packets, outcome)) = packets else { return Pin::new(output).poll_read(context, buffer) };
+            let mut bytes = [0; PIECE];
+            let mut piece = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *output).poll_read(context, &mut piece))?;
+            if piece.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            (*rest, *at) = (packets.pass(piece.filled(), outcome), 0);
         }
-        std::pin::Pin::new(&mut self.output).poll_read(context, buffer)
     }
 }
 

@@ -17,6 +17,17 @@ use crate::names::{BranchName, CommitId, RepoUri, ServiceName, Transport};
 /// Where the newest fetched commit is kept.
 const FETCHED: &str = "refs/podkeeper/fetched";
 
+/// What is fetched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// What it is called there: a ref, or a commit's id.
+    pub(super) from: &'a str,
+    /// The ref that has it here.
+    pub(super) to: &'a str,
+    /// How many commits, with those before it.
+    pub(super) depth: u32,
+}
+
 /// Removes what a fetch that was cut off left in a repository's folder of packs, and gives the size of the largest such
 /// file, in bytes. There is one fetch of a repository at a time, and a push keeps elsewhere what isn't whole yet.
 async fn clear_unfinished(packs: &Path) -> u64 {
@@ -57,6 +68,19 @@ impl Repositories {
         uri: &RepoUri,
         branch: &BranchName,
         secret: Option<&SecretString>,
+    ) -> Result<CommitId, GitError> {
+        let newest = Wanted { from: &format!("refs/heads/{branch}"), to: FETCHED, depth: 1 };
+        self.fetch_one(service, uri, branch, secret, newest).await
+    }
+
+    /// Fetches what is wanted, which is a commit of `branch`.
+    pub(super) async fn fetch_one(
+        &self,
+        service: &ServiceName,
+        uri: &RepoUri,
+        branch: &BranchName,
+        secret: Option<&SecretString>,
+        Wanted { from, to, depth }: Wanted<'_>,
     ) -> Result<CommitId, GitError> {
         if !self.exists(service).await {
             self.create(service, None, branch).await?;
@@ -123,8 +147,8 @@ impl Repositories {
             None => None,
         };
         settings(&mut command, &config);
-        command.args(["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "--no-write-fetch-head", "--"]);
-        command.arg(&target).arg(format!("refs/heads/{branch}:{FETCHED}"));
+        command.args(["fetch", "--quiet", "--no-tags", "--force", "--no-write-fetch-head"]);
+        command.arg(format!("--depth={depth}")).arg("--").arg(&target).arg(format!("{from}:{to}"));
         let fetched = run(command, "fetch the repository", self.config.get().git.fetch_timeout).await;
         let unfinished = clear_unfinished(&folder.join("objects/pack")).await;
         match fetched {
@@ -148,7 +172,7 @@ impl Repositories {
             tracing::warn!("{error}");
         }
         let mut parse = self.git();
-        parse.env("GIT_DIR", &folder).args(["rev-parse", "--verify", "--quiet", &format!("{FETCHED}^{{commit}}")]);
+        parse.env("GIT_DIR", &folder).args(["rev-parse", "--verify", "--quiet", &format!("{to}^{{commit}}")]);
         let output = run(parse, "read the fetched commit", LOCAL).await?;
         String::from_utf8_lossy(&output).trim().parse().map_err(|_| GitError::NoCommits(branch.to_string()))
     }

@@ -1,13 +1,16 @@
 //! Git, by its own program: the repositories that people push to, smart HTTP, and what is fetched from elsewhere.
 
 mod address;
+mod announced;
 mod backend;
+mod branches;
 mod changed;
 mod command;
 mod failure;
 mod fetch;
 pub mod hook;
 mod measure;
+mod outcome;
 mod pushes;
 mod repositories;
 mod size;
@@ -18,8 +21,10 @@ use thiserror::Error;
 
 pub use backend::{GitRequest, GitResponse};
 pub use failure::Failure;
+pub use outcome::PushId;
 pub use repositories::Repositories;
 
+use crate::names::{BranchName, CommitId};
 use crate::problem::{Code, Problem};
 use crate::text::Plain;
 
@@ -61,6 +66,21 @@ pub enum GitError {
     /// The branch isn't there, or nothing is on it.
     #[error("the repository has no commit on the branch `{0}`")]
     NoCommits(String),
+    /// There is no such commit, or nothing that names it any more.
+    #[error("the repository has no commit {0}")]
+    NoSuchCommit(CommitId),
+    /// The forge's hook has told of a commit that the forge doesn't show.
+    #[error(
+        "the forge's hook told of the commit {commit}, and {seconds} s later the forge still shows another on `{branch}`"
+    )]
+    NotShown {
+        /// The commit.
+        commit: CommitId,
+        /// The branch that was to have it.
+        branch: BranchName,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// A commit of more files than are taken.
     #[error("the commit has more than {0} files and folders, or names that are too long")]
     TooManyFiles(u64),
@@ -116,6 +136,12 @@ impl GitError {
                 "push a commit to `{branch}`, or build another branch: `podkeeper settings NAME branch=BRANCH`, or PATCH \
                  /services/NAME"
             )),
+            Self::NoSuchCommit(_) => Problem::new(Code::NoCommits, self.to_string())
+                .with_hint("push it, or name another one by its whole id: `git rev-parse HEAD` prints it"),
+            Self::NotShown { .. } => Problem::new(Code::FetchFailed, self.to_string()).with_hint(
+                "deliver it again at the forge, or build what the branch has: `podkeeper deploy NAME`, or POST \
+                 /services/NAME/start",
+            ),
             Self::TooManyFiles(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
                 .with_hint("keep what is downloaded or generated out of the repository, or raise `git.max_files`"),
             Self::CheckoutTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())

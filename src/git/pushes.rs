@@ -33,6 +33,11 @@ impl Pushes {
         tokio::task::spawn_blocking(begun).await.ok()
     }
 
+    /// Whether one is under way to the repository with this folder of objects.
+    pub(super) fn is_running(&self, objects: &Path) -> bool {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).contains_key(objects)
+    }
+
     /// As long as none is under way, nothing is there: what is left goes before the first begins, and behind the last.
     fn count(&self, objects: PathBuf, change: impl Fn(usize) -> usize) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);

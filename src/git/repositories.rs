@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::GitError;
 use super::command::{Bounds, failed, git, run};
+use super::outcome::Outcomes;
 use super::pushes::Pushes;
 use crate::config::LiveConfig;
 use crate::names::{BranchName, CommitId, ServiceName};
@@ -33,6 +34,8 @@ pub struct Repositories {
     pub(super) fetches: Arc<Shares<String>>,
     pub(super) pushes: Arc<Shares<String>>,
     pub(super) under_way: Arc<Pushes>,
+    /// How the pushes under way are to end.
+    pub(super) outcomes: Outcomes,
 }
 
 impl Repositories {
@@ -40,7 +43,14 @@ impl Repositories {
     #[must_use]
     pub fn new(config: LiveConfig) -> Self {
         let [fetches, pushes] = [FETCHES, PUSHES].map(|(all, each)| Arc::new(Shares::new(all, each)));
-        Self { config, making: Arc::default(), fetches, pushes, under_way: Arc::default() }
+        Self {
+            config,
+            making: Arc::default(),
+            fetches,
+            pushes,
+            under_way: Arc::default(),
+            outcomes: Outcomes::default(),
+        }
     }
 
     pub(super) fn folder(&self, service: &ServiceName) -> PathBuf {

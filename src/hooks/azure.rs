@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, payload};
+use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, SentCommit, payload};
 use crate::names::Excerpt;
 
 #[derive(Deserialize)]
@@ -21,6 +21,16 @@ struct Push {
 #[serde(rename_all = "camelCase")]
 struct Resource {
     ref_updates: Vec<RefUpdate>,
+    commits: Option<Vec<AzureCommit>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AzureCommit {
+    #[serde(default)]
+    commit_id: String,
+    #[serde(default)]
+    comment: String,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +45,11 @@ pub(super) fn read(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError>
     let id = id.as_deref().map(str::parse).transpose()?;
     let news = if event_type == "git.push" {
         let Push { resource } = payload(Sender::Azure, delivery)?;
-        let changes = resource.ref_updates.iter().map(|update| Change::new(&update.name, &update.new_object_id));
+        let commits = resource.commits.unwrap_or_default().into_iter();
+        let commits: Vec<SentCommit> =
+            commits.map(|AzureCommit { commit_id: id, comment: message }| SentCommit { id, message }).collect();
+        let changes = resource.ref_updates.iter();
+        let changes = changes.map(|update| Change::new(&update.name, &update.new_object_id).marked(&commits));
         DeliveryEvent::Pushed(changes.collect())
     } else {
         DeliveryEvent::Other

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::delivery::{
-    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Reference, Sender, event, id, payload,
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Reference, Sender, SentCommit, event, id, payload,
 };
+use super::skip::skip_mark;
 
 const EVENT: &str = "x-event-key";
 
@@ -31,18 +32,29 @@ struct CloudReference {
     #[serde(rename = "type")]
     kind: String,
     name: String,
+    target: Option<CloudCommit>,
+}
+
+#[derive(Deserialize)]
+struct CloudCommit {
+    #[serde(default)]
+    hash: String,
+    #[serde(default)]
+    message: String,
 }
 
 impl CloudChange {
     fn change(self) -> Option<Change> {
         let gone = self.new.is_none();
-        let CloudReference { kind, name } = self.new.or(self.old)?;
+        let CloudReference { kind, name, target } = self.new.or(self.old)?;
+        let target = target.filter(|_| !gone);
         let reference = match kind.as_str() {
             "branch" | "named_branch" => Reference::Branch(name),
             "tag" | "annotated_tag" => Reference::Tag(name),
             _ => Reference::Other(name),
         };
-        Some(Change { reference, gone })
+        let commit = target.as_ref().and_then(|target| target.hash.parse().ok());
+        Some(Change { reference, gone, commit, skip: target.and_then(|target| skip_mark(&target.message)) })
     }
 }
 
@@ -61,8 +73,11 @@ pub(super) fn read_cloud(delivery: Delivery<'_>) -> Result<DeliveryContent, Hook
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ServerPush {
     changes: Vec<ServerChange>,
+    /// Of newer servers alone.
+    to_commit: Option<SentCommit>,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +99,9 @@ pub(super) fn read_server(delivery: Delivery<'_>) -> Result<DeliveryContent, Hoo
     let news = match event.as_str() {
         "repo:refs_changed" => {
             let push: ServerPush = payload(Sender::BitbucketServer, delivery)?;
-            let changes = push.changes.iter().map(|change| Change::new(&change.reference.id, &change.to_hash));
+            let commits: Vec<SentCommit> = push.to_commit.into_iter().collect();
+            let changes = push.changes.iter();
+            let changes = changes.map(|change| Change::new(&change.reference.id, &change.to_hash).marked(&commits));
             DeliveryEvent::Pushed(changes.collect())
         }
         "diagnostics:ping" => DeliveryEvent::Ping,

@@ -1,24 +1,24 @@
 //! What news mean for a service.
 
-use super::delivery::{DeliveryContent, DeliveryEvent, Reference};
-use crate::names::BranchName;
+use super::delivery::{Change, DeliveryContent, DeliveryEvent, Reference};
+use crate::names::{BranchName, CommitId};
 
 /// What is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// The service's branch is built.
-    Build,
+    /// The service's branch is built, which has this commit now, where that is told.
+    Build(Option<CommitId>),
     /// The sender is told that the hook is good.
     Ping,
     /// Nothing, because of this.
     Ignore(String),
 }
 
-/// What news mean for a service that deploys `branch`.
+/// What news mean for a service that deploys `branch`. `skips`: a commit whose message has a mark is not built.
 #[must_use]
-pub fn decide(told: &DeliveryContent, branch: &BranchName) -> Decision {
+pub fn decide(told: &DeliveryContent, branch: &BranchName, skips: bool) -> Decision {
     let changes = match &told.news {
-        DeliveryEvent::Wanted => return Decision::Build,
+        DeliveryEvent::Wanted => return Decision::Build(None),
         DeliveryEvent::Ping => return Decision::Ping,
         DeliveryEvent::Other => return Decision::Ignore(format!("`{}` is not a push", told.event.as_str())),
         DeliveryEvent::Pushed(changes) => changes,
@@ -27,7 +27,10 @@ pub fn decide(told: &DeliveryContent, branch: &BranchName) -> Decision {
         changes.iter().find(|change| matches!(&change.reference, Reference::Branch(name) if name == branch.as_str()));
     match (own, changes.first()) {
         (Some(change), _) if change.gone => Decision::Ignore(format!("the branch `{branch}` was deleted")),
-        (Some(_), _) => Decision::Build,
+        (Some(Change { skip: Some(mark), .. }), _) if skips => {
+            Decision::Ignore(format!("the newest commit's message has `{mark}`"))
+        }
+        (Some(change), _) => Decision::Build(change.commit.clone()),
         (None, Some(change)) => {
             let moved = match &change.reference {
                 Reference::Branch(name) => format!("the branch `{}`", shown(name)),

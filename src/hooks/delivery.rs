@@ -1,9 +1,11 @@
 //! A delivery as it came, what one tells, and what all forges' have in common.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::names::{DeliveryId, Excerpt, NameError, SenderName};
+use super::skip::skip_mark;
+use crate::names::{CommitId, DeliveryId, Excerpt, NameError, SenderName};
 use crate::words::words;
 
 /// A key may lie in the body of an unsigned delivery up to this size.
@@ -132,6 +134,19 @@ pub struct Change {
     pub reference: Reference,
     /// It is no more.
     pub gone: bool,
+    /// The commit that it names now, where the sender tells one.
+    pub commit: Option<CommitId>,
+    /// The mark in that commit's message, where the sender tells that.
+    pub skip: Option<&'static str>,
+}
+
+/// A commit, as far as most senders tell it in the same words.
+#[derive(Deserialize)]
+pub(super) struct SentCommit {
+    #[serde(default)]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) message: String,
 }
 
 /// What has moved.
@@ -158,7 +173,16 @@ impl Reference {
 impl Change {
     /// `commit` is what the ref names now; all zeros where it is gone.
     pub(super) fn new(name: &str, commit: &str) -> Self {
-        Self { reference: Reference::parse(name), gone: commit.bytes().all(|byte| byte == b'0') }
+        let gone = commit.bytes().all(|byte| byte == b'0');
+        let commit = commit.to_ascii_lowercase().parse().ok().filter(|_| !gone);
+        Self { reference: Reference::parse(name), gone, commit, skip: None }
+    }
+
+    /// Looks for a mark in the message of the commit that the ref names now.
+    pub(super) fn marked(mut self, commits: &[SentCommit]) -> Self {
+        let own = |sent: &&SentCommit| self.commit.as_ref().is_some_and(|own| sent.id == own.as_str());
+        self.skip = commits.iter().find(own).and_then(|sent| skip_mark(&sent.message));
+        self
     }
 }
 

@@ -2,13 +2,18 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, event, id, payload};
+use super::delivery::{
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, SentCommit, event, id, payload,
+};
 
 #[derive(Deserialize)]
 struct Push {
     #[serde(rename = "ref")]
     reference: String,
     after: String,
+    /// None where the ref is gone. Gogs tells none.
+    head_commit: Option<SentCommit>,
+    commits: Option<Vec<SentCommit>>,
 }
 
 pub(super) fn read(sender: Sender, delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
@@ -18,7 +23,9 @@ pub(super) fn read(sender: Sender, delivery: Delivery<'_>) -> Result<DeliveryCon
     let news = match event.as_str() {
         "push" => {
             let push: Push = payload(sender, delivery)?;
-            DeliveryEvent::Pushed(vec![Change::new(&push.reference, &push.after)])
+            let mut commits = push.commits.unwrap_or_default();
+            commits.extend(push.head_commit);
+            DeliveryEvent::Pushed(vec![Change::new(&push.reference, &push.after).marked(&commits)])
         }
         "ping" => DeliveryEvent::Ping,
         _ => DeliveryEvent::Other,

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::delivery::{Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, event, id, payload};
+use super::delivery::{
+    Change, Delivery, DeliveryContent, DeliveryEvent, HookError, Sender, SentCommit, event, id, payload,
+};
 
 #[derive(Deserialize)]
 struct Kind {
@@ -16,6 +18,7 @@ struct Push {
     #[serde(rename = "ref")]
     reference: String,
     after: String,
+    commits: Option<Vec<SentCommit>>,
 }
 
 pub(super) fn read(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {
@@ -31,7 +34,8 @@ pub(super) fn read(delivery: Delivery<'_>) -> Result<DeliveryContent, HookError>
     };
     let news = if pushed {
         let push: Push = payload(Sender::GitLab, delivery)?;
-        DeliveryEvent::Pushed(vec![Change::new(&push.reference, &push.after)])
+        let commits = push.commits.unwrap_or_default();
+        DeliveryEvent::Pushed(vec![Change::new(&push.reference, &push.after).marked(&commits)])
     } else {
         DeliveryEvent::Other
     };

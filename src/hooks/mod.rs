@@ -11,6 +11,7 @@ mod delivery;
 mod generic;
 mod github;
 mod gitlab;
+mod skip;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use decide::{Decision, decide};
 pub use delivery::{
     Change, Delivery, DeliveryContent, DeliveryEvent, Headers, HookError, KEYED_BODY, Reference, Sender,
 };
+pub use skip::skip_mark;
 
 /// What an authorised delivery tells.
 pub fn read(sender: Sender, delivery: Delivery<'_>) -> Result<DeliveryContent, HookError> {

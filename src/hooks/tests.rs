@@ -102,13 +102,41 @@ fn what_the_forges_document_is_read_as_they_mean_it() {
             "{}",
             case.file
         );
-        let decided = match decide(&told, &main) {
-            Decision::Build => "build".to_owned(),
+        let decided = match decide(&told, &main, true) {
+            Decision::Build(_) => "build".to_owned(),
             Decision::Ping => "ping".to_owned(),
             Decision::Ignore(why) => format!("ignore {why}"),
         };
         assert_eq!(decided, case.expected["main"], "{}", case.file);
     }
+}
+
+/// What each forge's push of `main` says of its newest commit, in whose message a mark is put.
+#[test]
+fn a_mark_in_the_newest_commits_message_is_seen_at_every_forge_that_tells_messages() {
+    let main = "main".parse().unwrap();
+    let mut seen = Vec::new();
+    for case in cases().into_iter().filter(|case| case.expected["main"] == "build") {
+        let headers: Headers = case.headers.iter().cloned().collect();
+        let sender = Sender::of(&headers);
+        let text = String::from_utf8(case.body).unwrap();
+        let marked = text
+            .replace("\"message\": \"", "\"message\": \"[ci skip] ")
+            .replace("\"comment\": \"", "\"comment\": \"[ci skip] ");
+        if marked == text {
+            continue;
+        }
+        let told = read(sender, delivery(&headers, marked.as_bytes())).unwrap();
+        let ignored = Decision::Ignore("the newest commit's message has `[ci skip]`".into());
+        assert_eq!(decide(&told, &main, true), ignored, "{}", case.file);
+        assert!(matches!(decide(&told, &main, false), Decision::Build(Some(_))), "{}", case.file);
+        let told = read(sender, delivery(&headers, text.as_bytes())).unwrap();
+        assert!(matches!(decide(&told, &main, true), Decision::Build(Some(_))), "{}", case.file);
+        seen.push(sender.as_str());
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, ["azure-devops", "bitbucket-cloud", "forgejo", "gitea", "github", "gitlab", "gogs"]);
 }
 
 #[test]
@@ -270,7 +298,7 @@ proptest! {
         let delivery = Delivery { headers: &headers, query: &query, body: &body };
         prop_assert!(!authorises(&key(), sender, delivery, now()));
         match read(sender, delivery) {
-            Ok(told) => if let Decision::Ignore(why) = decide(&told, &"main".parse().unwrap()) {
+            Ok(told) => if let Decision::Ignore(why) = decide(&told, &"main".parse().unwrap(), true) {
                 prop_assert!(why.len() < 1000 && !why.chars().any(char::is_control));
             },
             Err(error) => prop_assert!(error.to_string().len() < 200),
@@ -294,8 +322,8 @@ proptest! {
             let header = (format!("x-{}-event", sender.as_str()), "push");
             let headers: Headers = [header].into_iter().collect();
             let told = read(sender, delivery(&headers, body.as_bytes())).unwrap();
-            let decided = decide(&told, &"main".parse().unwrap());
-            prop_assert_eq!(decided == Decision::Build, name == "main" && !gone);
+            let decided = decide(&told, &"main".parse().unwrap(), true);
+            prop_assert_eq!(matches!(decided, Decision::Build(Some(_))), name == "main" && !gone);
         }
     }
 

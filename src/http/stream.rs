@@ -74,16 +74,26 @@ pub fn events(lines: impl Stream<Item = LogLine> + Send + 'static, lease: Lease)
     answer(stream, "text/event-stream")
 }
 
-/// Lines as plain text.
+/// Lines as plain text. The last is the problem's code where one ended it.
 pub fn text(
     lines: impl Stream<Item = LogLine> + Send + 'static,
     lease: Lease,
+    shown: impl FnMut(LogEntry) -> String + Send + 'static,
+) -> Response {
+    text_until(lines, lease, shown, |problem| format!("[{}]", problem.code.as_str()))
+}
+
+/// The same with other words where a problem ended it.
+pub fn text_until(
+    lines: impl Stream<Item = LogLine> + Send + 'static,
+    lease: Lease,
     mut shown: impl FnMut(LogEntry) -> String + Send + 'static,
+    mut ended: impl FnMut(Problem) -> String + Send + 'static,
 ) -> Response {
     let stream = async_stream(lines, lease, move |line| match line {
         Step::Line(entry) => Bytes::from(shown(entry)),
         Step::Alive | Step::Closed(None) => Bytes::new(),
-        Step::Closed(Some(problem)) => Bytes::from(format!("[{}]\n", problem.code.as_str())),
+        Step::Closed(Some(problem)) => Bytes::from(format!("{}\n", ended(problem))),
     });
     answer(stream.filter(|bytes| std::future::ready(!bytes.is_empty())), "text/plain; charset=utf-8")
 }

@@ -2,7 +2,7 @@
 
 use super::{ServiceError, Services, spec};
 use crate::names::{Actor, BranchName, ServiceName};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Problem, chain};
 use crate::store::{Desired, NewBranch, Service, Settings};
 
 impl Services {
@@ -38,6 +38,13 @@ impl Services {
             }
         };
         let service = parts.store.change_settings(name, branch, change).await??;
+        // Where it can't be done now, maintenance does it.
+        if service.is_hosted()
+            && parts.repositories.exists(name).await
+            && let Err(error) = parts.repositories.set_head(name, &service.branch).await
+        {
+            tracing::warn!(service = %name, "its repository's HEAD is not `{}` yet: {}", service.branch, chain(&error));
+        }
         drop(watching);
         self.settle(name).await;
         Ok(service)

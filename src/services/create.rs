@@ -110,6 +110,7 @@ impl Services {
                 return Err(Problem::new(Code::NameReserved, detail).with_hint("choose another name").into());
             }
         }
+        let branch_chosen = branch.is_some();
         let branch = match branch {
             Some(branch) => branch,
             None => "main".parse()?,
@@ -135,6 +136,7 @@ impl Services {
             name: name.clone(),
             source,
             branch: branch.clone(),
+            branch_chosen,
             hook_key: new_hook_key(),
             settings: Settings::default(),
             max: self.uses.config.get().services.max,

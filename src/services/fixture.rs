@@ -70,6 +70,7 @@ pub(super) async fn service(services: &Services, name: &str) -> Service {
         name: name.parse().unwrap(),
         source: Source::Template("static".parse().unwrap()),
         branch: "main".parse().unwrap(),
+        branch_chosen: true,
         hook_key: HookKey::from_random([7; 32]).unwrap(),
         settings: Settings::default(),
         max: 100,

@@ -2,6 +2,7 @@
 
 use super::{ServiceError, Services};
 use crate::names::{HookKey, ServiceName};
+use crate::problem::chain;
 use crate::store::{HookDelivery, Service};
 
 /// How many deliveries are shown.
@@ -29,11 +30,33 @@ impl Services {
         Ok(self.uses.store.service(name).await?)
     }
 
+    /// Notes that a delivery to a service showed no good key, for its owner. Nothing is waited for: how long the answer takes
+    /// must not tell whether there is such a service.
+    pub fn refuse_delivery(&self, service: &Service, sender: &'static str) {
+        if self.refused.note(service.id, sender) {
+            let this = self.clone();
+            self.uses.queue.tasks().spawn(async move {
+                tokio::time::sleep(this.uses.config.get().waits.refusals).await;
+                this.keep_refused().await;
+            });
+        }
+    }
+
+    /// Writes down what was refused.
+    async fn keep_refused(&self) {
+        for (id, (sender, count)) in self.refused.take() {
+            if let Err(error) = self.uses.store.refuse_deliveries(id, sender, count).await {
+                tracing::warn!("deliveries with a wrong key are not written down: {}", chain(&error));
+            }
+        }
+    }
+
     /// What forges sent to it, the newest first.
     ///
     /// # Errors
     /// The store can't be read.
     pub async fn deliveries(&self, service: &Service) -> Result<Vec<HookDelivery>, ServiceError> {
+        self.keep_refused().await;
         Ok(self.uses.store.deliveries(service.id, SHOWN).await?)
     }
 }

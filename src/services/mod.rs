@@ -22,6 +22,7 @@ pub mod plan;
 mod port;
 mod read;
 mod reconcile;
+mod refused;
 mod release;
 mod remove;
 mod repository;
@@ -43,7 +44,7 @@ pub use reconcile::{ClearUp, HostView};
 pub use remove::Removed;
 pub use update_env::EnvUpdate;
 
-pub use crate::git::GitRequest;
+pub use crate::git::{GitRequest, PushId};
 pub use crate::store::{Service, Settings, Source};
 
 use crate::config::LiveConfig;
@@ -61,6 +62,7 @@ use crate::units::{Quadlets, UnitsError, UserManager};
 use begins::Begins;
 use live::LiveUnits;
 use pending_reconciles::PendingReconciles;
+use refused::Refused;
 use unasked::Unasked;
 
 /// How many health checks that were run wait to be told.
@@ -103,6 +105,8 @@ pub struct Services {
     branch_locks: Locks,
     begins: Begins,
     live: LiveUnits,
+    /// Deliveries with a wrong key.
+    refused: Refused,
     /// Whose health check was run.
     checks: broadcast::Sender<Checked>,
     unasked: Unasked,
@@ -120,6 +124,7 @@ impl Services {
             branch_locks: Locks::default(),
             begins: Begins::default(),
             live: LiveUnits::default(),
+            refused: Refused::default(),
             checks: broadcast::Sender::new(CHECKS),
             unasked: Unasked::default(),
             pending_reconciles: PendingReconciles::default(),

@@ -3,10 +3,15 @@
 use tokio::sync::OwnedMutexGuard;
 
 use super::{ServiceError, Services};
-use crate::git::{GitRequest, GitResponse};
-use crate::names::{CommitId, ServiceName};
+use crate::events::Event;
+use crate::git::{GitRequest, GitResponse, PushId};
+use crate::hooks::skip_mark;
+use crate::names::{BranchName, CommitId, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::store::{Desired, Service, Source};
+
+/// What the branch of a new repository is usually called.
+const USUAL: [&str; 2] = ["main", "master"];
 
 impl Services {
     /// Makes the repositories that a service with a row lacks, because the agent died between the two.
@@ -67,6 +72,59 @@ impl Services {
             || repositories.head(name, branch).await?.as_ref() == Some(commit))
     }
 
+    /// Gives a service whose branch nobody has named, and which has no commit there, the one that was pushed; of several it is
+    /// `main`, else `master`, else the first by name. The caller watches the branch.
+    ///
+    /// # Errors
+    /// The repository can't be read, or nothing can be written.
+    pub async fn adopt_branch(&self, service: &Service) -> Result<Option<BranchName>, ServiceError> {
+        let (name, repositories) = (&service.name, &self.uses.repositories);
+        let is_open = service.is_hosted() && !service.branch_chosen && service.current.is_none();
+        if !is_open || !repositories.exists(name).await || repositories.head(name, &service.branch).await?.is_some() {
+            return Ok(None);
+        }
+        let branches = repositories.branches(name).await?;
+        let usual = USUAL.iter().find_map(|usual| branches.iter().find(|branch| branch.as_str() == *usual));
+        let Some(branch) = usual.or_else(|| branches.first()).cloned() else { return Ok(None) };
+        self.uses.store.adopt_branch(service.id, &branch).await?;
+        repositories.set_head(name, &branch).await?;
+        self.uses.events.publish(Event::Service(name.clone()));
+        tracing::info!(service = %name, "its branch is `{branch}`, the first that was pushed");
+        Ok(Some(branch))
+    }
+
+    /// The same where nobody tells of the push: an agent died between the moved ref and git's hook.
+    ///
+    /// # Errors
+    /// The repository can't be read, or nothing can be written.
+    pub async fn adopt_missed_branch(&self, service: &Service) -> Result<Option<BranchName>, ServiceError> {
+        if self.uses.repositories.is_pushed_to(&service.name) {
+            return Ok(None);
+        }
+        self.adopt_branch(service).await
+    }
+
+    /// The mark in the message of a commit that is not to be built because of it.
+    ///
+    /// # Errors
+    /// The repository can't be read.
+    pub async fn skips(&self, service: &Service, commit: &CommitId) -> Result<Option<&'static str>, ServiceError> {
+        if service.settings.skip_marks == Some(false) {
+            return Ok(None);
+        }
+        Ok(skip_mark(&self.uses.repositories.message(&service.name, commit).await?))
+    }
+
+    /// Whether a repository on this host has the commit.
+    pub async fn has_commit(&self, service: &Service, commit: &CommitId) -> bool {
+        self.uses.repositories.has(&service.name, commit).await
+    }
+
+    /// Says of a push that waits for its deployment whether it is to fail.
+    pub fn end_push(&self, push: PushId, fails: bool) {
+        self.uses.repositories.end_push(push, fails);
+    }
+
     /// What a hosted branch holds and no deployment was ever asked for: the agent died between the moved ref and the first
     /// row.
     ///
@@ -79,6 +137,7 @@ impl Services {
         }
         self.complete_repository(service).await?;
         let (store, repositories) = (&self.uses.store, &self.uses.repositories);
+        repositories.set_head(&service.name, &service.branch).await?;
         let seen = store.seen_commit(service.id).await?;
         if let Some(seen) = &seen
             && repositories.is_at(&service.name, &service.branch, seen).await

@@ -101,6 +101,7 @@ mod tests {
             created: jiff::Timestamp::UNIX_EPOCH,
             source: Source::Template("static".parse().unwrap()),
             branch: "main".parse().unwrap(),
+            branch_chosen: true,
             hook_key: HookKey::from_random([7; 32]).unwrap(),
             desired: Desired::Running,
             ids: IdRange::of_slot(0),

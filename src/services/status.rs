@@ -14,8 +14,8 @@ use crate::units::{ActiveState, SubState, UnitListing};
 /// What a service does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// It was made, and nothing of it ever ran.
-    Created,
+    /// It was made, and nothing of it was ever deployed.
+    NeverDeployed,
     /// Its release is being started, or its first one is being made.
     Starting,
     /// It runs.
@@ -24,7 +24,7 @@ pub enum Condition {
     Restarting,
     /// It was stopped, by us or with systemctl.
     Stopped,
-    /// It is wanted and doesn't run; its first release may have come to nothing.
+    /// It is wanted and doesn't run; or it never had a release, and its last deployment has failed.
     Failed,
 }
 
@@ -114,7 +114,7 @@ impl Services {
 /// `first` is how far the last deployment is of a service that never had a release.
 fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<DeploymentState>) -> Condition {
     match (desired, unit.map(|unit| (&unit.active, &unit.sub))) {
-        (Desired::Created, None) => first.map_or(Condition::Created, of_first),
+        (Desired::Created, None) => first.map_or(Condition::NeverDeployed, of_first),
         (_, Some((ActiveState::Activating, SubState::AutoRestart | SubState::AutoRestartQueued))) => {
             Condition::Restarting
         }
@@ -122,7 +122,7 @@ fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<Deploym
         (_, Some((ActiveState::Activating, _))) => Condition::Starting,
         (_, Some((ActiveState::Active | ActiveState::Reloading, _))) => Condition::Running,
         (_, Some((ActiveState::Failed, _))) => Condition::Failed,
-        (Desired::Created, _) => Condition::Created,
+        (Desired::Created, _) => Condition::NeverDeployed,
         (Desired::Running, None) => first.map_or(Condition::Stopped, of_first),
         (Desired::Stopped, None) if first.is_some_and(|state| !state.is_final()) => Condition::Starting,
         _ => Condition::Stopped,
@@ -133,7 +133,7 @@ fn condition(desired: Desired, unit: Option<&UnitListing>, first: Option<Deploym
 fn of_first(state: DeploymentState) -> Condition {
     match state {
         DeploymentState::Failed => Condition::Failed,
-        state if state.is_final() => Condition::Created,
+        state if state.is_final() => Condition::NeverDeployed,
         _ => Condition::Starting,
     }
 }
@@ -145,14 +145,14 @@ mod tests {
     #[test]
     fn a_service_that_never_had_a_release_is_how_its_first_deployment_went() {
         let of = |desired, first| condition(desired, None, first);
-        assert_eq!(of(Desired::Created, None), Condition::Created);
+        assert_eq!(of(Desired::Created, None), Condition::NeverDeployed);
         assert_eq!(of(Desired::Created, Some(DeploymentState::Building)), Condition::Starting);
         assert_eq!(of(Desired::Created, Some(DeploymentState::Failed)), Condition::Failed);
-        assert_eq!(of(Desired::Created, Some(DeploymentState::Cancelled)), Condition::Created);
+        assert_eq!(of(Desired::Created, Some(DeploymentState::Cancelled)), Condition::NeverDeployed);
         assert_eq!(of(Desired::Stopped, Some(DeploymentState::Building)), Condition::Starting);
         assert_eq!(of(Desired::Running, Some(DeploymentState::Building)), Condition::Starting);
         assert_eq!(of(Desired::Running, Some(DeploymentState::Failed)), Condition::Failed);
-        assert_eq!(of(Desired::Running, Some(DeploymentState::Cancelled)), Condition::Created);
+        assert_eq!(of(Desired::Running, Some(DeploymentState::Cancelled)), Condition::NeverDeployed);
         // Somebody stopped it, and one with a release whose unit systemd doesn't know was stopped, too.
         assert_eq!(of(Desired::Stopped, Some(DeploymentState::Failed)), Condition::Stopped);
         assert_eq!(of(Desired::Running, None), Condition::Stopped);

@@ -256,7 +256,7 @@ pub(super) fn see(transaction: &Transaction<'_>, service: ServiceId, commit: &Co
 
 /// The same of what a deployment has found at its turn, unless somebody has pushed since it was asked for: that is newer.
 fn see_found(transaction: &Transaction<'_>, deployment: &Deployment, commit: &CommitId) -> Result<(), StoreError> {
-    let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND id > ?2 AND commit_id IS NOT NULL";
+    let sql = "SELECT 1 FROM deployments WHERE service = ?1 AND id > ?2 AND commit_id IS NOT NULL AND cause = 'push'";
     let is_passed = transaction.prepare_cached(sql)?.exists(params![deployment.service_id, deployment.id.0])?;
     if is_passed { Ok(()) } else { see(transaction, deployment.service_id, commit) }
 }
@@ -343,7 +343,8 @@ pub(super) fn queue(
         ],
     )?;
     let deployment = find(transaction, DeploymentId(transaction.last_insert_rowid()))?;
-    if let Some(commit) = &deployment.commit {
+    // What somebody asks for by its id may be any commit, and is not the branch's.
+    if let Some(commit) = deployment.commit.as_ref().filter(|_| new.cause == Cause::Push) {
         see(transaction, service.id, commit)?;
     }
     Ok((deployment, superseded))

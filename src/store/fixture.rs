@@ -26,6 +26,7 @@ pub(super) fn new_service(name: &str) -> NewService {
         name: name.parse().unwrap(),
         source: Source::Template("static".parse().unwrap()),
         branch: "main".parse().unwrap(),
+        branch_chosen: true,
         hook_key: crate::names::HookKey::from_random([7; 32]).unwrap(),
         settings: Settings::default(),
         max: 3,

@@ -1,9 +1,10 @@
-//! What forges have delivered: a row each, remembered for a week, so that one that comes again builds nothing.
+//! What forges have delivered: a row each, remembered for a week, so that one that comes again builds nothing that is live
+//! or on its way there.
 
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::deployments::{self, Deployment, NewDeployment};
+use super::deployments::{self, Deployment, DeploymentState, NewDeployment};
 use super::services::find_kept;
 use super::{Store, StoreError, micros, time};
 use crate::names::{DeliveryId, DeploymentId, Excerpt, HookKey, ServiceId, ServiceName};
@@ -27,7 +28,7 @@ words! {
         Ping = "ping",
         /// It concerns nothing that is deployed.
         Ignored = "ignored",
-        /// It was authorised, and could not be read.
+        /// It showed no good key, or could not be read.
         Refused = "refused",
     }
 }
@@ -63,7 +64,7 @@ pub enum NewOutcome {
 /// A delivery, as its row tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookDelivery {
-    /// When it came first.
+    /// When it came; of several that are one row the last.
     pub received: Timestamp,
     /// Who sent it.
     pub sender: String,
@@ -77,6 +78,20 @@ pub struct HookDelivery {
     pub reason: Option<String>,
     /// The deployment that was queued for it, as it stands now.
     pub deployment: Option<Deployment>,
+}
+
+impl HookDelivery {
+    /// Whether the same delivery, which comes again as `now`, is to be judged anew: it was ignored, which it may not be any
+    /// more, or what was deployed for it has come to nothing.
+    fn is_owed(&self, now: &NewOutcome) -> bool {
+        match (&self.deployment, self.outcome) {
+            (Some(deployment), _) => {
+                let has_come_to_nothing = deployment.state.is_final() && deployment.state != DeploymentState::Live;
+                has_come_to_nothing && matches!(now, NewOutcome::Deployed(_))
+            }
+            (None, outcome) => outcome != Outcome::Ping,
+        }
+    }
 }
 
 /// What the store did with a delivery.
@@ -113,6 +128,26 @@ fn remembered(connection: &Connection, service: ServiceId, id: &str) -> Result<O
     found.transpose()
 }
 
+/// Those of the last week that showed no good key.
+fn refused(connection: &Connection, service: ServiceId) -> Result<Option<HookDelivery>, StoreError> {
+    let since = micros(Timestamp::now() - REMEMBERED);
+    let sql = "SELECT sender, count, first, last FROM hook_refusals WHERE service = ?1 AND last > ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![service, since])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (count, first): (u32, _) = (row.get(1)?, time(row.get(2)?, "first")?);
+    let again = if count > 1 { format!(", {count} times since {first:.0}") } else { String::new() };
+    Ok(Some(HookDelivery {
+        received: time(row.get(3)?, "last")?,
+        sender: row.get(0)?,
+        event: String::new(),
+        id: None,
+        outcome: Outcome::Refused,
+        reason: Some(format!("wrong key{again}")),
+        deployment: None,
+    }))
+}
+
 /// Forgets at most `most` that are older than a week or beyond a bound.
 pub(super) fn forget(connection: &Connection, service: ServiceId, most: u32) -> Result<usize, StoreError> {
     let before = micros(Timestamp::now() - REMEMBERED);
@@ -131,10 +166,11 @@ impl Store {
         self.write(move |transaction| {
             let service = find_kept(transaction, &new.service)?;
             if let Some(id) = &new.id {
-                if let Some(delivery) = remembered(transaction, service.id, id.as_str())? {
+                let before = remembered(transaction, service.id, id.as_str())?;
+                if let Some(delivery) = before.filter(|before| !before.is_owed(&new.outcome)) {
                     return Ok(Delivered { delivery, again: true, superseded: Vec::new() });
                 }
-                // What is too old may not have been forgotten yet.
+                // It is judged anew; what is too old may not have been forgotten yet, either.
                 let sql = "DELETE FROM hook_deliveries WHERE service = ?1 AND delivery = ?2";
                 transaction.execute(sql, params![service.id, id.as_str()])?;
             }
@@ -171,15 +207,43 @@ impl Store {
         .await
     }
 
-    /// The last `limit` deliveries to a service, the newest first.
+    /// Counts deliveries to a service that showed no good key: one row has them all.
+    pub async fn refuse_deliveries(
+        &self,
+        service: ServiceId,
+        sender: &'static str,
+        count: u32,
+    ) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let (now, since) = (Timestamp::now(), micros(Timestamp::now() - REMEMBERED));
+            transaction
+                .execute("DELETE FROM hook_refusals WHERE service = ?1 AND last <= ?2", params![service, since])?;
+            // It may have been removed meanwhile.
+            transaction.execute(
+                "INSERT INTO hook_refusals (service, sender, count, first, last) \
+                 SELECT id, ?2, ?3, ?4, ?4 FROM services WHERE id = ?1 ON CONFLICT (service) DO UPDATE \
+                 SET sender = ?2, count = min(count + ?3, 1000000000), last = ?4",
+                params![service, sender, count, micros(now)],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The last `limit` deliveries to a service, the newest first. Those that showed no good key are one more row.
     pub async fn deliveries(&self, service: ServiceId, limit: u32) -> Result<Vec<HookDelivery>, StoreError> {
         self.read(move |connection| {
+            let refused = refused(connection, service)?;
             let mut statement =
                 connection.prepare_cached(&format!("{SELECT} WHERE service = ?1 ORDER BY id DESC LIMIT ?2"))?;
             let mut rows = statement.query(params![service, limit])?;
             let mut deliveries = Vec::new();
             while let Some(row) = rows.next()? {
                 deliveries.push(read_row(connection, row)?);
+            }
+            if let Some(refused) = refused {
+                let at = deliveries.iter().position(|one| one.received <= refused.received);
+                deliveries.insert(at.unwrap_or(deliveries.len()), refused);
             }
             Ok(deliveries)
         })
@@ -193,6 +257,7 @@ impl Store {
             let service = find_kept(transaction, &name)?;
             transaction
                 .execute("UPDATE services SET hook_key = ?2 WHERE id = ?1", params![service.id, key.as_str()])?;
+            transaction.execute("DELETE FROM hook_refusals WHERE service = ?1", [service.id])?;
             Ok(())
         })
         .await
@@ -234,9 +299,9 @@ mod tests {
         let again = store.deliver(delivery(Some("a"), build())).await.unwrap();
         assert!(!first.again && again.again);
         assert_eq!(first.delivery, again.delivery);
-        let ignored = store.deliver(delivery(Some("b"), NewOutcome::Ignored("a tag".into()))).await.unwrap();
-        let again = store.deliver(delivery(Some("b"), build())).await.unwrap();
-        assert_eq!((again.again, again.delivery), (true, ignored.delivery));
+        let ping = store.deliver(delivery(Some("b"), NewOutcome::Ping)).await.unwrap();
+        let again = store.deliver(delivery(Some("b"), NewOutcome::Ping)).await.unwrap();
+        assert_eq!((again.again, again.delivery), (true, ping.delivery));
         // Without a number each is a delivery of its own.
         for _ in 0..2 {
             assert!(!store.deliver(delivery(None, build())).await.unwrap().again);
@@ -245,6 +310,49 @@ mod tests {
         assert_eq!(all.len(), 4);
         let states: Vec<_> = all.iter().filter_map(|one| one.deployment.as_ref()).map(|one| one.state).collect();
         assert_eq!(states, [DeploymentState::Queued, DeploymentState::Superseded, DeploymentState::Superseded]);
+    }
+
+    #[tokio::test]
+    async fn what_came_to_nothing_or_was_ignored_is_judged_anew() {
+        let (_folder, store, Service { id: service, .. }) = one_service().await;
+        let of = |delivered: &Delivered| delivered.delivery.deployment.clone().unwrap().id;
+        let mut last = None;
+        for state in [DeploymentState::Failed, DeploymentState::Cancelled, DeploymentState::Live] {
+            let now = store.deliver(delivery(Some("a"), build())).await.unwrap();
+            assert!(!now.again && last != Some(of(&now)), "{state:?}");
+            // As long as it goes on nothing is owed, and an ignored one takes nothing away.
+            for outcome in [build(), NewOutcome::Ignored("another branch".into())] {
+                let again = store.deliver(delivery(Some("a"), outcome)).await.unwrap();
+                assert!(again.again && of(&again) == of(&now), "{state:?}");
+            }
+            store.finish(of(&now), state, None, None).await.unwrap();
+            let ignored = store.deliver(delivery(Some("a"), NewOutcome::Ignored("so".into()))).await.unwrap();
+            assert!(ignored.again && of(&ignored) == of(&now), "{state:?}");
+            last = Some(of(&now));
+        }
+        let live = store.deliver(delivery(Some("a"), build())).await.unwrap();
+        assert!(live.again && Some(of(&live)) == last);
+        let ignored = store.deliver(delivery(Some("b"), NewOutcome::Ignored("another branch".into()))).await.unwrap();
+        assert_eq!(ignored.delivery.outcome, Outcome::Ignored);
+        assert!(!store.deliver(delivery(Some("b"), build())).await.unwrap().again);
+        // Each is one row, however often it came.
+        assert_eq!(store.deliveries(service, 50).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn those_with_a_wrong_key_are_one_row_until_there_is_another_key() {
+        let (_folder, store, Service { id: service, name, .. }) = one_service().await;
+        store.deliver(delivery(Some("a"), NewOutcome::Ping)).await.unwrap();
+        for count in [1, 2000] {
+            store.refuse_deliveries(service, "github", count).await.unwrap();
+        }
+        let all = store.deliveries(service, 50).await.unwrap();
+        let told: Vec<_> = all.iter().map(|one| (one.outcome, one.reason.clone().unwrap_or_default())).collect();
+        assert!(told[0].0 == Outcome::Refused && told[0].1.starts_with("wrong key, 2001 times since 2"), "{told:?}");
+        assert_eq!((told.len(), told[1].0), (2, Outcome::Ping));
+        store.set_hook_key(&name, HookKey::from_random([8; 32]).unwrap()).await.unwrap();
+        assert_eq!(store.deliveries(service, 50).await.unwrap().len(), 1);
+        store.refuse_deliveries(ServiceId(77), "github", 1).await.unwrap();
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 17] = [
+const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -63,6 +63,7 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/015.sql"),
     include_str!("migrations/016.sql"),
     include_str!("migrations/017.sql"),
+    include_str!("migrations/018.sql"),
 ];
 
 /// Why the store refused.
@@ -125,7 +126,7 @@ pub enum StoreError {
     #[error("the service's variables were changed meanwhile")]
     EnvChanged,
     /// The service is stopped, and nobody asks that it runs.
-    #[error("`{0}` is stopped, and no delivery starts it")]
+    #[error("`{0}` is stopped; its newest commit is built when it is started")]
     Stopped(String),
     /// No such release.
     #[error("the service has no release {0}")]

@@ -104,6 +104,8 @@ pub struct Settings {
     pub build_secrets: BuildNames,
     /// What the repository's `podkeeper.toml` says counts for more than these.
     pub prefer_repository: bool,
+    /// Whether a pushed commit whose message has a mark is not built, which it isn't without this.
+    pub skip_marks: Option<bool>,
 }
 
 /// A service.
@@ -119,6 +121,8 @@ pub struct Service {
     pub source: Source,
     /// The branch that is deployed.
     pub branch: BranchName,
+    /// Whether somebody has named that. Else the first that is pushed to an empty repository becomes it.
+    pub branch_chosen: bool,
     /// The key that authorises its hook.
     pub hook_key: HookKey,
     /// What somebody wants of it.
@@ -159,6 +163,8 @@ pub struct NewService {
     pub source: Source,
     /// The branch to deploy.
     pub branch: BranchName,
+    /// Whether somebody has named that.
+    pub branch_chosen: bool,
     /// The key that authorises its hook.
     pub hook_key: HookKey,
     /// Its settings.
@@ -168,7 +174,7 @@ pub struct NewService {
 }
 
 const COLUMNS: &str = "id, name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
-     current_release, settings, volumes_go, \
+     current_release, settings, volumes_go, branch_chosen, \
      (SELECT r.container_port <> 0 FROM releases r WHERE r.service = services.id AND r.number = current_release)";
 
 fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
@@ -191,13 +197,14 @@ fn read_row(row: &Row<'_>) -> Result<Service, StoreError> {
         _ => return Err(StoreError::Corrupt { what: "desired" }),
     };
     let settings: Settings = json(&row.get::<_, String>(11)?, "settings")?;
-    let listens = row.get::<_, Option<bool>>(13)?;
+    let listens = row.get::<_, Option<bool>>(14)?;
     Ok(Service {
         id: row.get(0)?,
         name: parse(&row.get::<_, String>(1)?, "name")?,
         created: time(row.get(2)?, "created")?,
         source,
         branch: parse(&row.get::<_, String>(6)?, "branch")?,
+        branch_chosen: row.get(13)?,
         hook_key: parse(&row.get::<_, String>(7)?, "hook_key")?,
         desired,
         ids: IdRange::of_slot(row.get(9)?),
@@ -245,7 +252,7 @@ impl Store {
             };
             transaction.execute(
                 "INSERT INTO services (name, created, template, uri, uri_secret, branch, hook_key, desired, id_slot, \
-                 settings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'created', ?8, ?9)",
+                 settings, branch_chosen) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'created', ?8, ?9, ?10)",
                 params![
                     new.name.as_str(),
                     micros(Timestamp::now()),
@@ -255,7 +262,8 @@ impl Store {
                     new.branch.as_str(),
                     new.hook_key.as_str(),
                     slot,
-                    to_json(&new.settings, "settings")?
+                    to_json(&new.settings, "settings")?,
+                    new.branch_chosen
                 ],
             )?;
             find_kept(transaction, &new.name)
@@ -318,17 +326,31 @@ impl Store {
                 Err(problem) => return Ok(Err(problem)),
             };
             check_domains(transaction, service.id, &service.settings)?;
+            service.branch_chosen |= branch.is_some();
             if let Some(NewBranch { name, head }) = branch.filter(|branch| branch.name != service.branch) {
                 service.branch = name;
                 if let Some(head) = head {
                     deployments::see(transaction, service.id, &head)?;
                 }
             }
+            let settings = to_json(&service.settings, "settings")?;
             transaction.execute(
-                "UPDATE services SET branch = ?2, settings = ?3 WHERE id = ?1",
-                params![service.id, service.branch.as_str(), to_json(&service.settings, "settings")?],
+                "UPDATE services SET branch = ?2, settings = ?3, branch_chosen = ?4 WHERE id = ?1",
+                params![service.id, service.branch.as_str(), settings, service.branch_chosen],
             )?;
             Ok(Ok(service))
+        })
+        .await
+    }
+
+    /// Gives a service whose branch nobody has named the first one that was pushed, unless somebody has named one since.
+    /// What it holds is somebody's push.
+    pub async fn adopt_branch(&self, id: ServiceId, branch: &BranchName) -> Result<(), StoreError> {
+        let branch = branch.clone();
+        self.write(move |transaction| {
+            let sql = "UPDATE services SET branch = ?2, branch_chosen = 1 WHERE id = ?1 AND NOT branch_chosen";
+            transaction.execute(sql, params![id, branch.as_str()])?;
+            Ok(())
         })
         .await
     }

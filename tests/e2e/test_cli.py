@@ -126,7 +126,7 @@ def test_a_token_of_one_service_shows_that_one_alone(host: Host, running: str, n
     for lists in (("ps",), ("status",)):
         listed = host.run(*remote, *lists).splitlines()[1:]
         assert [line.split()[0] for line in listed] == [name], lists
-    assert host.run(*remote, "status", name).splitlines()[1].split()[1] == "created"
+    assert host.run(*remote, "status", name).splitlines()[1].split()[1] == "never-deployed"
     for other in (("status", running), ("logs", running)):
         assert host.code(*remote, *other) == 1, other
     listed = cli(host, "token", "list").splitlines()
@@ -382,7 +382,7 @@ def test_a_service_that_never_came_up_has_failed(host: Host, name: str, gate: Ga
         return {row[1], cli(host, "status", name, check=False).splitlines()[1].split()[1]}
 
     host.create(name)
-    assert states() == {"created"}
+    assert states() == {"never-deployed"}
     clone = host.clone(name, tmp_path / "clone")
     clone.commit({"Containerfile": f"FROM docker.io/library/busybox:stable\nRUN {gate.waits}; exit 7\n"})
     with Follow(host, "status", "--watch", name) as status:

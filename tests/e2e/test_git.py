@@ -222,7 +222,9 @@ def test_without_a_commit_on_its_branch_there_is_nothing_to_build(host: Host, na
     git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=other)
     said = push_all(host, name, other)
     assert "Failed (no-recipe)" in said and "Add a Containerfile" in said, said
+    # Who waits for it, as CI does, has not pushed well.
+    assert "the deployment is not live" in said and "failed to push" in said, said
 
 
 def push_all(host: Host, name: str, folder: pathlib.Path) -> str:
-    return git("push", f"http://any:{host.token}@127.0.0.1:7070/git/{name}.git", "HEAD:nothing", cwd=folder)
+    return git("push", "-o", "wait", host.remote(name), "HEAD:nothing", cwd=folder, check=False)

@@ -85,7 +85,7 @@ def test_create_takes_query_form_and_json(host: Host, name: str, as_: str):
     created = answer.json()
     assert answer.headers["Location"] == f"/services/{name}"
     assert created["name"] == name and created["source"] == {"type": "template", "template": "static"}
-    assert created["state"] == "created" and created["release"] is None and created["last_deployment"] is None
+    assert created["state"] == "never-deployed" and created["release"] is None and created["last_deployment"] is None
     assert created["branch"] == "main" and MOMENT.fullmatch(created["created"])
     assert created["push_url"] == f"http://localhost:7070/git/{name}.git"
     assert created["url"] == f"http://{name}.localhost:8080"
@@ -227,7 +227,7 @@ def test_start_status_restart_stop(host: Host, name: str):
     host.create(name)
     status = host.call("GET", "/services/status", 200).json()[name]
     assert status == {
-        "state": "created", "sub_state": None, "since": None, "release": None, "commit": None, "cpu_percent": None,
+        "state": "never-deployed", "sub_state": None, "since": None, "release": None, "commit": None, "cpu_percent": None,
         "memory_bytes": None, "pids": None, "received_bytes": None, "sent_bytes": None, "restarts": 0, "health": None,
     }  # fmt: skip
     problem(host.call("POST", f"/services/{name}/restart", 409, params={"quick": "1"}), "conflict")

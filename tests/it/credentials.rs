@@ -93,7 +93,7 @@ async fn the_git_password_opens_git_and_nothing_else() {
     let header = basic(password);
     let with = |path: &'static str| request("GET", path, &[("Authorization", &header)], "");
     let unset = agent.ask(&with(REFS)).await;
-    assert_eq!((unset.status, unset.header("content-type")), (403, Some("text/plain; charset=utf-8")));
+    assert_eq!((unset.status, unset.header("content-type")), (401, Some("text/plain; charset=utf-8")));
     assert!(unset.body.contains("/credentials/update"), "{unset:?}");
     // A token that is none is told to come again, whether a password is set or not.
     assert_eq!(agent.ask(&request("GET", REFS, &[("Authorization", &basic("pk_no"))], "")).await.status, 401);

@@ -362,7 +362,7 @@ async fn a_service_is_made_pushed_to_stopped_and_removed_by_the_interface() {
         answer.json()
     };
     let made = ask("PUT", "/services/blog", r#"{"template":"empty"}"#).await;
-    assert_eq!(made["state"], "created");
+    assert_eq!(made["state"], "never-deployed");
     let blog = "blog".parse().unwrap();
     let ended = host.deploy(&blog, "").await;
     assert_eq!(ask("GET", &format!("/deployments/{}", ended.id), "").await["state"], "live");

@@ -3,7 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -57,6 +59,8 @@ struct Forge {
     folder: tempfile::TempDir,
     seen: Arc<Mutex<Seen>>,
     head: CommitId,
+    /// How many requests it has answered.
+    asked: Arc<AtomicUsize>,
 }
 
 impl Forge {
@@ -69,16 +73,23 @@ impl Forge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Seen::default())));
         let (root, shown, wanted) = (folder.path().to_owned(), Arc::clone(&seen), wanted.to_owned());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, root.clone(), Arc::clone(&shown), wanted.clone()));
             }
         });
-        Self { address, folder, seen, head }
+        Self { address, folder, seen, head, asked }
     }
 
     /// The agent's repositories. What git runs tells who ran it before it does its work.
     fn repositories(&self) -> Repositories {
+        self.repositories_with(|_| {})
+    }
+
+    fn repositories_with(&self, change: impl FnOnce(&mut Config)) -> Repositories {
         let helpers = self.folder.path().join("helpers");
         std::fs::create_dir_all(&helpers).unwrap();
         for name in ["askpass", "credential"] {
@@ -95,6 +106,8 @@ impl Forge {
         config.paths.state = AbsPath::try_from(self.folder.path().join("state")).unwrap();
         config.paths.helpers = AbsPath::try_from(helpers).unwrap();
         config.git.allow_private = true;
+        config.waits.announced_look = Duration::from_millis(5);
+        change(&mut config);
         Repositories::new(LiveConfig::new(config))
     }
 
@@ -222,4 +235,93 @@ async fn what_ends_a_line_is_no_password() {
     let error = forge.repositories().fetch(&name, &uri, &main, Some(&kept)).await.unwrap_err();
     assert!(matches!(error, GitError::Credential), "{error}");
     assert_eq!(forge.seen.lock().unwrap().logins, Vec::<String>::new());
+}
+
+impl Forge {
+    /// A commit behind another, which no branch has.
+    fn commit_behind(&self, parent: &CommitId, message: &str) -> CommitId {
+        let repository = self.folder.path().join("r.git");
+        let tree = format!("{parent}^{{tree}}");
+        git(&repository, &["commit-tree", "-p", parent.as_str(), "-m", message, &tree]).parse().unwrap()
+    }
+
+    /// The branch has it now.
+    fn show(&self, commit: &CommitId) {
+        git(&self.folder.path().join("r.git"), &["update-ref", "refs/heads/main", commit.as_str()]);
+    }
+
+    /// What is fetched where its hook has told of this commit.
+    async fn fetch_announced(&self, repositories: &Repositories, announced: &CommitId) -> Result<CommitId, GitError> {
+        let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", self.address)).unwrap();
+        let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
+        let secret = SecretString::from("right".to_owned());
+        repositories.fetch_announced(&name, &uri, &main, Some(&secret), announced).await
+    }
+}
+
+#[tokio::test]
+async fn what_a_hook_told_of_is_built_or_what_is_newer_and_nothing_older() {
+    let forge = Forge::start("ann:right").await;
+    let repositories = forge.repositories();
+    let first = forge.head.clone();
+    assert_eq!(forge.fetch_announced(&repositories, &first).await.unwrap(), first);
+    // The forge has it, and its branch does not show it yet.
+    let second = forge.commit_behind(&first, "two");
+    assert_eq!(forge.fetch_announced(&repositories, &second).await.unwrap(), second);
+    // It has moved on since: what is newest is built, also where an old delivery comes again.
+    let third = forge.commit_behind(&second, "three");
+    forge.show(&third);
+    for told in [&second, &first, &third] {
+        assert_eq!(forge.fetch_announced(&repositories, told).await.unwrap(), third);
+    }
+    // Another history took its place.
+    let other = forge.commit_behind(&first, "another");
+    forge.show(&other);
+    assert_eq!(forge.fetch_announced(&repositories, &third).await.unwrap(), other);
+}
+
+#[tokio::test]
+async fn a_forge_that_is_late_is_waited_for_and_one_that_never_shows_it_fails_the_deployment() {
+    let forge = Forge::start("ann:right").await;
+    // It is made elsewhere, and comes later.
+    let elsewhere = forge.folder.path().join("elsewhere");
+    git(forge.folder.path(), &["clone", "--quiet", "r.git", "elsewhere"]);
+    git(&elsewhere, &["commit", "--quiet", "--allow-empty", "--message=two"]);
+    let second: CommitId = git(&elsewhere, &["rev-parse", "HEAD"]).parse().unwrap();
+    let repositories = forge.repositories_with(|config| config.waits.announced = Duration::ZERO);
+    let error = forge.fetch_announced(&repositories, &second).await.unwrap_err();
+    assert!(matches!(&error, GitError::NotShown { commit, .. } if *commit == second), "{error}");
+    let problem = error.problem();
+    assert!(problem.detail.contains(second.as_str()) && problem.hint.unwrap().contains("podkeeper deploy"));
+
+    let repositories = forge.repositories();
+    let before = forge.asked.load(Ordering::SeqCst);
+    let arrives = async {
+        // It was looked for a few times.
+        while forge.asked.load(Ordering::SeqCst) < before + 12 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        git(&forge.folder.path().join("r.git"), &["fetch", "--quiet", "../elsewhere", "main"]);
+        forge.show(&second);
+    };
+    let (fetched, ()) = tokio::join!(forge.fetch_announced(&repositories, &second), arrives);
+    assert_eq!(fetched.unwrap(), second);
+}
+
+#[tokio::test]
+async fn a_commit_is_fetched_by_its_id() {
+    let forge = Forge::start("ann:right").await;
+    let second = forge.commit_behind(&forge.head, "two");
+    forge.show(&second);
+    let repositories = forge.repositories();
+    let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", forge.address)).unwrap();
+    let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
+    let secret = SecretString::from("right".to_owned());
+    for wanted in [&second, &forge.head] {
+        let fetched = repositories.fetch_commit(&name, &uri, &main, Some(&secret), wanted).await.unwrap();
+        assert_eq!((&fetched, repositories.has(&name, wanted).await), (wanted, true));
+    }
+    let none = "0123456789".repeat(4).parse().unwrap();
+    let error = repositories.fetch_commit(&name, &uri, &main, Some(&secret), &none).await.unwrap_err();
+    assert!(matches!(error, GitError::NoSuchCommit(_)), "{error}");
 }

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use podkeeper::config::Config;
-use podkeeper::names::{HookKey, Scope};
-use podkeeper::store::{NewService, Settings, Source};
+use podkeeper::names::{DeploymentId, HookKey, Scope};
+use podkeeper::store::{DeploymentState, Desired, NewService, Settings, Source};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -45,6 +45,7 @@ async fn agent_with(change: impl FnOnce(&mut Config)) -> (TestAgent, HookKey) {
         name: "blog".parse().unwrap(),
         source: Source::Template("static".parse().unwrap()),
         branch: "main".parse().unwrap(),
+        branch_chosen: true,
         hook_key: key.clone(),
         settings: Settings::default(),
         max: 1,
@@ -141,9 +142,14 @@ async fn the_key_may_come_by_query_form_json_and_header_with_get_and_post() {
         let answer = agent.ask(&request(method, path, &headers, &body)).await;
         assert_eq!(answer.status, 202, "{method} {path} {headers:?}: {answer:?}");
     }
-    // A key in JSON is read from small bodies only; one in a header lets a large payload through.
+    // A key in JSON is read from small bodies only, which is said to whoever sends another; one in a header lets a large
+    // payload through.
     let large = format!(r#"{{"key":"{text}","filler":"{}"}}"#, "x".repeat(64 * 1024));
-    assert_eq!(agent.ask(&request("POST", "/hooks/blog", &[json], &large)).await.status, 404);
+    for path in ["/hooks/blog", "/hooks/none"] {
+        let answer = agent.ask(&request("POST", path, &[json], &large)).await;
+        assert_eq!((answer.status, answer.code().as_str()), (413, "payload-too-large"), "{path}: {answer:?}");
+        assert!(answer.body.contains("at most 64 KiB") && answer.body.contains("Authorization: Bearer"), "{answer:?}");
+    }
     let with_header = [json, ("Authorization", bearer.as_str())];
     assert_eq!(agent.ask(&request("POST", "/hooks/blog", &with_header, &large)).await.status, 202);
     let other = agent.ask(&request("GET", &format!("{query}&ref=dev"), &[], "")).await;
@@ -179,7 +185,72 @@ async fn a_wrong_key_and_an_unknown_service_look_the_same() {
     for asked in [elsewhere, unsigned, badly_signed, no_name, no_key, short] {
         assert_eq!(text(agent.ask(&asked).await), refused, "{}", asked.lines().next().unwrap());
     }
-    assert_eq!(hook(&agent).await["deliveries"], json!([]));
+    // Its owner sees that somebody tried, in one row, and nobody else does.
+    let all = hook(&agent).await["deliveries"].take();
+    assert_eq!(all.as_array().unwrap().len(), 1, "{all}");
+    assert_eq!((&all[0]["outcome"], &all[0]["deployment"]), (&json!("refused"), &json!(null)));
+    assert!(all[0]["reason"].as_str().unwrap().starts_with("wrong key, 5 times since "), "{all}");
+}
+
+#[tokio::test]
+async fn strangers_push_no_delivery_out() {
+    let (agent, key) = agent().await;
+    agent.ask(&github(&key, "ping", "one", &payload("github-ping"))).await;
+    for number in 0..60 {
+        agent.ask(&request("GET", &format!("/hooks/blog?key={number}"), &[], "")).await;
+    }
+    let all = hook(&agent).await["deliveries"].take();
+    let outcomes: Vec<_> = all.as_array().unwrap().iter().map(|one| one["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["refused", "ping"]);
+    assert!(all[0]["reason"].as_str().unwrap().starts_with("wrong key, 60 times"), "{all}");
+}
+
+#[tokio::test]
+async fn what_is_stopped_is_not_started_and_says_so() {
+    let (agent, key) = agent().await;
+    agent.store.end_service(&"blog".parse().unwrap(), Desired::Stopped).await.unwrap();
+    let push = payload("github-push");
+    let ignored = agent.ask(&github(&key, "push", "one", &push)).await;
+    let why = "`blog` is stopped; its newest commit is built when it is started";
+    assert_eq!((ignored.status, body(&ignored)), (200, json!({ "ignored": why })));
+    assert_eq!(hook(&agent).await["deliveries"][0]["outcome"], "ignored");
+    // Delivered again when it is wanted, it is judged anew.
+    agent.store.set_desired(&"blog".parse().unwrap(), Desired::Running).await.unwrap();
+    assert_eq!(agent.ask(&github(&key, "push", "one", &push)).await.status, 202);
+}
+
+#[tokio::test]
+async fn what_came_to_nothing_is_built_when_it_is_delivered_again() {
+    let (agent, key) = agent().await;
+    let push = payload("github-push");
+    let ask = async || body(&agent.ask(&github(&key, "push", "one", &push)).await)["id"].as_i64().unwrap();
+    let first = ask().await;
+    assert_eq!(ask().await, first, "it is under way");
+    agent.store.finish(DeploymentId(first), DeploymentState::Failed, None, None).await.unwrap();
+    let second = ask().await;
+    assert_ne!(second, first);
+    agent.store.finish(DeploymentId(second), DeploymentState::Live, None, None).await.unwrap();
+    assert_eq!(ask().await, second, "it is live");
+    // One of another branch is, once that is the service's.
+    let other = payload("github-push-other-branch");
+    let ask = async || agent.ask(&github(&key, "push", "two", &other)).await;
+    assert_eq!(ask().await.status, 200);
+    agent.database().execute("UPDATE services SET branch = 'feature/x'", []).unwrap();
+    assert_eq!(ask().await.status, 202);
+}
+
+#[tokio::test]
+async fn a_push_whose_newest_message_has_a_mark_is_ignored_and_says_so() {
+    let (agent, key) = agent().await;
+    let push = payload("github-push").replace("\"message\": \"", "\"message\": \"[skip ci] ");
+    let ignored = agent.ask(&github(&key, "push", "one", &push)).await;
+    let why = "the newest commit's message has `[skip ci]`";
+    assert_eq!((ignored.status, body(&ignored)), (200, json!({ "ignored": why })));
+    agent
+        .database()
+        .execute("UPDATE services SET settings = json_set(settings, '$.skip_marks', json('false'))", [])
+        .unwrap();
+    assert_eq!(agent.ask(&github(&key, "push", "one", &push)).await.status, 202);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod layers;
 mod orders;
 mod parsers;
 mod passkeys;
+mod push_answers;
 mod pushes;
 mod repositories;
 mod routes;

@@ -142,6 +142,7 @@ impl TestAgent {
             name: name.parse().unwrap(),
             source: Source::Template("static".parse().unwrap()),
             branch: "main".parse().unwrap(),
+            branch_chosen: true,
             hook_key: HookKey::from_random([7; 32]).unwrap(),
             settings: Settings::default(),
             max: 10,

@@ -6,7 +6,7 @@ import { ask, button } from "./parts.js";
 import { rollBack } from "./releases.js";
 
 /** The states in which nothing of a service runs or is about to. */
-export const still = ["stopped", "created"];
+export const still = ["stopped", "never-deployed"];
 
 /**
  * @param {{name: string, state: string, release?: number | null, others?: boolean}} service `others`: it can go back.

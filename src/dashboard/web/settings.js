@@ -52,6 +52,11 @@ function atOnce({ url, source }) {
       hint: "1 to 100, for going back to. Those that are too many are removed at once, with their images.",
       empty: "the host’s default",
     }),
+    skip_marks: boxField({
+      id: "skip_marks",
+      label: "Skip marked commits",
+      hint: "What is pushed with “[skip ci]” or the like in its newest message is kept, and not built.",
+    }),
   };
 }
 

@@ -192,7 +192,7 @@ mod tests {
         let steps = schemas["Deployment"]["properties"]["steps"]["properties"].as_object().unwrap();
         assert_eq!(steps.len(), deployment.as_array().unwrap().len());
         assert_eq!(json!(of("Problem", "code")), json!(Code::ALL.as_slice()));
-        let service = json!(["created", "starting", "running", "restarting", "stopped", "failed"]);
+        let service = json!(["never-deployed", "starting", "running", "restarting", "stopped", "failed"]);
         assert_eq!((json!(of("Service", "state")), json!(of("Status", "state"))), (service.clone(), service));
         assert_eq!(json!(of("Status", "health")), json!(["healthy", "unhealthy", null]));
         assert_eq!(json!(of("NameAnswer", "reason")), json!(["taken", "reserved", "invalid", null]));

@@ -7,7 +7,7 @@ use http_types::Method;
 use super::operation::{self, Operation};
 use crate::api::audit::{Audit, AuditPage, Verified};
 use crate::api::auth::{EndSessions, Enrolment, Login, Passkey, RegisterPasskey, RenamePasskey, Session, SignIn, Who};
-use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Releases, Restart, Rollback};
+use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Releases, Restart, Rollback, Start};
 use crate::api::env::{Env, EnvUpdated, UpdateEnv};
 use crate::api::health::Ready;
 use crate::api::hooks::{Hook, HookAnswer, HookQuery, Rotate};
@@ -15,7 +15,8 @@ use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
 use crate::api::services::{
-    AskName, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services, ServicesPage,
+    AskName, ChangedService, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services,
+    ServicesPage,
 };
 use crate::api::settings::Settings;
 use crate::api::status::Status;
@@ -55,9 +56,11 @@ pub fn all() -> Vec<Operation> {
         get("/services/:name", "One service").json::<Service>(200),
         patch("/services/:name", "Change its branch and settings (RFC 7396)")
             .patch_of::<Settings>()
-            .json::<Service>(200),
+            .json::<ChangedService>(200),
         delete("/services/:name", "Remove it").query::<Remove>().json::<Removed>(200),
-        post("/services/:name/start", "Build its newest commit and start it").json::<Deployment>(202),
+        post("/services/:name/start", "Build its newest commit, or another one, and start it")
+            .may_take::<Start>()
+            .json::<Deployment>(202),
         post("/services/:name/stop", "Stop it, over reboots too").json::<Service>(200),
         post("/services/:name/restart", "Build and replace it, or only replace it")
             .may_take::<Restart>()

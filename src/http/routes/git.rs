@@ -35,6 +35,7 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
         protocol: header("git-protocol").filter(|value| value.len() <= 200),
         actor: actor.to_string(),
         service: name,
+        branch: service.branch,
         body: Box::new(call.request.take_body().into_reader().compat()),
     };
     let lease = call.lease().await?;

@@ -35,6 +35,19 @@ async fn service(call: &Call) -> Result<Option<Service>, Problem> {
 /// What the body is read for: none where the key doesn't authorise it.
 type Read = Option<Result<hooks::DeliveryContent, hooks::HookError>>;
 
+/// A body is larger than is read of whoever sends it. Whether there is such a service it doesn't tell.
+fn too_large(known: bool, most: usize) -> Problem {
+    let (most, hint) = if known {
+        (format!("{} MiB", most >> 20), "let the forge send less of each commit, or only push events")
+    } else {
+        (
+            format!("{} KiB where neither a signature nor the address or a header shows the key", most >> 10),
+            "give the forge the key as its secret, or put it into the address or an `Authorization: Bearer` header",
+        )
+    };
+    Problem::new(Code::PayloadTooLarge, format!("a delivery's body has at most {most}")).with_hint(hint)
+}
+
 async fn read(call: &mut Call, sender: Sender, headers: Headers, key: HookKey) -> Result<Read, Problem> {
     let query = call.request.url().query().unwrap_or_default().to_owned();
     let now = Timestamp::now();
@@ -45,7 +58,10 @@ async fn read(call: &mut Call, sender: Sender, headers: Headers, key: HookKey) -
     let state = call.state().clone();
     let folder = state.config().paths.state.clone();
     let body = call.request.take_body();
-    let Some(body) = state.spool().take(body, &folder, most).await? else { return Ok(None) };
+    let Some(body) = state.spool().take(body, &folder, most).await? else {
+        state.auth().wrong_key(call.presented()?)?;
+        return Err(too_large(known, most));
+    };
     let headers = Arc::new(headers);
     let check = {
         let (headers, query, key) = (headers.clone(), query.clone(), key.clone());
@@ -70,19 +86,23 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     // Where there is no service, another key takes the same time to be found wrong.
     let key = service.as_ref().map_or(call.state().decoy(), |service| &service.hook_key).clone();
     let read = read(&mut call, sender, headers, key).await?;
-    let (Some(service), Some(read)) = (service, read) else {
+    let (Some(service), Some(read)) = (&service, read) else {
         call.state().auth().wrong_key(call.presented()?)?;
+        if let Some(service) = &service {
+            call.state().services().refuse_delivery(service, sender.as_str());
+        }
         return Err(unknown());
     };
     let note = Note { actor: Some(Actor::Hook(sender.name())), detail: None };
 
     let (event, id, outcome) = match read {
         Ok(told) => {
-            let outcome = match hooks::decide(&told, &service.branch) {
-                Decision::Build => {
-                    // The branch's newest when its turn comes, which may be newer than what was pushed here.
-                    let actor = Actor::Hook(sender.name());
-                    NewOutcome::Deployed(NewDeployment::build(&service.name, Cause::Hook, actor, None))
+            let skips = service.settings.skip_marks != Some(false);
+            let outcome = match hooks::decide(&told, &service.branch, skips) {
+                Decision::Build(commit) => {
+                    // The branch's newest when its turn comes, which may be newer than what was pushed here, and never older.
+                    let (actor, commit) = (Actor::Hook(sender.name()), commit.filter(|_| !service.is_hosted()));
+                    NewOutcome::Deployed(NewDeployment::build(&service.name, Cause::Hook, actor, commit))
                 }
                 Decision::Ping => NewOutcome::Ping,
                 Decision::Ignore(why) => NewOutcome::Ignored(why),
@@ -92,7 +112,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
         Err(error) => (Excerpt::of(""), None, NewOutcome::Refused(error.to_string())),
     };
     let name = service.name.clone();
-    let delivery = NewDelivery { service: service.name, sender: sender.as_str(), event, id, outcome };
+    let delivery = NewDelivery { service: name.clone(), sender: sender.as_str(), event, id, outcome };
     let delivery = call.state().deploys().deliver(delivery).await.map_err(told)?;
     let mut response = match (delivery.outcome, delivery.deployment) {
         (Outcome::Deployed, Some(deployment)) => accepted(&call, deployment).await?,

@@ -16,7 +16,7 @@ use crate::deploys::{DeploymentState, Pushed};
 use crate::names::{Actor, CommitId, DeploymentId, ServiceName};
 use crate::problem::{Code, Problem};
 use crate::services::log::{By, Entry, LogLine, LogPart};
-use crate::services::spec;
+use crate::services::{PushId, Services, spec};
 use crate::text::PlainLines;
 
 #[derive(Deserialize)]
@@ -26,6 +26,31 @@ struct Push {
     actor: String,
     /// What moved.
     refs: Vec<Moved>,
+    /// How many more did.
+    #[serde(default)]
+    others: u64,
+    /// The push, and whether it waits for its deployment, and ends as that does.
+    push: Option<PushId>,
+    #[serde(default)]
+    wait: bool,
+    /// Whoever pushed wants nothing to be built.
+    #[serde(default)]
+    skip: bool,
+}
+
+/// A push that waits for its deployment, if it does: it fails unless it is told otherwise.
+#[derive(Debug, Clone)]
+struct Waiting {
+    services: Services,
+    push: Option<PushId>,
+}
+
+impl Waiting {
+    fn set(&self, fails: bool) {
+        if let Some(push) = self.push {
+            self.services.end_push(push, fails);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -40,7 +65,7 @@ struct Moved {
 
 pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let Push { actor, refs } = extract::fields(&mut call.request, Rules::default()).await?;
+    let Push { actor, refs, others, push, wait, skip } = extract::fields(&mut call.request, Rules::default()).await?;
     let own = nix::unistd::Uid::current().as_raw();
     let actor = match call.actor()? {
         // Only our own hook may say in whose name it speaks.
@@ -54,7 +79,9 @@ pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
         None => format!("{name} deleted"),
     });
     let note = Note { actor: Some(actor.clone()), detail: Some(what.collect::<Vec<_>>().join(", ")) };
-    let mut response = told_to_the_pusher(&call, &name, &moved, actor).await?;
+    let waiting = Waiting { services: call.state().services().clone(), push: push.filter(|_| wait) };
+    waiting.set(true);
+    let mut response = told_to_the_pusher(&call, &name, (&moved, others), skip, actor, waiting).await?;
     response.insert_ext(note);
     Ok(response)
 }
@@ -62,28 +89,70 @@ pub async fn pushed(mut call: Call) -> Result<Response, Problem> {
 async fn told_to_the_pusher(
     call: &Call,
     name: &ServiceName,
-    moved: &[(String, Option<CommitId>)],
+    (moved, more): (&[(String, Option<CommitId>)], u64),
+    skips: bool,
     actor: Actor,
+    waiting: Waiting,
 ) -> Result<Response, Problem> {
     let by = By::Actor(actor.clone());
-    match call.state().deploys().pushed(name, moved, actor).await.map_err(told)? {
-        Pushed::Kept(branch) => Ok(only(format!("Kept. Only a push to `{branch}` is deployed."))),
-        Pushed::Passed => Ok(only("Kept. A newer push has moved the branch on.".into())),
-        Pushed::Gone(branch) => Ok(only(format!("The branch `{branch}` is gone; what runs goes on."))),
+    let deploys = call.state().deploys();
+    let adopted = deploys.adopt_branch(name).await.map_err(told)?;
+    let first = adopted.map(|branch| format!("`{branch}` is the branch of `{name}` from this push on."));
+    let pushed =
+        if skips { deploys.pushed_unbuilt(name, moved).await } else { deploys.pushed(name, moved, actor).await };
+    let pushed = pushed.map_err(told)?;
+    // Of all that has moved one may be the service's branch.
+    let own = u64::from(!matches!(pushed, Pushed::Kept(_)));
+    let others = (moved.len() as u64).saturating_add(more) - own;
+    let only = |text: String| {
+        // There was nothing to wait for.
+        waiting.set(matches!(pushed, Pushed::Passed));
+        let mut response = Response::new(StatusCode::Ok);
+        let lines: Vec<String> = first.iter().cloned().chain((own > 0).then(|| kept(others)).flatten()).collect();
+        response.set_body(format!("{}\n", PlainLines::from([lines.as_slice(), &[text]].concat().join("\n"))));
+        Ok(response)
+    };
+    match &pushed {
+        Pushed::Kept(branch) => only(format!(
+            "Kept. Only a push to `{branch}` is deployed.\nNext: `git push REMOTE HEAD:{branch}`, or `podkeeper settings \
+             {name} branch=BRANCH` to deploy another one."
+        )),
+        Pushed::Passed => only("Kept. A newer push has moved the branch on.".into()),
+        Pushed::Gone(branch) => only(format!("The branch `{branch}` is gone; what runs goes on.")),
+        Pushed::Skipped(mark) => {
+            let why = mark.map_or_else(|| "as you wished".into(), |mark| format!("since its message has `{mark}`"));
+            only(format!("Kept, and not built, {why}.\nNext: `podkeeper deploy {name}` builds it all the same."))
+        }
         Pushed::Deployed(deployment) => {
-            let part = LogPart { by, ..LogPart::default() };
-            let lines = call.state().deploys().log(deployment.id, part).await.map_err(told)?;
-            let end = stream::once(end(call.state().clone(), deployment.id)).flat_map(stream::iter);
+            let (id, part) = (deployment.id, LogPart { by, ..LogPart::default() });
+            let lines = deploys.log(id, part).await.map_err(told)?;
+            let begin = stream::iter(first.into_iter().chain(kept(others)).map(said).collect::<Vec<_>>());
+            let end = stream::once(end(call.state().clone(), id, waiting)).flat_map(stream::iter);
             let lease = call.lease().await?;
-            Ok(streams::text(lines.chain(end), lease, |entry| entry.coloured()))
+            let lines = begin.chain(lines).chain(end);
+            let name = name.clone();
+            Ok(streams::text_until(lines, lease, |entry| entry.coloured(), move |problem| cut_off(&name, &problem)))
         }
     }
 }
 
-fn only(text: String) -> Response {
-    let mut response = Response::new(StatusCode::Ok);
-    response.set_body(format!("{}\n", PlainLines::from(text)));
-    response
+/// What is said of what has moved beside the service's branch.
+fn kept(others: u64) -> Option<String> {
+    match others {
+        0 => None,
+        1 => Some("Kept 1 other branch or tag.".into()),
+        others => Some(format!("Kept {others} other branches and tags.")),
+    }
+}
+
+/// What the person who pushes reads where the lines end before the deployment does.
+fn cut_off(name: &ServiceName, problem: &Problem) -> String {
+    let why = match problem.code {
+        Code::NotFound => return problem.detail.to_string(),
+        Code::Restarting => "The agent restarts.".into(),
+        _ => problem.detail.to_string(),
+    };
+    format!("{why} Your push is kept and goes on: podkeeper deployments {name}")
 }
 
 /// All zeros: the ref is gone.
@@ -104,9 +173,11 @@ fn said(message: String) -> LogLine {
 }
 
 /// What the person who pushes reads at last.
-async fn end(state: State, id: DeploymentId) -> Vec<LogLine> {
+async fn end(state: State, id: DeploymentId, waiting: Waiting) -> Vec<LogLine> {
     let deploys = state.deploys();
     let Ok(deployment) = deploys.deployment(id).await else { return Vec::new() };
+    let is_kept = deployment.problem.as_ref().is_some_and(|problem| problem.code == Code::Unchanged);
+    waiting.set(deployment.state != DeploymentState::Live && !is_kept);
     let mut lines = vec![said(String::new())];
     match (deployment.state, deployment.problem) {
         (DeploymentState::Live, _) => {
@@ -134,4 +205,19 @@ async fn end(state: State, id: DeploymentId) -> Vec<LogLine> {
     }
     lines.push(said(String::new()));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_pushes_reads_how_it_goes_on_where_the_lines_end_too_soon() {
+        let blog: ServiceName = "blog".parse().unwrap();
+        let told = |code| cut_off(&blog, &Problem::new(code, "so"));
+        let goes_on = "Your push is kept and goes on: podkeeper deployments blog";
+        assert_eq!(told(Code::Restarting), format!("The agent restarts. {goes_on}"));
+        assert_eq!(told(Code::NotSignedIn), format!("So. {goes_on}"));
+        assert_eq!(told(Code::NotFound), "So.");
+    }
 }

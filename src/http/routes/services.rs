@@ -11,11 +11,11 @@ use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::respond::Head;
 use super::outcome::{accepted, limit, told};
-use crate::api::deployments::{Restart, Rollback};
+use crate::api::deployments::{Restart, Rollback, Start};
 use crate::api::status::Condition;
 use crate::api::{services as api, settings, status as how, templates};
 use crate::deploys::{Cause, Deployment};
-use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
+use crate::names::{BranchName, NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::{NewSource, Service, Settings, spec, status::Status};
 
@@ -34,7 +34,7 @@ fn shown(
         source: service.source.into(),
         branch: service.branch,
         release: service.current,
-        state: status.map_or(Condition::Created, |status| status.condition.into()),
+        state: status.map_or(Condition::NeverDeployed, |status| status.condition.into()),
         created: service.created,
         last_deployment: last.map(Into::into),
         unenforced: limits.map(|limits| limits.unenforced(&service.settings)).unwrap_or_default(),
@@ -141,7 +141,7 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let mut patch = extract::object(&mut call.request).await?;
     let invalid = |detail: String| Problem::new(Code::InvalidSetting, detail);
-    let branch = match patch.remove("branch") {
+    let branch: Option<BranchName> = match patch.remove("branch") {
         None => None,
         Some(Value::String(text)) => Some(text.parse().map_err(|error: NameError| error.problem())?),
         Some(_) => return Err(invalid("`branch` must be the name of a branch".into())),
@@ -150,8 +150,15 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
         let patched = settings::Settings::from(now).patched(patch);
         patched.map_err(|(code, detail)| Problem::new(code, detail))?.check().map_err(invalid)
     };
+    let next = branch.as_ref().map(|branch| {
+        format!(
+            "The next push to `{branch}` is deployed; to deploy what it has: `podkeeper deploy {name}`, or POST \
+             /services/{name}/start."
+        )
+    });
     call.state().services().change_settings(&name, branch, change).await.map_err(told)?;
-    respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
+    let service = show_one(&call, &name).await?;
+    respond::json(StatusCode::Ok, &api::ChangedService { service, next })
 }
 
 pub async fn remove(mut call: Call) -> Result<Response, Problem> {
@@ -173,10 +180,13 @@ struct Nothing {}
 
 pub async fn start(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
-    let Nothing {} = named(&mut call, &name).await?;
-    let actor = call.actor()?;
-    let deployment = call.state().deploys().build(&name, Cause::Start, actor, None).await.map_err(told)?;
-    accepted(&call, deployment).await
+    let Start { commit } = named(&mut call, &name).await?;
+    let (actor, deploys) = (call.actor()?, call.state().deploys());
+    let deployment = match commit {
+        Some(commit) => deploys.build_commit(&name, commit, actor).await,
+        None => deploys.build(&name, Cause::Start, actor, None).await,
+    };
+    accepted(&call, deployment.map_err(told)?).await
 }
 
 pub async fn stop(mut call: Call) -> Result<Response, Problem> {

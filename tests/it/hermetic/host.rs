@@ -100,8 +100,8 @@ impl TestHost {
         config.limits.journal = Duration::from_millis(1);
         let soon = Duration::from_millis(10);
         let waits = &mut config.waits;
-        let Waits { store, absence_look, cleanup, bus, build, check, .. } = waits;
-        for wait in [store, absence_look, cleanup, bus, build, check] {
+        let Waits { store, absence_look, cleanup, bus, build, check, refusals, .. } = waits;
+        for wait in [store, absence_look, cleanup, bus, build, check, refusals] {
             *wait = soon;
         }
         waits.crash = Duration::from_millis(5);
@@ -212,12 +212,23 @@ impl TestHost {
 
     /// The same with these files in the place of what they were.
     pub fn commit_files(&self, service: &ServiceName, files: &[(&str, &str)]) -> CommitId {
+        self.commit_of(service, files, "x")
+    }
+
+    /// The same with this message.
+    pub fn commit_message(&self, service: &ServiceName, containerfile: &str, message: &str) -> CommitId {
+        self.commit_of(service, &[("Containerfile", containerfile)], message)
+    }
+
+    fn commit_of(&self, service: &ServiceName, files: &[(&str, &str)], message: &str) -> CommitId {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let (folder, head) = (self.repository(service), self.repository(service).join("refs/heads/main"));
         let before = if head.exists() { "from refs/heads/main^0\n" } else { "" };
-        let mut import =
-            format!("commit refs/heads/main\ncommitter A <a@example.org> {number} +0000\ndata 1\nx\n{before}");
+        let mut import = format!(
+            "commit refs/heads/main\ncommitter A <a@example.org> {number} +0000\ndata {}\n{message}\n{before}",
+            message.len()
+        );
         for (path, text) in files {
             import.push_str(&format!("M 644 inline {path}\ndata {}\n{text}\n", text.len()));
         }
