@@ -77,22 +77,31 @@ impl<'a> Making<'a> {
         // What an agent that died in this step left.
         self.uses.builds.clear(self.deployment.id).await?;
         let repositories = &self.uses.repositories;
-        let commit = match (&self.service.source, &self.deployment.commit) {
+        // As it is by now: somebody may have changed it while the deployment waited.
+        let (source, secret) = self.uses.services.read_source(&self.service.name).await?;
+        let commit = match (&source, &self.deployment.commit) {
             (_, Some(commit)) if repositories.has(&self.service.name, commit).await => commit.clone(),
             (Source::Template(_), _) => repositories
                 .head(&self.service.name, &self.service.branch)
                 .await?
                 .ok_or_else(|| crate::git::GitError::NoCommits(self.service.branch.to_string()))?,
-            (Source::External { uri, secret }, _) => {
-                let password = match secret {
-                    Some(secret) => Some(self.uses.services.read_password(secret).await?),
-                    None => None,
-                };
-                repositories.fetch(&self.service.name, uri, &self.service.branch, password.as_ref()).await?
+            (Source::External { uri, .. }, _) => {
+                let (id, name) = (self.service.id, &self.service.name);
+                let follows_head = self.uses.store.follows_head(id).await?;
+                let branch = (!follows_head).then_some(&self.service.branch);
+                let fetched = repositories.fetch(name, uri, branch, secret.as_ref()).await?;
+                if follows_head {
+                    self.uses.store.found_head(id, &fetched.branch).await?;
+                }
+                fetched.commit
             }
         };
         let context = self.uses.builds.make_context(self.deployment.id).await?;
-        repositories.checkout(&self.service.name, &commit, &context).await?;
+        let source = match &source {
+            Source::External { uri, .. } => Some((uri, secret.as_ref())),
+            Source::Template(_) => None,
+        };
+        repositories.checkout(&self.service.name, &commit, source, &context).await?;
         Ok(commit)
     }
 

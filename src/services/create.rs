@@ -110,6 +110,7 @@ impl Services {
                 return Err(Problem::new(Code::NameReserved, detail).with_hint("choose another name").into());
             }
         }
+        let follows_head = branch.is_none() && matches!(source, NewSource::External(..));
         let branch = match branch {
             Some(branch) => branch,
             None => "main".parse()?,
@@ -150,6 +151,9 @@ impl Services {
                 return Err(error.into());
             }
         };
+        if follows_head {
+            self.uses.store.follow_head(service.id).await?;
+        }
         if let Some(files) = files
             && let Err(error) = self.uses.repositories.create(name, files.as_deref(), &branch).await
         {

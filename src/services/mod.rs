@@ -15,6 +15,7 @@ mod health;
 mod hook;
 mod live;
 pub mod log;
+mod objects;
 mod pending_reconciles;
 pub mod plan;
 mod port;
@@ -25,6 +26,7 @@ mod remove;
 mod repository;
 mod secrets;
 mod settle;
+mod source;
 pub mod spec;
 pub mod status;
 mod unasked;
@@ -41,7 +43,7 @@ pub use reconcile::{ClearUp, HostView};
 pub use remove::Removed;
 pub use update_env::EnvUpdate;
 
-pub use crate::git::GitRequest;
+pub use crate::git::{GitRequest, HostKeys, ShownKey};
 pub use crate::store::{Service, Settings, Source};
 
 use crate::config::LiveConfig;

@@ -18,6 +18,7 @@ mod refit;
 mod releases;
 mod services;
 mod sessions;
+mod sources;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 15] = [
+const MIGRATIONS: [&str; 16] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -58,6 +59,7 @@ const MIGRATIONS: [&str; 15] = [
     include_str!("migrations/013.sql"),
     include_str!("migrations/014.sql"),
     include_str!("migrations/015.sql"),
+    include_str!("migrations/019.sql"),
 ];
 
 /// Why the store refused.

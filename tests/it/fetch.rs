@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const TOKEN: &str = "ghp_0nlyThisTokenReadsIt";
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut git = Command::new("git");
     git.current_dir(folder)
         .env_clear()
@@ -44,23 +44,28 @@ fn processes() -> String {
     all
 }
 
+/// What is answered whose path begins so, in the place of a repository.
+type Answers = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// What the forge was told, and what the host showed while git waited for its answer.
 #[derive(Default)]
-struct Seen {
-    logins: Vec<String>,
+pub struct Seen {
+    pub logins: Vec<String>,
     processes: String,
 }
 
-/// `git http-backend` behind a small server. Whoever tells no user is asked; the login `wanted` alone is let in.
-struct Forge {
-    address: std::net::SocketAddr,
-    folder: tempfile::TempDir,
-    seen: Arc<Mutex<Seen>>,
+/// `git http-backend` behind a small server. Whoever tells no user is asked; the login `wanted` alone is let in, or where
+/// it is empty everybody.
+pub struct Forge {
+    pub address: std::net::SocketAddr,
+    pub folder: tempfile::TempDir,
+    pub seen: Arc<Mutex<Seen>>,
+    answers: Answers,
     head: CommitId,
 }
 
 impl Forge {
-    async fn start(wanted: &str) -> Self {
+    pub async fn start(wanted: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--initial-branch=main", "r.git"]);
         let repository = folder.path().join("r.git");
@@ -69,16 +74,23 @@ impl Forge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Seen::default())));
         let (root, shown, wanted) = (folder.path().to_owned(), Arc::clone(&seen), wanted.to_owned());
+        let answers = Answers::default();
+        let other = Arc::clone(&answers);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, root.clone(), Arc::clone(&shown), wanted.clone()));
+                tokio::spawn(serve(stream, root.clone(), Arc::clone(&shown), Arc::clone(&other), wanted.clone()));
             }
         });
-        Self { address, folder, seen, head }
+        Self { address, folder, seen, answers, head }
+    }
+
+    /// From here on paths that begin with `path` are answered with this, and no repository.
+    pub fn answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
+        self.answers.lock().unwrap().push((path.to_owned(), answer.into()));
     }
 
     /// The agent's repositories. What git runs tells who ran it before it does its work.
-    fn repositories(&self) -> Repositories {
+    pub fn repositories(&self) -> Repositories {
         let helpers = self.folder.path().join("helpers");
         std::fs::create_dir_all(&helpers).unwrap();
         for name in ["askpass", "credential"] {
@@ -104,7 +116,8 @@ impl Forge {
         // As the store keeps it and a deployment reads it.
         let uri = RepoUri::stored(&uri.to_string(), secret.is_some()).unwrap();
         let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
-        self.repositories().fetch(&name, &uri, &main, secret.as_ref()).await
+        let fetched = self.repositories().fetch(&name, &uri, Some(&main), secret.as_ref()).await?;
+        Ok(fetched.commit)
     }
 
     /// All that could be seen of it from beside.
@@ -130,7 +143,13 @@ fn files(folder: &Path) -> String {
     all
 }
 
-async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted: String) -> std::io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    root: PathBuf,
+    seen: Arc<Mutex<Seen>>,
+    answers: Answers,
+    wanted: String,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut head: Vec<String> = Vec::new();
     loop {
@@ -141,8 +160,11 @@ async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted:
             line => head.push(line.to_owned()),
         }
     }
-    let header =
-        |name: &str| head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default();
+    let header = |name: &str| -> &str {
+        let found =
+            head.iter().filter_map(|line| line.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    };
     let mut words = head[0].split(' ');
     let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
     let mut body = vec![0; header("Content-Length").parse().unwrap_or(0)];
@@ -156,11 +178,16 @@ async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted:
         seen.logins.push(login.clone());
         seen.processes.push_str(&shown);
     }
-    let answer = if login.as_deref() == Some(&wanted) {
+    let other =
+        answers.lock().unwrap().iter().find(|(begin, _)| path.starts_with(begin)).map(|(_, answer)| answer.clone());
+    let answer = if let Some(answer) = other {
+        answer
+    } else if wanted.is_empty() || login.as_deref() == Some(&wanted) {
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let mut backend = Command::new("git");
         backend.arg("http-backend").env("GIT_PROJECT_ROOT", &root).env("GIT_HTTP_EXPORT_ALL", "1");
-        backend.env("PATH_INFO", path.replace("/r.git", "/r.git/.git")).env("QUERY_STRING", query);
+        let inside = path.replacen(".git/", ".git/.git/", 1);
+        backend.env("PATH_INFO", inside).env("QUERY_STRING", query);
         backend.env("REQUEST_METHOD", method).env("CONTENT_TYPE", header("Content-Type"));
         backend.env("HTTP_CONTENT_ENCODING", header("Content-Encoding")).env("GIT_PROTOCOL", header("Git-Protocol"));
         backend.env("CONTENT_LENGTH", body.len().to_string());
@@ -206,7 +233,7 @@ async fn a_wrong_token_is_told_and_not_shown() {
     for user in [format!("{TOKEN}@"), format!("ann:{TOKEN}@"), String::new()] {
         let error = forge.fetch(&user).await.unwrap_err();
         let told = format!("{error:?} {error} {}", error.problem());
-        assert!(told.contains("fetch the repository") && !told.contains(TOKEN), "{told}");
+        assert!(told.contains("lets nobody read") && !told.contains(TOKEN), "{told}");
         assert!(!forge.shown().contains(TOKEN));
     }
     assert!(!forge.seen.lock().unwrap().logins.contains(&"ann:right".to_owned()));
@@ -219,7 +246,7 @@ async fn what_ends_a_line_is_no_password() {
     let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", forge.address)).unwrap();
     let kept = SecretString::from("right\nusername=root".to_owned());
     let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
-    let error = forge.repositories().fetch(&name, &uri, &main, Some(&kept)).await.unwrap_err();
+    let error = forge.repositories().fetch(&name, &uri, Some(&main), Some(&kept)).await.unwrap_err();
     assert!(matches!(error, GitError::Credential), "{error}");
     assert_eq!(forge.seen.lock().unwrap().logins, Vec::<String>::new());
 }

@@ -25,6 +25,7 @@ mod pushes;
 mod routes;
 mod security;
 mod sockets;
+mod sources;
 mod stories;
 mod streams;
 mod support;

@@ -78,7 +78,11 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
 
     let (event, id, outcome) = match read {
         Ok(told) => {
-            let outcome = match hooks::decide(&told, &service.branch) {
+            let branch = match call.state().services().follows_head(&service).await.map_err(self::told)? {
+                true => hooks::pushed_branch(&told).unwrap_or_else(|| service.branch.clone()),
+                false => service.branch.clone(),
+            };
+            let outcome = match hooks::decide(&told, &branch) {
                 Decision::Build => {
                     // The branch's newest when its turn comes, which may be newer than what was pushed here.
                     let actor = Actor::Hook(sender.name());
