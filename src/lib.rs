@@ -12,6 +12,7 @@ pub mod names;
 pub mod permits;
 pub mod problem;
 pub mod text;
+pub mod tls;
 pub mod uptime;
 pub mod words;
 

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod host;
 pub mod live;
 pub mod logs;
+pub mod objects;
 pub mod page;
 pub mod registries;
 pub mod repository;

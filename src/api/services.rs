@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::status::Condition;
 use crate::names::{BranchName, ReleaseNumber, ServiceName};
 use crate::services::limits::Limit;
-use crate::services::{Availability, Removed as HostRemoved};
+use crate::services::{Availability, Removed as HostRemoved, ShownKey as HostKey};
 use crate::store;
 use crate::words::words;
 
@@ -53,7 +53,8 @@ pub struct Service {
     pub name: ServiceName,
     /// Where its code comes from.
     pub source: Source,
-    /// The branch that is deployed.
+    /// The branch that is deployed. Where none was given for a repository elsewhere, it is the one that its `HEAD` names, from
+    /// the first fetch on.
     pub branch: BranchName,
     /// Where git pushes to; null where the code comes from elsewhere.
     pub push_url: Option<String>,
@@ -169,7 +170,7 @@ pub struct NewService {
     pub template: Option<String>,
     /// The address of a repository elsewhere.
     pub external: Option<super::fields::SecretText>,
-    /// The branch to deploy; `main` without it.
+    /// The branch to deploy. Without it: `main`, and of a repository elsewhere the one that its `HEAD` names.
     pub branch: Option<String>,
 }
 
@@ -195,6 +196,49 @@ impl From<HostRemoved> for Removed {
     fn from(removed: HostRemoved) -> Self {
         Self { removed: removed.removed, kept: removed.kept }
     }
+}
+
+/// An ssh key of a host.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct ShownKey {
+    /// Its kind, such as `ssh-ed25519`.
+    pub kind: String,
+    /// Its fingerprint, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+}
+
+impl From<HostKey> for ShownKey {
+    fn from(key: HostKey) -> Self {
+        Self { kind: key.kind, fingerprint: key.fingerprint.to_string() }
+    }
+}
+
+/// The ssh keys of the host where an external repository is.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct HostKeys {
+    /// The host.
+    pub host: String,
+    /// By which the service knows it; none before the first fetch.
+    #[schemars(length(max = 10))]
+    pub known: Vec<ShownKey>,
+    /// Which it shows at the moment.
+    #[schemars(length(max = 10))]
+    pub offered: Vec<ShownKey>,
+}
+
+impl From<crate::services::HostKeys> for HostKeys {
+    fn from(keys: crate::services::HostKeys) -> Self {
+        let shown = |keys: Vec<HostKey>| keys.into_iter().map(Into::into).collect();
+        Self { host: keys.host, known: shown(keys.known), offered: shown(keys.offered) }
+    }
+}
+
+/// Which key is taken as the host's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TakeHostKey {
+    /// Its fingerprint, which the host must show at the moment.
+    pub fingerprint: String,
 }
 
 /// The key that reads an external repository.

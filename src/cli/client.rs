@@ -255,7 +255,7 @@ impl Agent {
                     // A key is sent at once.
                     stream.set_nodelay(true)?;
                     let line: Box<dyn Line> = match url.scheme() {
-                        "https" => Box::new(super::tls::wrap(stream, &host).await?),
+                        "https" => Box::new(crate::tls::wrap(stream, &host).await?),
                         _ => Box::new(stream),
                     };
                     Ok(line)

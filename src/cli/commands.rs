@@ -5,8 +5,8 @@ use clap::Subcommand;
 use super::options::{Options, Outcome};
 use super::{
     agent, audit, completion, config, create, deploy, deploy_key, deployments, doctor, enroll, env, hook, host,
-    internal, logs, man, open, ps, registry, remove, restart, rollback, settings, shell, status, stop, templates,
-    token,
+    host_key, internal, logs, man, open, ps, registry, remove, restart, rollback, settings, shell, source, status,
+    stop, templates, token,
 };
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +44,10 @@ pub(super) enum Command {
     Hook(hook::Args),
     /// Print the key that reads a service's repository over ssh, to be added at the forge
     DeployKey(deploy_key::Args),
+    /// Print or change where a service's code comes from: the repository's address, and the password that reads it
+    Source(source::Args),
+    /// Print the ssh keys of the host where a service's repository is, or take another that it has now
+    HostKey(host_key::Args),
     /// Print the address of a service, and open it where there is a browser
     Open(open::Args),
     /// Run the agent; podkeeper.service does
@@ -97,6 +101,8 @@ impl Command {
             Self::Settings(wanted) => options.ask(async |agent| settings::run(agent, &wanted, json).await),
             Self::Hook(wanted) => options.ask(async |agent| hook::run(agent, &wanted, json).await),
             Self::DeployKey(wanted) => options.ask(async |agent| deploy_key::run(agent, &wanted, json).await),
+            Self::Source(wanted) => options.ask(async |agent| source::run(agent, &wanted, json).await),
+            Self::HostKey(wanted) => options.ask(async |agent| host_key::run(agent, &wanted, json).await),
             Self::Open(wanted) => options.ask(async |agent| open::run(agent, &wanted, json).await),
             Self::Agent => agent::run(options),
             Self::Config(command) => command.run(options),

@@ -29,14 +29,14 @@ pub struct New {
     /// A file with the password or token that reads it; - is standard input
     #[arg(long, value_name = "FILE", requires = "from")]
     password_file: Option<PathBuf>,
-    /// The branch that is built
+    /// The branch that is built; without it `main`, and with --from the one that the repository's HEAD names
     #[arg(long)]
     branch: Option<String>,
 }
 
-/// The address of the repository elsewhere with its password, which must not have come by the command line. Nor may a
+/// The address of the repository elsewhere, which `command` is given, with its password, which must not have come by the command line. Nor may a
 /// token, as which a user name without a password is read.
-fn external(name: &str, text: &str, password: Option<&Path>) -> Result<SecretString, Failure> {
+pub(super) fn external(command: &str, text: &str, password: Option<&Path>) -> Result<SecretString, Failure> {
     let (uri, typed) = RepoUri::parse(text)?;
     match password {
         Some(file) if typed.is_none() || uri.is_token() => {
@@ -46,8 +46,8 @@ fn external(name: &str, text: &str, password: Option<&Path>) -> Result<SecretStr
         _ => {
             let from = if uri.is_token() { uri.address().to_owned() } else { uri.to_string() };
             Err(format!(
-                "others can read a command line, and so the password or token in it; nothing is made\n\
-                 Next: podkeeper create {name} --from {from} --password-file FILE, where - is standard input"
+                "others can read a command line, and so the password or token in it; nothing is done\n\
+                 Next: podkeeper {command} --from {from} --password-file FILE, where - is standard input"
             )
             .into())
         }
@@ -59,7 +59,7 @@ pub async fn run(agent: &Agent, new: &New, json: bool) -> Outcome {
     let name = new.name.as_str();
     let mut body = match &new.from {
         Some(uri) => {
-            let uri = external(name, uri, new.password_file.as_deref())?;
+            let uri = external(&format!("create {name}"), uri, new.password_file.as_deref())?;
             json!({ "external": uri.expose_secret() })
         }
         None => json!({ "template": new.template }),
@@ -91,7 +91,9 @@ fn tell(new: &New, created: &CreatedService) -> std::io::Result<()> {
             } else {
                 writeln!(out, "{name} is made. Build and start it: podkeeper deploy {name}")?;
             }
-            writeln!(out, "So that pushes to {branch} do, give the forge's webhook this address and key:")?;
+            let pushes =
+                new.branch.as_ref().map_or_else(|| "pushes".to_owned(), |branch| format!("pushes to {branch}"));
+            writeln!(out, "So that {pushes} do, give the forge's webhook this address and key:")?;
             writeln!(out, "  {}\n  {}", Plain::from(hook_url), Plain::from(hook_key))?;
         }
         Source::Template { template } if template == "empty" => {

@@ -15,6 +15,8 @@ pub const RM: &str = "/usr/bin/rm";
 pub const FALSE: &str = "/usr/bin/false";
 /// Makes keys (openssh-client).
 pub const SSH_KEYGEN: &str = "/usr/bin/ssh-keygen";
+/// Asks an ssh server for its keys (openssh-client).
+pub const SSH_KEYSCAN: &str = "/usr/bin/ssh-keyscan";
 /// Carries the network of a namespace (passt). Debian's profile of AppArmor is for this path.
 pub const PASTA: &str = "/usr/bin/pasta";
 /// This program, where its own path can't be read.

@@ -1,10 +1,12 @@
 //! Everything until a new release stands healthy beside the old one: its image, its row, its unit.
 
+use secrecy::SecretString;
+
 use super::room::make_room;
 use super::{DeployError, Uses};
 use crate::builds::{Build, By, Inputs, RepositoryFile};
 use crate::git::GitError;
-use crate::names::{CommitId, DeploymentId, ReleaseName, RepoUri, SecretName};
+use crate::names::{BranchName, CommitId, DeploymentId, ReleaseName, RepoUri};
 use crate::services::ServiceError;
 use crate::store::{Cause, Deployment, DeploymentState, Release, Service, Settings, Source};
 use crate::units::BuildOutcome;
@@ -18,13 +20,15 @@ pub(super) struct Making<'a> {
     /// As it was when its turn came.
     pub(super) service: &'a Service,
     pub(super) name: ReleaseName,
+    /// The branch that it is made of.
+    branch: BranchName,
 }
 
 impl<'a> Making<'a> {
     /// The release that the deployment makes of `service`. It gets its number in its row before anything else.
     pub(super) async fn begin(uses: &'a Uses, id: DeploymentId, service: &'a Service) -> Result<Self, DeployError> {
         let name = ReleaseName::new(&service.name, uses.store.number_release(id).await?);
-        Ok(Self { uses, deployment: uses.store.deployment(id).await?, service, name })
+        Ok(Self { uses, deployment: uses.store.deployment(id).await?, branch: service.branch.clone(), service, name })
     }
 
     /// Makes it, each step a row before it begins, and each such that it may be begun again after a crash.
@@ -85,14 +89,16 @@ impl<'a> Making<'a> {
         // What an agent that died in this step left.
         self.uses.builds.clear(self.deployment.id).await?;
         let repositories = &self.uses.repositories;
-        let commit = match (&self.service.source, &self.deployment.commit) {
-            (Source::External { uri, secret }, commit) => {
+        // As it is by now: somebody may have changed it while the deployment waited.
+        let (source, secret) = self.uses.services.read_source(&self.service.name).await?;
+        let commit = match (&source, self.deployment.commit.clone()) {
+            (Source::External { uri, .. }, commit) => {
                 self.fetch_external(uri, secret.as_ref(), commit.as_ref()).await?
             }
-            (_, Some(commit)) if repositories.has(&self.service.name, commit).await => commit.clone(),
+            (_, Some(commit)) if repositories.has(&self.service.name, &commit).await => commit,
             // Nothing names it any more.
             (_, Some(commit)) if self.deployment.cause == Cause::Start => {
-                return Err(GitError::NoSuchCommit(commit.clone()).into());
+                return Err(GitError::NoSuchCommit(commit).into());
             }
             (Source::Template(_), _) => repositories
                 .head(&self.service.name, &self.service.branch)
@@ -101,31 +107,37 @@ impl<'a> Making<'a> {
         };
         self.check_watched(&commit).await?;
         let context = self.uses.builds.make_context(self.deployment.id).await?;
-        repositories.checkout(&self.service.name, &commit, &context).await?;
+        let source = match &source {
+            Source::External { uri, .. } => Some((uri, secret.as_ref())),
+            Source::Template(_) => None,
+        };
+        repositories.checkout(&self.service.name, &commit, source, &context).await?;
         Ok(commit)
     }
 
     /// From a repository elsewhere: the newest of its branch, at least as new as what its hook has told of; or what somebody has
     /// asked for by its id.
     async fn fetch_external(
-        &self,
+        &mut self,
         uri: &RepoUri,
-        secret: Option<&SecretName>,
+        secret: Option<&SecretString>,
         commit: Option<&CommitId>,
     ) -> Result<CommitId, DeployError> {
-        let password = match secret {
-            Some(secret) => Some(self.uses.services.read_password(secret).await?),
-            None => None,
-        };
-        let (repositories, password) = (&self.uses.repositories, password.as_ref());
-        let Service { name, branch, .. } = self.service;
-        Ok(match commit {
+        let (repositories, Service { id, name, .. }) = (&self.uses.repositories, self.service);
+        let follows_head = self.uses.store.follows_head(*id).await?;
+        let branch = (!follows_head).then_some(&self.branch);
+        let fetched = match commit {
             Some(commit) if self.deployment.cause == Cause::Start => {
-                repositories.fetch_commit(name, uri, branch, password, commit).await?
+                repositories.fetch_commit(name, uri, branch, secret, commit).await?
             }
-            Some(commit) => repositories.fetch_announced(name, uri, branch, password, commit).await?,
-            None => repositories.fetch(name, uri, branch, password).await?,
-        })
+            Some(commit) => repositories.fetch_announced(name, uri, branch, secret, commit).await?,
+            None => repositories.fetch(name, uri, branch, secret).await?,
+        };
+        if follows_head {
+            self.uses.store.found_head(*id, &fetched.branch).await?;
+        }
+        self.branch = fetched.branch;
+        Ok(fetched.commit)
     }
 
     async fn start_build(&mut self, commit: &CommitId) -> Result<(), DeployError> {
@@ -136,7 +148,7 @@ impl<'a> Making<'a> {
         let settings = service.settings.with_repository(file.as_ref().map(|file| &file.settings));
         let instructions = builds.instructions(id, settings.clone()).await?;
         let values = self.uses.services.build_values(&service.name, &settings).await?;
-        let inputs = Inputs::of(&settings, values, &instructions, commit, &service.branch)?;
+        let inputs = Inputs::of(&settings, values, &instructions, commit, &self.branch)?;
         self.step(DeploymentState::Building, Some(commit.clone())).await?;
         tracing::info!("release {} is built from commit {commit}", self.name.number);
         if let Some(file) = &file {

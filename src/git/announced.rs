@@ -5,13 +5,11 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::command::run;
-use super::fetch::Wanted;
+use super::fetch::{Fetched, Wanted};
 use super::repositories::LOCAL;
 use super::{Failure, GitError, Repositories};
 use crate::names::{BranchName, CommitId, RepoUri, ServiceName};
 
-/// Where such a commit is kept.
-const NAMED: &str = "refs/podkeeper/named";
 /// How many commits before it are fetched with one that a hook has told of, so that what the branch shows is seen to be
 /// older.
 const BEFORE: u32 = 20;
@@ -23,21 +21,21 @@ impl Repositories {
         &self,
         service: &ServiceName,
         uri: &RepoUri,
-        branch: &BranchName,
+        branch: Option<&BranchName>,
         secret: Option<&SecretString>,
         announced: &CommitId,
-    ) -> Result<CommitId, GitError> {
+    ) -> Result<Fetched, GitError> {
         let waits = self.config.get().waits;
         let end = Instant::now() + waits.announced;
         let mut waited = false;
         loop {
             let shown = self.fetch(service, uri, branch, secret).await?;
-            if shown == *announced {
+            if shown.commit == *announced {
                 return Ok(shown);
             }
-            let wanted = Wanted { from: announced.as_str(), to: NAMED, depth: BEFORE };
-            match self.fetch_one(service, uri, branch, secret, wanted).await {
-                Ok(_) if self.comes_before(service, &shown, announced).await => return Ok(announced.clone()),
+            let branch = Some(&shown.branch);
+            match self.fetch_wanted(service, uri, branch, secret, Wanted::Commit(announced, BEFORE)).await {
+                Ok(named) if self.comes_before(service, &shown.commit, announced).await => return Ok(named),
                 // The branch has moved on since, or has another history.
                 Ok(_) => return Ok(shown),
                 // It isn't there yet, or the forge gives no commit away by its id.
@@ -45,11 +43,11 @@ impl Repositories {
                 Err(error) => return Err(error),
             }
             if Instant::now() >= end {
-                let (commit, branch) = (announced.clone(), branch.clone());
+                let (commit, branch) = (announced.clone(), shown.branch);
                 return Err(GitError::NotShown { commit, branch, seconds: waits.announced.as_secs() });
             }
             if !std::mem::replace(&mut waited, true) {
-                tracing::info!("the forge still shows {shown} on `{branch}`; waiting for {announced}");
+                tracing::info!("the forge still shows {} on `{}`; waiting for {announced}", shown.commit, shown.branch);
             }
             tokio::time::sleep(waits.announced_look).await;
         }
@@ -60,16 +58,16 @@ impl Repositories {
         &self,
         service: &ServiceName,
         uri: &RepoUri,
-        branch: &BranchName,
+        branch: Option<&BranchName>,
         secret: Option<&SecretString>,
         wanted: &CommitId,
-    ) -> Result<CommitId, GitError> {
+    ) -> Result<Fetched, GitError> {
         // A forge that gives no commit away by its id may have it on the branch.
-        if self.fetch(service, uri, branch, secret).await? == *wanted {
-            return Ok(wanted.clone());
+        let shown = self.fetch(service, uri, branch, secret).await?;
+        if shown.commit == *wanted {
+            return Ok(shown);
         }
-        let named = Wanted { from: wanted.as_str(), to: NAMED, depth: 1 };
-        match self.fetch_one(service, uri, branch, secret, named).await {
+        match self.fetch_wanted(service, uri, Some(&shown.branch), secret, Wanted::Commit(wanted, 1)).await {
             Err(GitError::Failed { why: Failure::Other | Failure::NoSuchBranch, .. } | GitError::NoCommits(_)) => {
                 Err(GitError::NoSuchCommit(wanted.clone()))
             }

@@ -11,7 +11,7 @@ use tokio::process::{Child, ChildStdout};
 use super::command::{end_group, settings};
 use super::outcome::{Outcome, Packets, PushId};
 use super::pushes::Push;
-use super::{GitError, Repositories};
+use super::{GitError, Repositories, faults};
 use crate::names::{BranchName, ServiceName};
 use crate::permits::Share;
 
@@ -108,26 +108,26 @@ impl Repositories {
                 command.env(key, value);
             }
         }
-        settings(
-            &mut command,
-            &[
-                ("core.hooksPath", self.config.get().paths.helpers.join("git-hooks").display().to_string()),
-                ("http.receivepack", "true".into()),
-                ("http.uploadpack", "true".into()),
-                ("transfer.fsckObjects", "true".into()),
-                ("receive.maxInputSize", most.saturating_mul(1024 * 1024).to_string()),
-                // The service's branch may be pushed whatever it holds: a new history is a new release.
-                ("receive.denyCurrentBranch", "ignore".into()),
-                ("receive.denyDeleteCurrent", "refuse".into()),
-                // Those that we don't know, too, are taken.
-                ("receive.advertisePushOptions", "true".into()),
-                // Objects stay packed as they came, however few; at each fiftieth pack they become one.
-                ("receive.unpackLimit", "1".into()),
-                ("receive.autogc", "true".into()),
-                ("uploadpack.allowFilter", "true".into()),
-                ("safe.directory", "*".into()),
-            ],
-        );
+        let mut config = vec![
+            ("core.hooksPath", self.config.get().paths.helpers.join("git-hooks").display().to_string()),
+            ("http.receivepack", "true".into()),
+            ("http.uploadpack", "true".into()),
+            ("receive.maxInputSize", most.saturating_mul(1024 * 1024).to_string()),
+            // The service's branch may be pushed whatever it holds: a new history is a new release.
+            ("receive.denyCurrentBranch", "ignore".into()),
+            ("receive.denyDeleteCurrent", "refuse".into()),
+            // A clone without its history may push, too: this repository then has what that one has.
+            ("receive.shallowUpdate", "true".into()),
+            // Those that we don't know, too, are taken.
+            ("receive.advertisePushOptions", "true".into()),
+            // Objects stay packed as they came, however few; at each fiftieth pack they become one.
+            ("receive.unpackLimit", "1".into()),
+            ("receive.autogc", "true".into()),
+            ("uploadpack.allowFilter", "true".into()),
+            ("safe.directory", "*".into()),
+        ];
+        config.extend(faults::of_pushes());
+        settings(&mut command, &config);
         let mut child = command.spawn().map_err(GitError::Run)?;
         let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Answer);

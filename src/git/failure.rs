@@ -7,6 +7,10 @@ pub enum Failure {
     NoSuchBranch,
     /// The disk is full.
     NoSpace,
+    /// Who answers over ssh has another key than before.
+    HostKey,
+    /// It holds objects that git refuses.
+    BadObject,
     /// Something else.
     Other,
 }
@@ -20,6 +24,12 @@ impl Failure {
         // ENOSPC, as the C library words it (strerror(3)) for git, ssh and what else git starts.
         } else if message.contains("No space left on device") {
             Self::NoSpace
+        // `Host key verification failed.`, by ssh (sshconnect.c).
+        } else if message.contains("Host key verification failed") {
+            Self::HostKey
+        // `fatal: fsck error in packed object` and `fsck error in pack objects` (index-pack.c, unpack-objects.c).
+        } else if message.contains("fsck error in pack") {
+            Self::BadObject
         } else {
             Self::Other
         }
@@ -35,6 +45,8 @@ mod tests {
         for (message, why) in [
             ("fatal: couldn't find remote ref refs/heads/main", Failure::NoSuchBranch),
             ("error: unable to write file x: No space left on device", Failure::NoSpace),
+            ("Host key verification failed.", Failure::HostKey),
+            ("error: object x: hasDotgit: contains '.git' fatal: fsck error in packed object", Failure::BadObject),
             ("fatal: Authentication failed for …", Failure::Other),
             ("", Failure::Other),
         ] {

@@ -1,31 +1,80 @@
 //! Fetching an external repository: one branch, its newest commit, from an address that was looked at before.
 
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-use tokio::io::AsyncWriteExt;
+use secrecy::SecretString;
 
-use super::address::is_public;
-use super::command::{failed, run, settings};
+use super::command::{run, settings};
+use super::remote::Remote;
 use super::repositories::LOCAL;
 use super::{Failure, GitError, Repositories};
-use crate::config::system;
 use crate::names::{BranchName, CommitId, RepoUri, ServiceName, Transport};
 
 /// Where the newest fetched commit is kept.
 const FETCHED: &str = "refs/podkeeper/fetched";
+/// Where a commit is kept that was asked for by its id.
+const NAMED: &str = "refs/podkeeper/named";
 
-/// What is fetched.
+/// What of a branch is fetched.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    /// What it is called there: a ref, or a commit's id.
-    pub(super) from: &'a str,
-    /// The ref that has it here.
-    pub(super) to: &'a str,
-    /// How many commits, with those before it.
+pub(super) enum Wanted<'a> {
+    /// Its newest commit.
+    Newest,
+    /// This commit, and so many altogether with those that came before it.
+    Commit(&'a CommitId, u32),
+}
+
+/// What is fetched from a repository, and to where.
+#[derive(Debug)]
+pub(super) struct Refspec {
+    /// A ref or a commit's id, `:`, and the ref that has it here.
+    pub(super) text: String,
+    /// How many commits come, with those before it.
     pub(super) depth: u32,
+}
+
+impl Wanted<'_> {
+    /// The ref that has it here.
+    fn kept(self) -> &'static str {
+        match self {
+            Self::Newest => FETCHED,
+            Self::Commit(..) => NAMED,
+        }
+    }
+
+    fn refspec(self, branch: &BranchName) -> Refspec {
+        let kept = self.kept();
+        match self {
+            Self::Newest => Refspec { text: format!("refs/heads/{branch}:{kept}"), depth: 1 },
+            Self::Commit(commit, depth) => Refspec { text: format!("{commit}:{kept}"), depth },
+        }
+    }
+}
+
+/// What was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The commit.
+    pub commit: CommitId,
+    /// The branch that has it.
+    pub branch: BranchName,
+}
+
+/// How much may come, in MiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// At once.
+    most: u64,
+    /// Until the repository is full.
+    left: u64,
+}
+
+impl Room {
+    /// MiB.
+    pub(super) fn limit(self) -> u64 {
+        self.most.min(self.left)
+    }
 }
 
 /// Removes what a fetch that was cut off left in a repository's folder of packs, and gives the size of the largest such
@@ -43,179 +92,119 @@ async fn clear_unfinished(packs: &Path) -> u64 {
 }
 
 impl Repositories {
-    /// The address that git will connect to. It is looked up once and given to git, so that a second look-up can't lead
-    /// elsewhere.
-    async fn address(&self, uri: &RepoUri) -> Result<IpAddr, GitError> {
-        let host = uri.host();
-        let unknown = |_| GitError::UnknownHost(host.clone());
-        let found = tokio::time::timeout(Duration::from_secs(20), tokio::net::lookup_host((host.as_str(), uri.port())))
-            .await
-            .map_err(|_| GitError::UnknownHost(host.clone()))?
-            .map_err(unknown)?;
-        let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-        if !self.config.get().git.allow_private
-            && let Some(address) = addresses.iter().copied().find(|address| !is_public(*address))
-        {
-            return Err(GitError::PrivateAddress { host, address });
-        }
-        addresses.first().copied().ok_or(GitError::UnknownHost(host))
-    }
-
-    /// Fetches the newest commit of `branch`; `secret` is what is secret of the address.
+    /// Fetches the newest commit of `branch`, or where none is given of the one that the forge's `HEAD` names; `secret` is
+    /// what is secret of the address. Where the forge says that the repository lies elsewhere, it is fetched there, once.
     pub async fn fetch(
         &self,
         service: &ServiceName,
         uri: &RepoUri,
-        branch: &BranchName,
+        branch: Option<&BranchName>,
         secret: Option<&SecretString>,
-    ) -> Result<CommitId, GitError> {
-        let newest = Wanted { from: &format!("refs/heads/{branch}"), to: FETCHED, depth: 1 };
-        self.fetch_one(service, uri, branch, secret, newest).await
+    ) -> Result<Fetched, GitError> {
+        self.fetch_wanted(service, uri, branch, secret, Wanted::Newest).await
     }
 
-    /// Fetches what is wanted, which is a commit of `branch`.
-    pub(super) async fn fetch_one(
+    /// The same of what is wanted of the branch.
+    pub(super) async fn fetch_wanted(
         &self,
         service: &ServiceName,
         uri: &RepoUri,
-        branch: &BranchName,
+        branch: Option<&BranchName>,
         secret: Option<&SecretString>,
-        Wanted { from, to, depth }: Wanted<'_>,
-    ) -> Result<CommitId, GitError> {
-        if !self.exists(service).await {
-            self.create(service, None, branch).await?;
+        wanted: Wanted<'_>,
+    ) -> Result<Fetched, GitError> {
+        let fetched = self.fetch_at(service, uri, branch, secret, wanted).await;
+        match fetched {
+            Err(error) if uri.transport() == Transport::Http && error.is_of_the_forge() => {
+                let moved = self.ask_why(uri, secret, error).await?;
+                let (moved, secret) = match moved.reads_as(uri) {
+                    true => (moved.read_by(uri), secret),
+                    false => (moved, None),
+                };
+                tracing::info!("the forge says that the repository is at {}; it is fetched there", moved.address());
+                self.fetch_at(service, &moved, branch, secret, wanted).await
+            }
+            other => other,
         }
-        let address = self.address(uri).await?;
+    }
+
+    async fn fetch_at(
+        &self,
+        service: &ServiceName,
+        uri: &RepoUri,
+        branch: Option<&BranchName>,
+        secret: Option<&SecretString>,
+        wanted: Wanted<'_>,
+    ) -> Result<Fetched, GitError> {
+        let remote = self.remote(service, uri, secret).await?;
         let folder = self.folder(service);
-        self.check_room(&folder, 0)?;
-        let (most, left) = (self.config.get().git.max_push_mib, self.left(service).await?);
-        let limit = most.min(left);
-        let mut command = self.git_within(Some(limit));
-        command.env("GIT_DIR", &folder).env("GIT_PROTOCOL_FROM_USER", "0");
-        let mut target = uri.address().to_owned();
-        let mut config = vec![
-            ("transfer.fsckObjects", "true".to_owned()),
-            ("core.hooksPath", "/dev/null".to_owned()),
-            // None but ours.
-            ("credential.helper", String::new()),
-            ("gc.auto", "0".to_owned()),
-            // One file, however many objects come: the limit is that of a file.
-            ("fetch.unpackLimit", "1".to_owned()),
-        ];
-        match uri.transport() {
-            Transport::Http => {
-                command.env("GIT_ALLOW_PROTOCOL", "https:http");
-                // A redirect could lead to an address that nobody looked at.
-                config.push(("http.followRedirects", "false".to_owned()));
-                let bracketed = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-                config.push(("http.curloptResolve", format!("{}:{}:{bracketed}", uri.host(), uri.port())));
-            }
-            Transport::Ssh => {
-                command.env("GIT_ALLOW_PROTOCOL", "ssh").env("GIT_SSH_VARIANT", "ssh");
-                command.env("GIT_SSH", self.config.get().paths.helpers.join("ssh"));
-                let (key, _) = self.key_pair(service);
-                command.env("PODKEEPER_SSH_KEY", key);
-                command.env("PODKEEPER_SSH_HOSTS", self.config.get().paths.keys().join(format!("{service}.hosts")));
-                command.env("PODKEEPER_SSH_ADDRESS", address.to_string());
-                command.env("PODKEEPER_SSH_HOST", uri.host());
-                self.deploy_key(service).await?;
-            }
-            Transport::Git => {
-                command.env("GIT_ALLOW_PROTOCOL", "git");
-                target = uri.at(address).ok_or(GitError::UnknownHost(uri.host()))?;
-            }
+        if !self.exists(service).await {
+            let main = "main".parse().map_err(|_| GitError::Answer)?;
+            self.create(service, None, branch.unwrap_or(&main)).await?;
         }
-        // Nobody is asked, but where there is an answer.
-        command.env("GIT_ASKPASS", system::FALSE);
-        let helpers = &self.config.get().paths.helpers;
-        let _file = match secret {
-            Some(secret) if uri.transport() == Transport::Http => {
-                let told = uri.credential(secret).ok_or(GitError::Credential)?;
-                let file = self.write_secret(&told).await?;
-                // By a question on the command line git would tell the user name, which may be a token.
-                config.push(("credential.helper", helpers.join("credential").display().to_string()));
-                command.env("PODKEEPER_CREDENTIAL_FILE", file.path());
-                Some(file)
-            }
-            Some(password) => {
-                let file = self.write_secret(password).await?;
-                // ssh asks on its own, and without a terminal only where it must.
-                command.env("SSH_ASKPASS", helpers.join("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
-                command.env("PODKEEPER_PASSWORD_FILE", file.path()).env("PODKEEPER_SSH_BATCH", "no");
-                Some(file)
-            }
-            None => None,
+        let room = self.room(service).await?;
+        let branch = match branch {
+            Some(branch) => branch.clone(),
+            None => self.remote_head(&remote, &folder).await?,
         };
-        settings(&mut command, &config);
+        let limit = self.config.get().git.fetch_timeout;
+        match self.fetch_into(&remote, &folder, room, &wanted.refspec(&branch), limit).await {
+            Err(GitError::Failed { why: Failure::NoSuchBranch, .. }) if matches!(wanted, Wanted::Newest) => {
+                return Err(self.without_branch(&remote, &folder, &branch).await);
+            }
+            fetched => fetched?,
+        }
+        self.tidy_fetched(&folder).await;
+        let mut parse = self.git();
+        parse.env("GIT_DIR", &folder).args([
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            &format!("{}^{{commit}}", wanted.kept()),
+        ]);
+        let output = run(parse, "read the fetched commit", LOCAL).await?;
+        match String::from_utf8_lossy(&output).trim().parse() {
+            Ok(commit) => Ok(Fetched { commit, branch }),
+            Err(_) => Err(GitError::NoCommits(branch.to_string())),
+        }
+    }
+
+    /// How much may come into the service's repository.
+    pub(super) async fn room(&self, service: &ServiceName) -> Result<Room, GitError> {
+        self.check_room(&self.folder(service), 0)?;
+        Ok(Room { most: self.config.get().git.max_push_mib, left: self.left(service).await? })
+    }
+
+    /// Fetches the commit that `refspec` begins with into the repository `folder`.
+    pub(super) async fn fetch_into(
+        &self,
+        remote: &Remote,
+        folder: &Path,
+        room: Room,
+        refspec: &Refspec,
+        limit: Duration,
+    ) -> Result<(), GitError> {
+        let mut command = self.git_with(remote, folder, Some(room.limit()));
         command.args(["fetch", "--quiet", "--no-tags", "--force", "--no-write-fetch-head"]);
-        command.arg(format!("--depth={depth}")).arg("--").arg(&target).arg(format!("{from}:{to}"));
-        let fetched = run(command, "fetch the repository", self.config.get().git.fetch_timeout).await;
+        command.arg(format!("--depth={}", refspec.depth)).arg("--").arg(remote.target()).arg(&refspec.text);
+        let fetched = run(command, "fetch the repository", limit).await;
         let unfinished = clear_unfinished(&folder.join("objects/pack")).await;
         match fetched {
-            Ok(_) => {}
-            Err(_) if unfinished >= limit.saturating_mul(1024 * 1024) => {
-                return Err(match left < most {
-                    true => GitError::RepositoryFull(self.config.get().git.max_repository_mib),
-                    false => GitError::FetchTooLarge(most),
-                });
-            }
-            Err(GitError::Failed { why: Failure::NoSuchBranch, .. }) => {
-                return Err(GitError::NoCommits(branch.to_string()));
-            }
-            Err(error) => return Err(error),
+            Err(_) if unfinished >= room.limit().saturating_mul(1024 * 1024) => Err(match room.left < room.most {
+                true => GitError::RepositoryFull(self.config.get().git.max_repository_mib),
+                false => GitError::FetchTooLarge(room.most),
+            }),
+            other => other.map(drop),
         }
-        // What earlier deployments fetched goes after git's two weeks.
+    }
+
+    /// What earlier deployments fetched goes after git's two weeks.
+    pub(super) async fn tidy_fetched(&self, folder: &Path) {
         let mut tidy = self.git();
-        tidy.env("GIT_DIR", &folder).args(["gc", "--auto", "--quiet"]);
+        tidy.env("GIT_DIR", folder).args(["gc", "--auto", "--quiet"]);
         settings(&mut tidy, &[("gc.autoPackLimit", "20".into())]);
         if let Err(error) = run(tidy, "tidy the repository", self.config.get().git.fetch_timeout).await {
             tracing::warn!("{error}");
         }
-        let mut parse = self.git();
-        parse.env("GIT_DIR", &folder).args(["rev-parse", "--verify", "--quiet", &format!("{to}^{{commit}}")]);
-        let output = run(parse, "read the fetched commit", LOCAL).await?;
-        String::from_utf8_lossy(&output).trim().parse().map_err(|_| GitError::NoCommits(branch.to_string()))
-    }
-
-    /// A file of ours that only we can read, gone as soon as it is dropped. An environment or an argument would show the
-    /// secret to whoever lists processes.
-    async fn write_secret(&self, secret: &SecretString) -> Result<tempfile::NamedTempFile, GitError> {
-        // The agent's own /tmp lies in memory, and is gone with an agent that is killed.
-        let folder = std::env::temp_dir();
-        let file =
-            tempfile::Builder::new().prefix(".password-").tempfile_in(&folder).map_err(failed("write", &folder))?;
-        let mut open = tokio::fs::File::from_std(file.reopen().map_err(failed("write", &folder))?);
-        open.write_all(secret.expose_secret().as_bytes()).await.map_err(failed("write", &folder))?;
-        open.flush().await.map_err(failed("write", &folder))?;
-        Ok(file)
-    }
-
-    fn key_pair(&self, service: &ServiceName) -> (PathBuf, PathBuf) {
-        let key = self.config.get().paths.keys().join(service.as_str());
-        let public = key.with_extension("pub");
-        (key, public)
-    }
-
-    pub(super) fn key_files(&self, service: &ServiceName) -> [PathBuf; 3] {
-        let (key, public) = self.key_pair(service);
-        [key, public, self.config.get().paths.keys().join(format!("{service}.hosts"))]
-    }
-
-    /// The public half of the service's deploy key, made at the first call, as a line for the forge's settings.
-    pub async fn deploy_key(&self, service: &ServiceName) -> Result<String, GitError> {
-        let (key, public) = self.key_pair(service);
-        if !tokio::fs::try_exists(&public).await.unwrap_or(false) {
-            let folder = self.config.get().paths.keys();
-            tokio::fs::create_dir_all(&folder).await.map_err(failed("make", &folder))?;
-            // A private half without a public one is what a cut-off call left.
-            let _ = tokio::fs::remove_file(&key).await;
-            let mut keygen = tokio::process::Command::new(system::SSH_KEYGEN);
-            keygen.env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true).process_group(0);
-            keygen.args(["-q", "-t", "ed25519", "-N", "", "-C"]).arg(format!("podkeeper-{service}"));
-            keygen.arg("-f").arg(&key);
-            run(keygen, "make a deploy key", LOCAL).await?;
-        }
-        let line = tokio::fs::read_to_string(&public).await.map_err(failed("read", &public))?;
-        Ok(line.trim().to_owned())
     }
 }

@@ -1,7 +1,9 @@
 //! What a commit's files take, found before one is written: what git keeps of them says nothing of it. A folder of a
 //! thousand times the same folder is kept once, and so is a file of zeros with a thousand names.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use super::command::{end_group, failed};
 use super::{Failure, GitError, Repositories};
-use crate::names::{CommitId, ServiceName};
+use crate::names::CommitId;
 
 /// How long it may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -21,6 +23,9 @@ const AVERAGE: u64 = 512;
 /// What a file takes on the disk at least, in bytes.
 const BLOCK: u64 = 4096;
 const MIB: u64 = 1024 * 1024;
+/// How a submodule's entry begins, and a plain file's.
+const LINK: &[u8] = b"160000 ";
+const FILE: &[u8] = b"100644 ";
 
 /// What a commit's files take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +41,38 @@ impl Size {
     pub(super) fn on_disk(self) -> u64 {
         self.bytes.saturating_add(self.files.saturating_mul(BLOCK))
     }
+
+    /// With what a file of so many bytes takes more than the one that lies in its place.
+    pub(super) fn with_file(self, bytes: u64) -> Self {
+        Self { bytes: self.bytes.saturating_add(bytes), ..self }
+    }
+}
+
+impl std::ops::Add for Size {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self { files: self.files.saturating_add(other.files), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+}
+
+/// Another repository's commit in the place of a folder: a submodule (gitsubmodules(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Where it belongs.
+    pub(super) path: PathBuf,
+    /// The commit.
+    pub(super) commit: CommitId,
+}
+
+/// What is in a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Measured {
+    /// What its own files take.
+    pub(super) size: Size,
+    /// Its submodules.
+    pub(super) links: Vec<Link>,
+    /// Whether it says where they are.
+    pub(super) has_modules: bool,
 }
 
 /// How much is taken.
@@ -46,28 +83,35 @@ struct Most {
 }
 
 impl Repositories {
-    /// What the files of a commit take. More than is taken is an error, found as soon as it is more.
-    pub(super) async fn measure(&self, service: &ServiceName, commit: &CommitId) -> Result<Size, GitError> {
+    /// What is in a commit of the repository `folder`, beside `before`. More than is taken is an error, found as soon as it
+    /// is more.
+    pub(super) async fn measure(&self, folder: &Path, commit: &CommitId, before: Size) -> Result<Measured, GitError> {
         let what = "measure the commit";
         let mut command = self.git();
-        command.env("GIT_DIR", self.folder(service));
+        command.env("GIT_DIR", folder);
         command.args(["ls-tree", "-r", "-t", "-z", "--long", "--full-tree"]).arg(commit.as_str());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(GitError::Run)?;
         let group = child.id();
         let output = child.stdout.take().ok_or(GitError::Answer)?;
         let config = self.config.get();
         let most = Most { files: config.git.max_files, mib: config.git.max_checkout_mib };
-        let measured = tokio::time::timeout(LIMIT, sum(output, most)).await;
+        let measured = tokio::time::timeout(LIMIT, sum(output, most, before)).await;
         let measured = measured.unwrap_or(Err(GitError::Slow { what, seconds: LIMIT.as_secs() }));
         if measured.is_err() {
             end_group(group);
         }
         let ended = child.wait().await.map_err(GitError::Run)?;
-        let size = measured?;
+        let measured = measured?;
         match ended.success() {
-            true => Ok(size),
+            true => Ok(measured),
             false => Err(GitError::Failed { what, why: Failure::Other, message: "its folders can't be read".into() }),
         }
+    }
+
+    /// Whether a checkout may be so large.
+    pub(super) fn check_size(&self, size: Size) -> Result<(), GitError> {
+        let most = self.config.get().git.max_checkout_mib;
+        if size.bytes > most.saturating_mul(MIB) { Err(GitError::CheckoutTooLarge(most)) } else { Ok(()) }
     }
 
     /// Whether the disk of `folder` has room for so many bytes more, and for what builds need besides.
@@ -80,31 +124,49 @@ impl Repositories {
 }
 
 /// Sums what `git ls-tree -z --long` prints: `MODE TYPE ID SIZE<tab>PATH<nul>`, with `-` for the size of what is no file.
-async fn sum(output: impl AsyncRead + Unpin, most: Most) -> Result<Size, GitError> {
+async fn sum(output: impl AsyncRead + Unpin, most: Most, before: Size) -> Result<Measured, GitError> {
     let mut output = BufReader::new(output);
-    let (mut size, mut printed, mut entry) = (Size::default(), 0_u64, Vec::new());
+    let (mut measured, mut printed, mut entry) = (Measured::default(), 0_u64, Vec::new());
     loop {
         entry.clear();
         let length = (&mut output).take(ENTRY).read_until(0, &mut entry).await.map_err(GitError::Run)?;
         if length == 0 {
-            return Ok(size);
+            return Ok(measured);
         }
         printed = printed.saturating_add(length as u64);
-        size.files += 1;
+        measured.size.files += 1;
+        let all = measured.size + before;
         let is_whole = entry.last() == Some(&0);
-        if !is_whole || size.files > most.files || printed > most.files.saturating_mul(AVERAGE) {
+        if !is_whole || all.files > most.files || printed > most.files.saturating_mul(AVERAGE) {
             return Err(GitError::TooManyFiles(most.files));
         }
         let numbers = entry.split(|byte| *byte == b'\t').next().unwrap_or_default();
         let last = numbers.rsplit(|byte| *byte == b' ').next().and_then(|text| std::str::from_utf8(text).ok());
-        size.bytes = size.bytes.saturating_add(match last {
+        let bytes = match last {
             Some("-") => 0,
             Some(number) => number.parse().map_err(|_| GitError::Answer)?,
             None => return Err(GitError::Answer),
-        });
-        if size.bytes > most.mib.saturating_mul(MIB) {
+        };
+        measured.size.bytes = measured.size.bytes.saturating_add(bytes);
+        let path = &entry[(numbers.len() + 1).min(entry.len() - 1)..entry.len() - 1];
+        if numbers.starts_with(LINK) {
+            measured.links.push(link(numbers, path)?);
+        } else if numbers.starts_with(FILE) && path == b".gitmodules" {
+            measured.has_modules = true;
+        }
+        if all.bytes.saturating_add(bytes) > most.mib.saturating_mul(MIB) {
             return Err(GitError::CheckoutTooLarge(most.mib));
         }
+    }
+}
+
+fn link(numbers: &[u8], path: &[u8]) -> Result<Link, GitError> {
+    let commit = numbers.split(|byte| *byte == b' ').nth(2).and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+    let path = PathBuf::from(OsStr::from_bytes(path));
+    let is_below = path.components().all(|part| matches!(part, Component::Normal(name) if name != ".git"));
+    match commit.filter(|_| is_below && path.file_name().is_some()) {
+        Some(commit) => Ok(Link { path, commit }),
+        None => Err(GitError::Answer),
     }
 }
 
@@ -115,7 +177,7 @@ mod tests {
     const MOST: Most = Most { files: 3, mib: 1 };
 
     async fn of(entries: &[&str]) -> Result<Size, GitError> {
-        sum(entries.concat().as_bytes(), MOST).await
+        Ok(sum(entries.concat().as_bytes(), MOST, Size::default()).await?.size)
     }
 
     #[tokio::test]
@@ -123,8 +185,28 @@ mod tests {
         assert_eq!(of(&[]).await.unwrap(), Size::default());
         let folder = "040000 tree 1a       -\ta\0";
         let file = "100644 blob 1b      12\ta/b\tc d\0";
-        assert_eq!(of(&[folder, file, "160000 commit 1c       -\tsub\0"]).await.unwrap(), Size { files: 3, bytes: 12 });
+        let id = "1c".repeat(20);
+        let link = format!("160000 commit {id}       -\tsub/a b\0");
+        assert_eq!(of(&[folder, file, &link]).await.unwrap(), Size { files: 3, bytes: 12 });
         assert_eq!(Size { files: 3, bytes: 12 }.on_disk(), 3 * 4096 + 12);
+    }
+
+    #[tokio::test]
+    async fn submodules_are_found_and_count_with_the_others() {
+        let id = "1c".repeat(20);
+        let modules = "100644 blob 1b      12\t.gitmodules\0";
+        let entries = format!("{modules}160000 commit {id}       -\tsub/a b\0");
+        let found = sum(entries.as_bytes(), MOST, Size::default()).await.unwrap();
+        assert_eq!(found.links, [Link { path: "sub/a b".into(), commit: id.parse().unwrap() }]);
+        assert!(found.has_modules);
+        let before = Size { files: 2, bytes: 0 };
+        assert!(matches!(sum(entries.as_bytes(), MOST, before).await, Err(GitError::TooManyFiles(3))));
+        let before = Size { files: 0, bytes: MIB };
+        assert!(matches!(sum(entries.as_bytes(), MOST, before).await, Err(GitError::CheckoutTooLarge(1))));
+        for path in ["../x", "/etc", ".git/x", "a/.git", ""] {
+            let entry = format!("160000 commit {id}       -\t{path}\0");
+            assert!(sum(entry.as_bytes(), MOST, Size::default()).await.is_err(), "{path}");
+        }
     }
 
     #[tokio::test]

@@ -5,15 +5,28 @@ mod announced;
 mod backend;
 mod branches;
 mod changed;
+mod checkout;
 mod command;
 mod failure;
+mod faults;
 mod fetch;
+mod forge_objects;
 pub mod hook;
+mod host_keys;
+mod keys;
 mod measure;
+mod modules;
+mod objects;
 mod outcome;
+mod pointers;
+mod probe;
 mod pushes;
+mod remote;
+mod remote_branches;
 mod repositories;
 mod size;
+mod submodules;
+mod web;
 
 use std::path::PathBuf;
 
@@ -21,10 +34,13 @@ use thiserror::Error;
 
 pub use backend::{GitRequest, GitResponse};
 pub use failure::Failure;
+pub use fetch::Fetched;
+pub use host_keys::{HostKeys, ShownKey};
 pub use outcome::PushId;
 pub use repositories::Repositories;
+pub use submodules::External;
 
-use crate::names::{BranchName, CommitId};
+use crate::names::{BranchName, CommitId, Fingerprint, UriError};
 use crate::problem::{Code, Problem};
 use crate::text::Plain;
 
@@ -81,6 +97,31 @@ pub enum GitError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The branch isn't there, and others are.
+    #[error("the repository has no branch `{branch}`; it has {there}")]
+    NoSuchBranch {
+        /// The branch.
+        branch: String,
+        /// Some that are there.
+        there: String,
+    },
+    /// Nobody said which branch, and the repository does not.
+    #[error("the repository says not which of its branches is its own, or has none")]
+    NoHead,
+    /// Something is at the address, or nothing, and no repository.
+    #[error("there is no git repository at `{0}`")]
+    NoRepository(String),
+    /// The forge lets nobody read it, or not this one.
+    #[error("the forge lets nobody read `{0}` without the right password or token")]
+    NotAllowed(String),
+    /// The forge leads elsewhere.
+    #[error("`{from}` leads on to `{to}`, which is no repository that may be fetched in its place")]
+    Elsewhere {
+        /// What was asked for.
+        from: String,
+        /// Where the forge leads.
+        to: Plain,
+    },
     /// A commit of more files than are taken.
     #[error("the commit has more than {0} files and folders, or names that are too long")]
     TooManyFiles(u64),
@@ -115,6 +156,37 @@ pub enum GitError {
     /// What is kept as the address's secret can't be told to git.
     #[error("the password of the repository's address holds what no password does")]
     Credential,
+    /// A commit of more submodules than are taken.
+    #[error("the commit has more than {most} submodules, or they lie deeper than {depth} in each other")]
+    TooManySubmodules {
+        /// How many are taken.
+        most: usize,
+        /// How deep.
+        depth: usize,
+    },
+    /// Submodules that can't be had, by their paths.
+    #[error("these submodules can't be had, and their files would be missing: `{0}`")]
+    Submodules(String),
+    /// A submodule's address that is not allowed.
+    #[error("its address in `.gitmodules` can't be fetched from here")]
+    SubmoduleUri(#[source] UriError),
+    /// A larger file of Git LFS than is taken.
+    #[error("a file of Git LFS has at most {0} MiB here")]
+    ObjectTooLarge(u64),
+    /// What came is not the file of Git LFS that was announced.
+    #[error("what came is not the file that was announced, or did not come whole")]
+    WrongObject,
+    /// A host that shows no ssh key.
+    #[error("`{0}` shows no ssh key")]
+    NoHostKey(String),
+    /// A host that shows other ssh keys than the one that was named.
+    #[error("`{host}` shows no ssh key with the fingerprint {fingerprint}")]
+    OtherHostKey {
+        /// The host.
+        host: String,
+        /// What was named.
+        fingerprint: Fingerprint,
+    },
     /// As many as there may be fetch or push.
     #[error("too many fetch or push at once")]
     Busy,
@@ -127,6 +199,12 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// Whether git failed at a forge for a reason that it tells in words only, or found nothing, as it does in a page that is
+    /// no repository.
+    fn is_of_the_forge(&self) -> bool {
+        matches!(self, Self::Failed { why: Failure::Other, .. } | Self::NoCommits(_) | Self::NoHead)
+    }
+
     /// The problem that a client sees.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -153,6 +231,28 @@ impl GitError {
             ),
             Self::Room { .. } => Problem::new(Code::DiskFull, self.to_string()).with_hint("free some space, then try again"),
             Self::Failed { why: Failure::NoSpace, .. } => Problem::disk_full(),
+            Self::NoSuchBranch { .. } => Problem::new(Code::NoCommits, self.to_string()).with_hint(
+                "build one that is there: `podkeeper settings NAME branch=BRANCH`, or PATCH /services/NAME",
+            ),
+            Self::NoHead => Problem::new(Code::NoCommits, self.to_string()).with_hint(
+                "say which branch: `podkeeper settings NAME branch=BRANCH`, or PATCH /services/NAME; where there is none, push one",
+            ),
+            Self::Failed { why: Failure::BadObject, .. } => Problem::new(Code::FetchFailed, self.to_string()).with_hint(
+                "its history holds objects that could harm whoever reads them; `git fsck --strict` in a clone lists them",
+            ),
+            Self::Failed { why: Failure::HostKey, .. } => Problem::new(Code::FetchFailed, self.to_string()).with_hint(
+                "who answers there has another ssh key than before; `podkeeper host-key NAME` shows both, and takes the new one \
+                 where the forge says that it is its own",
+            ),
+            Self::NoRepository(_) => Problem::new(Code::FetchFailed, self.to_string()).with_hint(
+                "check the address, `podkeeper source NAME --from URI` changes it; a private repository that is read without a \
+                 password may look the same",
+            ),
+            Self::NotAllowed(_) => Problem::new(Code::FetchFailed, self.to_string()).with_hint(
+                "give another: `podkeeper source NAME --password-file FILE`, or PATCH /services/NAME with `external`",
+            ),
+            Self::Elsewhere { .. } => Problem::new(Code::FetchFailed, self.to_string())
+                .with_hint("give the repository's own address: `podkeeper source NAME --from URI`"),
             Self::Failed { .. } | Self::Slow { .. } | Self::UnknownHost(_) => {
                 Problem::new(Code::FetchFailed, self.to_string())
                     .with_hint(
@@ -161,9 +261,25 @@ impl GitError {
                     )
             }
             Self::Credential => Problem::new(Code::FetchFailed, self.to_string())
-                .with_hint("remove the service and make it again with a password of one line"),
+                .with_hint("give a password of one line: `podkeeper source NAME --password-file FILE`"),
             Self::PrivateAddress { .. } => Problem::new(Code::FetchFailed, self.to_string())
                 .with_hint("set `git.allow_private` in the configuration to allow it"),
+            Self::TooManySubmodules { .. } => Problem::new(Code::PayloadTooLarge, self.to_string())
+                .with_hint("commit the files of some of them into the repository itself"),
+            Self::Submodules(_) => Problem::new(Code::FetchFailed, self.to_string()).with_hint(
+                "give each a public https address in `.gitmodules`, or commit its files into the repository itself; for one \
+                 whose files are not needed set `update = none` there. The lines before say why each can't be had",
+            ),
+            Self::SubmoduleUri(_) => Problem::new(Code::FetchFailed, self.to_string()),
+            Self::ObjectTooLarge(_) => Problem::new(Code::PayloadTooLarge, self.to_string())
+                .with_hint("make the file smaller, or raise `git.max_push_mib`"),
+            Self::WrongObject => {
+                Problem::new(Code::BadRequest, self.to_string()).with_hint("push again: `git lfs push --all REMOTE`")
+            }
+            Self::NoHostKey(_) => Problem::new(Code::FetchFailed, self.to_string())
+                .with_hint("check the repository's address, and that ssh answers there"),
+            Self::OtherHostKey { .. } => Problem::new(Code::Conflict, self.to_string())
+                .with_hint("`podkeeper host-key NAME`, or GET /services/NAME/host-key, shows which it has"),
             Self::Busy => Problem::new(Code::Busy, self.to_string()).with_hint("try again when another has ended"),
             Self::NotSmart => Problem::new(Code::NotFound, self.to_string()),
             Self::File { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Problem::disk_full(),

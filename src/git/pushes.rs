@@ -59,6 +59,12 @@ impl Drop for Push {
 }
 
 fn clear(objects: &Path) {
+    // Large files of Git LFS that are not whole yet.
+    for entry in std::fs::read_dir(objects.with_file_name("lfs").join("incoming")).into_iter().flatten().flatten() {
+        if let Err(error) = std::fs::remove_file(entry.path()) {
+            tracing::warn!("what a push has left can't be removed: {error}");
+        }
+    }
     for entry in std::fs::read_dir(objects).into_iter().flatten().flatten() {
         if entry.file_name().as_encoded_bytes().starts_with(INCOMING)
             && let Err(error) = std::fs::remove_dir_all(entry.path())

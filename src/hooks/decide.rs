@@ -43,6 +43,17 @@ pub fn decide(told: &DeliveryContent, branch: &BranchName, skips: bool) -> Decis
     }
 }
 
+/// The first branch that was pushed: where nobody said which one a service deploys, the push tells that there is one to be
+/// looked for.
+#[must_use]
+pub fn pushed_branch(told: &DeliveryContent) -> Option<BranchName> {
+    let DeliveryEvent::Pushed(changes) = &told.news else { return None };
+    changes.iter().filter(|change| !change.gone).find_map(|change| match &change.reference {
+        Reference::Branch(name) => name.parse().ok(),
+        _ => None,
+    })
+}
+
 /// At most this much of a foreign text is repeated, so that no answer and no row grows with it.
 fn shown(text: &str) -> String {
     text.chars().take(60).flat_map(char::escape_default).collect()

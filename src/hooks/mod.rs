@@ -17,7 +17,7 @@ mod skip;
 mod tests;
 
 pub use authentic::{authorises, authorises_whole, is_signed};
-pub use decide::{Decision, decide};
+pub use decide::{Decision, decide, pushed_branch};
 pub use delivery::{
     Change, Delivery, DeliveryContent, DeliveryEvent, Headers, HookError, KEYED_BODY, Reference, Sender,
 };

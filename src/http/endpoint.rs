@@ -28,6 +28,7 @@ impl tide::Endpoint<State> for Endpoint {
     async fn call(&self, request: tide::Request<State>) -> tide::Result {
         let method = request.method();
         let (route, handler) = (self.route, self.handler);
+        let is_of_lfs = request.url().path().contains("/info/lfs/");
         if method == http_types::Method::Head && !route.takes_head() {
             return Ok(not_allowed(request.state().table(), request.url().path()));
         }
@@ -70,6 +71,7 @@ impl tide::Endpoint<State> for Endpoint {
                     tracing::error!(method = %method, route = route.path, "{problem}");
                 }
                 match route.lock {
+                    Lock::Git if is_of_lfs => respond::objects_problem(&problem),
                     Lock::Git => respond::plain_problem(&problem),
                     _ => respond::problem(&problem),
                 }

@@ -29,6 +29,10 @@ pub fn param(request: &tide::Request<State>, name: &str) -> Result<String, Probl
 /// Whether git asks for what a push is made of.
 pub fn pushes(request: &tide::Request<State>) -> Result<bool, Problem> {
     const PUSH: &str = "git-receive-pack";
+    // A file of Git LFS is a part of a push.
+    if request.method() == http_types::Method::Put {
+        return Ok(true);
+    }
     let query = request.url().query().unwrap_or_default().as_bytes();
     Ok(param(request, "path")? == PUSH || form_urlencoded::parse(query).any(|(_, value)| value == PUSH))
 }

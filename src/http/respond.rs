@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tide::Response;
 
+use crate::api::objects::MEDIA_TYPE;
 use crate::problem::{Code, Problem};
 
 /// The only way to an answer's headers: `http_types` panics at a value that is not ASCII, and passes on what breaks a line.
@@ -154,6 +155,22 @@ pub fn plain_problem(problem: &Problem) -> Response {
     if problem.code == Code::NotSignedIn {
         response.set_header("www-authenticate", "Basic realm=\"podkeeper\", charset=\"UTF-8\"");
     }
+    response
+}
+
+/// A problem with what to do next, on one line.
+pub fn line(problem: &Problem) -> String {
+    match &problem.hint {
+        Some(hint) => format!("{} Next: {hint}", problem.detail),
+        None => problem.detail.to_string(),
+    }
+}
+
+/// The same for Git LFS, which shows the message of a JSON object.
+pub fn objects_problem(problem: &Problem) -> Response {
+    let mut response = plain_problem(problem);
+    response.set_body(json!({ "message": line(problem) }).to_string());
+    response.set_header("content-type", MEDIA_TYPE);
     response
 }
 

@@ -50,6 +50,8 @@ routes! {
     Get "/services/:name/deployments" Read deployments::list,
     Get "/services/:name/deploy-key" Admin services::deploy_key,
     Post "/services/:name/deploy-key" Admin services::deploy_key,
+    Get "/services/:name/host-key" Admin services::host_keys,
+    Post "/services/:name/host-key" Admin services::take_host_key,
 
     Get "/deployments/:id" Read deployments::show,
     Delete "/deployments/:id" Deploy deployments::cancel,
@@ -97,6 +99,7 @@ routes! {
 
     Get "/git/:repository/*path" Git git::answer,
     Post "/git/:repository/*path" Git git::answer,
+    Put "/git/:repository/info/lfs/objects/:object" Git git::upload,
 }
 
 /// Every route with what answers it.

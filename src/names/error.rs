@@ -111,6 +111,14 @@ pub enum NameError {
         /// How many there may be.
         most: usize,
     },
+    /// A large file's name.
+    #[error("`{0}` is no large file's name: it takes 64 hexadecimal digits")]
+    LfsId(String),
+    /// An ssh key's fingerprint.
+    #[error(
+        "`{0}` is no fingerprint of an ssh key: it takes `SHA256:` and 43 characters, as `ssh-keygen -l` prints it"
+    )]
+    Fingerprint(String),
     /// A number (deployment, release) that isn't one.
     #[error("`{0}` is not a number from 1 on")]
     Number(String),

@@ -14,6 +14,7 @@ mod id_range;
 mod images;
 mod mounts;
 mod networks;
+mod objects;
 mod on_host;
 mod paths;
 mod people;
@@ -24,6 +25,7 @@ mod scope;
 mod services;
 mod sessions;
 mod settings;
+mod ssh;
 mod templates;
 mod text;
 mod urls;
@@ -43,6 +45,7 @@ pub use id_range::IdRange;
 pub use images::{ImageId, ImageRef};
 pub use mounts::{MOST_VOLUMES, MountError, MountPath, VolumeName, Volumes};
 pub use networks::Network;
+pub use objects::{LfsId, LfsPointer};
 pub use on_host::{
     EnvValue, HostVolume, MEASURE_UNIT, PORT_LABEL, SERVICE_LABEL, SecretName, TIDY_UNIT, checked_container,
     is_working_container, user_manager,
@@ -56,5 +59,6 @@ pub use scope::Scope;
 pub use services::{ServiceId, ServiceName};
 pub use sessions::{SessionId, SessionName};
 pub use settings::SettingError;
+pub use ssh::{Fingerprint, HostKey};
 pub use templates::TemplateName;
 pub use urls::{BaseUrl, ServiceUrl};

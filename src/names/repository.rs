@@ -1,9 +1,12 @@
 //! The address of an external repository, parsed once. Nothing else is ever given to git as one, or shown as one: what
 //! of it is a secret lies apart.
 
+mod beside;
+mod reader;
+
 use std::fmt;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use url::{Host, Url};
@@ -199,19 +202,6 @@ impl RepoUri {
         self.url.as_str()
     }
 
-    /// What git is told of who reads it, where it asks a credential helper (gitcredentials(7)). None: nobody does.
-    pub fn credential(&self, secret: &SecretString) -> Option<SecretString> {
-        let secret = secret.expose_secret();
-        let (name, password) = match &self.user {
-            _ if self.transport != Transport::Http || secret.contains(char::is_control) => return None,
-            // Forges take any name beside a token.
-            User::Nobody => ("git", secret),
-            User::Named(name) => (name.as_str(), secret),
-            User::Secret => (secret, ""),
-        };
-        Some(format!("username={name}\npassword={password}\n").into())
-    }
-
     /// How it is reached.
     #[must_use]
     pub fn transport(&self) -> Transport {
@@ -237,14 +227,6 @@ impl RepoUri {
             Transport::Git => 9418,
         };
         self.url.port_or_known_default().unwrap_or(default)
-    }
-
-    /// The address `text`, which holds no password, with one, as [`Self::parse`] reads it.
-    pub fn with_password(text: &str, password: &SecretString) -> Result<SecretString, UriError> {
-        let (mut url, _) = read(text)?;
-        let encoded = utf8_percent_encode(password.expose_secret(), NON_ALPHANUMERIC).to_string();
-        url.set_password(Some(&encoded)).map_err(|()| UriError::Form("it can't have a password"))?;
-        Ok(String::from(url).into())
     }
 
     /// The same address with another host, for a transport that can't be told separately where to connect.
@@ -316,37 +298,6 @@ mod tests {
         // A row of before.
         let old = RepoUri::stored("https://ghp_secret@example.org/b", false).unwrap();
         assert_eq!([old.shown(false), old.to_string()], ["https://example.org/b"; 2]);
-    }
-
-    #[test]
-    fn git_is_told_one_name_and_one_password() {
-        let told = |text: &str| {
-            let (uri, secret) = RepoUri::parse(text).unwrap();
-            uri.credential(&secret?).map(|told| told.expose_secret().to_owned())
-        };
-        assert_eq!(told("https://joe:s%40@example.org/b").unwrap(), "username=joe\npassword=s@\n");
-        assert_eq!(told("https://:pw@example.org/b").unwrap(), "username=git\npassword=pw\n");
-        assert_eq!(told("https://token@example.org/b").unwrap(), "username=token\npassword=\n");
-        assert_eq!(told("https://example.org/b"), None);
-        assert_eq!(told("ssh://joe:pw@example.org/b"), None);
-        // What was kept by an agent before.
-        let (uri, _) = RepoUri::parse("https://joe:x@example.org/b").unwrap();
-        assert!(uri.credential(&"pw\nhost=elsewhere".to_owned().into()).is_none());
-    }
-
-    #[test]
-    fn a_password_is_put_in_as_it_is_split_off() {
-        for (text, shown) in [
-            ("https://joe@example.org/b", "https://joe@example.org/b"),
-            ("https://example.org/b", "https://example.org/b"),
-            ("git@example.org:b", "ssh://git@example.org/b"),
-        ] {
-            for password in ["secret", "p@ss/w:örd%41 ?#"] {
-                let whole = RepoUri::with_password(text, &password.to_owned().into()).unwrap();
-                let (uri, found) = RepoUri::parse(whole.expose_secret()).unwrap();
-                assert_eq!((uri.to_string().as_str(), found.unwrap().expose_secret()), (shown, password));
-            }
-        }
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl Services {
             }
         }
         let branch_chosen = branch.is_some();
+        let follows_head = branch.is_none() && matches!(source, NewSource::External(..));
         let branch = match branch {
             Some(branch) => branch,
             None => "main".parse()?,
@@ -152,6 +153,9 @@ impl Services {
                 return Err(error.into());
             }
         };
+        if follows_head {
+            self.uses.store.follow_head(service.id).await?;
+        }
         if let Some(files) = files
             && let Err(error) = self.uses.repositories.create(name, files.as_deref(), &branch).await
         {

@@ -128,7 +128,7 @@ impl Services {
     pub async fn read_password(&self, name: &SecretName) -> Result<SecretString, ServiceError> {
         self.uses.podman.reveal_secret(name).await?.ok_or_else(|| {
             Problem::new(Code::FetchFailed, "the repository's password is no longer in Podman's secret store")
-                .with_hint("remove the service and make it again with its password")
+                .with_hint("give it again: `podkeeper source NAME --password-file FILE`")
                 .into()
         })
     }

@@ -17,6 +17,7 @@ pub mod limits;
 mod listening;
 mod live;
 pub mod log;
+mod objects;
 mod pending_reconciles;
 pub mod plan;
 mod port;
@@ -28,6 +29,7 @@ mod remove;
 mod repository;
 mod secrets;
 mod settle;
+mod source;
 pub mod spec;
 pub mod status;
 mod unasked;
@@ -44,7 +46,7 @@ pub use reconcile::{ClearUp, HostView};
 pub use remove::Removed;
 pub use update_env::EnvUpdate;
 
-pub use crate::git::{GitRequest, PushId};
+pub use crate::git::{GitRequest, HostKeys, PushId, ShownKey};
 pub use crate::store::{Service, Settings, Source};
 
 use crate::config::LiveConfig;

@@ -29,6 +29,14 @@ impl Services {
         }
     }
 
+    /// Whether nobody has said, and no fetch has found, which branch of the service's repository is deployed.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn follows_head(&self, service: &Service) -> Result<bool, ServiceError> {
+        Ok(self.uses.store.follows_head(service.id).await?)
+    }
+
     /// All services, without those that are being removed.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod releases;
 mod repository;
 mod services;
 mod sessions;
+mod sources;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ use crate::problem::{Code, Problem};
 use lane::{Reader, Writer, Writes};
 
 /// The schema's steps, in order; `user_version` counts how many were taken.
-const MIGRATIONS: [&str; 18] = [
+const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/001.sql"),
     include_str!("migrations/002.sql"),
     include_str!("migrations/003.sql"),
@@ -64,6 +65,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/016.sql"),
     include_str!("migrations/017.sql"),
     include_str!("migrations/018.sql"),
+    include_str!("migrations/019.sql"),
 ];
 
 /// Why the store refused.

@@ -327,6 +327,9 @@ impl Store {
             };
             check_domains(transaction, service.id, &service.settings)?;
             service.branch_chosen |= branch.is_some();
+            if branch.is_some() {
+                transaction.execute("UPDATE services SET follows_head = 0 WHERE id = ?1", [service.id])?;
+            }
             if let Some(NewBranch { name, head }) = branch.filter(|branch| branch.name != service.branch) {
                 service.branch = name;
                 if let Some(head) = head {

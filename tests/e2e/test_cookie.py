@@ -9,7 +9,10 @@ ECHO = (
     "FROM docker.io/library/busybox:stable\nCOPY --chmod=755 cookie /site/cgi-bin/cookie\n"
     'EXPOSE 8080\nSTOPSIGNAL SIGKILL\nCMD ["httpd", "-f", "-p", "8080", "-h", "/site"]\n'
 )
-CGI = '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n[%s]" "$HTTP_COOKIE"\n'
+CGI = (
+    '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n'
+    'case $QUERY_STRING in who) echo "$HTTP_X_REAL_IP|$HTTP_FORWARDED|$HTTP_X_FORWARDED_FOR" ;; *) printf "[%s]" "$HTTP_COOKIE" ;; esac\n'
+)
 
 
 def test_no_service_gets_the_dashboards_cookie(host: Host, name: str, tmp_path):
@@ -29,6 +32,9 @@ def test_no_service_gets_the_dashboards_cookie(host: Host, name: str, tmp_path):
     ]:
         got = host.serve(name, "/cgi-bin/cookie", headers={"Cookie": sent}).text
         assert got == f"[{wanted}]", sent
+    # Nor what a visitor says of where they are.
+    told = {"X-Real-IP": "192.0.2.1", "Forwarded": "for=192.0.2.1", "X-Forwarded-For": "192.0.2.1"}
+    assert host.serve(name, "/cgi-bin/cookie?who", headers=told).text.strip() == "127.0.0.1||127.0.0.1"
 
 
 def test_no_service_listens_at_localhost(host: Host, name: str):

@@ -51,7 +51,7 @@ class Forge:
         host.write(
             "/srv/forge/sshd_config",
             "Port 22\nPort 2222\nHostKey /srv/forge/host_key\nAuthorizedKeysFile /srv/forge/authorized_keys\n"
-            "StrictModes no\nUsePAM no\nPidFile none\n",
+            "StrictModes no\nUsePAM no\nPidFile none\nPerSourcePenalties no\n",
         )
         self.new_host_key()
         host.run("touch", "/srv/forge/authorized_keys", "/srv/forge/access.log")
@@ -158,7 +158,25 @@ def test_a_wrong_password_is_told_and_not_shown(host: Host, forge: Forge, name: 
     assert "hunter2" not in json.dumps(deployment)
     # None at all is no hang either.
     without = failed(host, name, f"http://{HTTP}/private.git")["problem"]
-    assert without["code"] == "fetch-failed" and "Git could not fetch" in without["detail"], without
+    assert without["code"] == "fetch-failed" and "lets nobody read" in without["detail"], without
+
+
+def test_a_password_and_an_address_are_changed(host: Host, forge: Forge, name: str):
+    forge.commit("private", "one")
+    forge.commit("public", "moved")
+    host.create(name, external=f"http://ann:old-one@{HTTP}/private.git")
+    assert "--password-file" in host.start(name, "failed")["problem"]["hint"]
+    uri = f"http://ann:{quote(PASSWORD, safe='')}@{HTTP}/private.git"
+    changed = host.call("PATCH", f"/services/{name}", 200, json={"external": uri}).json()
+    assert changed["source"]["uri"] == f"http://ann:***@{HTTP}/private.git"
+    host.start(name)
+    assert host.serve(name).text == "one"
+    # The password before goes, and with another address the one that there is.
+    secrets = lambda: host.user("podman", "secret", "ls", "--format", "{{.Name}}").count(f"podkeeper-{name}-")
+    wait_for(lambda: secrets() == 1, 120, "the password before is gone")
+    host.call("PATCH", f"/services/{name}", 200, json={"external": f"http://{HTTP}/public.git"})
+    host.start(name)
+    assert host.serve(name).text == "moved"
 
 
 def test_a_user_name_alone_is_a_token(host: Host, forge: Forge, name: str):
@@ -206,6 +224,15 @@ def test_over_ssh_with_the_key_that_the_agent_makes(host: Host, forge: Forge, na
     changed = host.start(name, "failed")
     assert changed["problem"]["code"] == "fetch-failed" and "verification failed" in changed["problem"]["detail"]
     assert host.serve(name).text == "by key"
+    keys = host.call("GET", f"/services/{name}/host-key", 200).json()
+    (known,), (offered,) = keys["known"], [key for key in keys["offered"] if key["kind"] == "ssh-ed25519"]
+    printed = host.run("ssh-keygen", "-lf", "/srv/forge/host_key.pub")
+    assert offered["fingerprint"] in printed and known["fingerprint"] not in printed
+    wrong = host.call("POST", f"/services/{name}/host-key", 409, json={"fingerprint": known["fingerprint"]}).json()
+    assert wrong["type"].endswith(":conflict")
+    assert "another key than before" in host.run("podkeeper", "host-key", name)
+    host.run("podkeeper", "host-key", name, "--accept", offered["fingerprint"])
+    host.start(name)
     host.delete(name)
     assert host.run("sh", "-c", f"ls /var/lib/podkeeper/keys | grep -c {name} || true").strip() == "0"
 
@@ -247,10 +274,10 @@ def test_a_repository_without_commits(host: Host, forge: Forge, name: str):
     host.run("git", "init", "-q", "--bare", "/srv/forge/git/empty.git")
     forge.own()
     problem = failed(host, name, f"http://{HTTP}/empty.git")["problem"]
-    assert problem["code"] == "no-commits" and "`main`" in problem["hint"]
+    assert problem["code"] == "no-commits" and "branch" in problem["hint"]
     forge.commit("public", "one")
     other = failed(host, name, f"http://{HTTP}/public.git", branch="nothing")
-    assert other["problem"]["code"] == "no-commits"
+    assert other["problem"]["code"] == "no-commits" and "`main`" in other["problem"]["detail"]
     assert failed(host, name, f"http://{HTTP}/missing.git")["problem"]["code"] == "fetch-failed"
 
 
@@ -273,12 +300,15 @@ def test_a_repository_that_is_too_large_is_not_fetched(host: Host, forge: Forge,
     host.start(name)
 
 
-def test_a_redirect_leads_nowhere(host: Host, forge: Forge, name: str):
-    forge.commit("public", "one")
-    asked = forge.access_log()
-    elsewhere = "http://127.0.0.1:8085/cgi-bin/elsewhere/public.git"
-    assert failed(host, name, elsewhere)["problem"]["code"] == "fetch-failed"
-    assert forge.access_log() == asked
+def test_a_repository_that_has_moved_is_fetched_where_it_is(host: Host, forge: Forge, name: str):
+    forge.commit("trunk", "one", branch="trunk")
+    host.create(name, external="http://127.0.0.1:8085/cgi-bin/elsewhere/trunk.git")
+    deployment = host.start(name)
+    assert host.serve(name).text == "one"
+    # The forge's own branch is taken, where none was given, and said.
+    assert host.call("GET", f"/services/{name}", 200).json()["branch"] == "trunk"
+    story = host.call("GET", f"/deployments/{deployment['id']}/log", 200).text
+    assert "`trunk`" in story and "/cgi-bin/git/trunk.git" in story, story
 
 
 def test_private_addresses_are_refused_unless_they_are_allowed(host: Host, forge: Forge, name: str):

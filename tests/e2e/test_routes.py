@@ -75,8 +75,8 @@ def test_a_host_name_that_was_a_services_leads_to_it_no_longer(host: Host, name:
     "header",
     [
         "nothing.localhost:8080", "localhost:8080", "127.0.0.1:8080", "*", "*.localhost", "[n]ame.localhost", ".", "..", "../routes",
-        "NAME.localhost:8080", "name.localhost:8080:8080", "name.localhost/x", "name.localhost%2f", "{env.HOME}",
-        "name.localhost.", "a" * 300, "",
+        "name.localhost:8080:8080", "name.localhost/x", "name.localhost%2f", "{env.HOME}",
+        "name.localhost..", "NAME.localhost..", ".localhost", "a" * 300, "",
     ],
 )  # fmt: skip
 def test_a_host_without_a_route_leads_nowhere(host: Host, name: str, header: str):
@@ -89,6 +89,13 @@ def test_a_host_without_a_route_leads_nowhere(host: Host, name: str, header: str
         assert status in (400, 404)
     finally:
         host.run("rm", "-r", own)
+
+
+def test_a_host_name_leads_to_its_service_however_it_is_written(host: Host, name: str):
+    host.create(name)
+    host.start(name)
+    for written in (f"{name.upper()}.localhost:8080", f"{name}.LocalHost", f"{name}.localhost.", f"{name.upper()}.localhost.:8080"):
+        assert "It works" in ask(written)[1], written
 
 
 def test_a_domain_leads_to_its_service_at_once(host: Host, name: str):

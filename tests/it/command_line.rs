@@ -59,6 +59,10 @@ fn answer(method: &str, path: &str) -> Value {
             json!({ "url": HOSTILE, "key": HOSTILE, "deliveries": [delivery] })
         }
         "/deploy-key" => json!({ "public_key": HOSTILE }),
+        "/host-key" => {
+            let key = json!({ "kind": HOSTILE, "fingerprint": HOSTILE });
+            json!({ "host": HOSTILE, "known": [key], "offered": [{ "kind": HOSTILE, "fingerprint": "other" }] })
+        }
         "/templates" => {
             json!({ "templates": [{ "name": HOSTILE, "title": HOSTILE, "description": HOSTILE, "port": 80 }] })
         }
@@ -240,6 +244,8 @@ const COMMANDS: &[&[&str]] = &[
     &["hook", "x"],
     &["hook", "x", "--rotate"],
     &["deploy-key", "x"],
+    &["host-key", "x"],
+    &["source", "x"],
     &["create", "x", "--from", "https://example.org/x"],
     &["create", "x"],
     &["templates"],

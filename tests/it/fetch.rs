@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const TOKEN: &str = "ghp_0nlyThisTokenReadsIt";
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut git = Command::new("git");
     git.current_dir(folder)
         .env_clear()
@@ -46,25 +46,30 @@ fn processes() -> String {
     all
 }
 
+/// What is answered whose path begins so, in the place of a repository.
+type Answers = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// What the forge was told, and what the host showed while git waited for its answer.
 #[derive(Default)]
-struct Seen {
-    logins: Vec<String>,
+pub struct Seen {
+    pub logins: Vec<String>,
     processes: String,
 }
 
-/// `git http-backend` behind a small server. Whoever tells no user is asked; the login `wanted` alone is let in.
-struct Forge {
-    address: std::net::SocketAddr,
-    folder: tempfile::TempDir,
-    seen: Arc<Mutex<Seen>>,
+/// `git http-backend` behind a small server. Whoever tells no user is asked; the login `wanted` alone is let in, or where
+/// it is empty everybody.
+pub struct Forge {
+    pub address: std::net::SocketAddr,
+    pub folder: tempfile::TempDir,
+    pub seen: Arc<Mutex<Seen>>,
+    answers: Answers,
     head: CommitId,
     /// How many requests it has answered.
     asked: Arc<AtomicUsize>,
 }
 
 impl Forge {
-    async fn start(wanted: &str) -> Self {
+    pub async fn start(wanted: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         git(folder.path(), &["init", "--quiet", "--initial-branch=main", "r.git"]);
         let repository = folder.path().join("r.git");
@@ -73,19 +78,26 @@ impl Forge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, seen) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Seen::default())));
         let (root, shown, wanted) = (folder.path().to_owned(), Arc::clone(&seen), wanted.to_owned());
+        let answers = Answers::default();
+        let other = Arc::clone(&answers);
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, root.clone(), Arc::clone(&shown), wanted.clone()));
+                tokio::spawn(serve(stream, root.clone(), Arc::clone(&shown), Arc::clone(&other), wanted.clone()));
             }
         });
-        Self { address, folder, seen, head, asked }
+        Self { address, folder, seen, answers, head, asked }
+    }
+
+    /// From here on paths that begin with `path` are answered with this, and no repository.
+    pub fn answer(&self, path: &str, answer: impl Into<Vec<u8>>) {
+        self.answers.lock().unwrap().push((path.to_owned(), answer.into()));
     }
 
     /// The agent's repositories. What git runs tells who ran it before it does its work.
-    fn repositories(&self) -> Repositories {
+    pub fn repositories(&self) -> Repositories {
         self.repositories_with(|_| {})
     }
 
@@ -117,7 +129,8 @@ impl Forge {
         // As the store keeps it and a deployment reads it.
         let uri = RepoUri::stored(&uri.to_string(), secret.is_some()).unwrap();
         let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
-        self.repositories().fetch(&name, &uri, &main, secret.as_ref()).await
+        let fetched = self.repositories().fetch(&name, &uri, Some(&main), secret.as_ref()).await?;
+        Ok(fetched.commit)
     }
 
     /// All that could be seen of it from beside.
@@ -143,7 +156,13 @@ fn files(folder: &Path) -> String {
     all
 }
 
-async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted: String) -> std::io::Result<()> {
+async fn serve(
+    stream: TcpStream,
+    root: PathBuf,
+    seen: Arc<Mutex<Seen>>,
+    answers: Answers,
+    wanted: String,
+) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut head: Vec<String> = Vec::new();
     loop {
@@ -154,8 +173,11 @@ async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted:
             line => head.push(line.to_owned()),
         }
     }
-    let header =
-        |name: &str| head.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default();
+    let header = |name: &str| -> &str {
+        let found =
+            head.iter().filter_map(|line| line.split_once(": ")).find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
+    };
     let mut words = head[0].split(' ');
     let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
     let mut body = vec![0; header("Content-Length").parse().unwrap_or(0)];
@@ -169,11 +191,16 @@ async fn serve(stream: TcpStream, root: PathBuf, seen: Arc<Mutex<Seen>>, wanted:
         seen.logins.push(login.clone());
         seen.processes.push_str(&shown);
     }
-    let answer = if login.as_deref() == Some(&wanted) {
+    let other =
+        answers.lock().unwrap().iter().find(|(begin, _)| path.starts_with(begin)).map(|(_, answer)| answer.clone());
+    let answer = if let Some(answer) = other {
+        answer
+    } else if wanted.is_empty() || login.as_deref() == Some(&wanted) {
         let (path, query) = path.split_once('?').unwrap_or((&path, ""));
         let mut backend = Command::new("git");
         backend.arg("http-backend").env("GIT_PROJECT_ROOT", &root).env("GIT_HTTP_EXPORT_ALL", "1");
-        backend.env("PATH_INFO", path.replace("/r.git", "/r.git/.git")).env("QUERY_STRING", query);
+        let inside = path.replacen(".git/", ".git/.git/", 1);
+        backend.env("PATH_INFO", inside).env("QUERY_STRING", query);
         backend.env("REQUEST_METHOD", method).env("CONTENT_TYPE", header("Content-Type"));
         backend.env("HTTP_CONTENT_ENCODING", header("Content-Encoding")).env("GIT_PROTOCOL", header("Git-Protocol"));
         backend.env("CONTENT_LENGTH", body.len().to_string());
@@ -219,7 +246,7 @@ async fn a_wrong_token_is_told_and_not_shown() {
     for user in [format!("{TOKEN}@"), format!("ann:{TOKEN}@"), String::new()] {
         let error = forge.fetch(&user).await.unwrap_err();
         let told = format!("{error:?} {error} {}", error.problem());
-        assert!(told.contains("fetch the repository") && !told.contains(TOKEN), "{told}");
+        assert!(told.contains("lets nobody read") && !told.contains(TOKEN), "{told}");
         assert!(!forge.shown().contains(TOKEN));
     }
     assert!(!forge.seen.lock().unwrap().logins.contains(&"ann:right".to_owned()));
@@ -232,7 +259,7 @@ async fn what_ends_a_line_is_no_password() {
     let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", forge.address)).unwrap();
     let kept = SecretString::from("right\nusername=root".to_owned());
     let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
-    let error = forge.repositories().fetch(&name, &uri, &main, Some(&kept)).await.unwrap_err();
+    let error = forge.repositories().fetch(&name, &uri, Some(&main), Some(&kept)).await.unwrap_err();
     assert!(matches!(error, GitError::Credential), "{error}");
     assert_eq!(forge.seen.lock().unwrap().logins, Vec::<String>::new());
 }
@@ -255,7 +282,10 @@ impl Forge {
         let (uri, _) = RepoUri::parse(&format!("http://ann:x@{}/r.git", self.address)).unwrap();
         let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
         let secret = SecretString::from("right".to_owned());
-        repositories.fetch_announced(&name, &uri, &main, Some(&secret), announced).await
+        repositories
+            .fetch_announced(&name, &uri, Some(&main), Some(&secret), announced)
+            .await
+            .map(|fetched| fetched.commit)
     }
 }
 
@@ -318,10 +348,10 @@ async fn a_commit_is_fetched_by_its_id() {
     let (name, main) = ("blog".parse().unwrap(), "main".parse().unwrap());
     let secret = SecretString::from("right".to_owned());
     for wanted in [&second, &forge.head] {
-        let fetched = repositories.fetch_commit(&name, &uri, &main, Some(&secret), wanted).await.unwrap();
-        assert_eq!((&fetched, repositories.has(&name, wanted).await), (wanted, true));
+        let fetched = repositories.fetch_commit(&name, &uri, Some(&main), Some(&secret), wanted).await.unwrap();
+        assert_eq!((&fetched.commit, repositories.has(&name, wanted).await), (wanted, true));
     }
     let none = "0123456789".repeat(4).parse().unwrap();
-    let error = repositories.fetch_commit(&name, &uri, &main, Some(&secret), &none).await.unwrap_err();
+    let error = repositories.fetch_commit(&name, &uri, Some(&main), Some(&secret), &none).await.unwrap_err();
     assert!(matches!(error, GitError::NoSuchCommit(_)), "{error}");
 }

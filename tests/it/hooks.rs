@@ -80,6 +80,20 @@ fn body(answer: &Answer) -> Value {
 }
 
 #[tokio::test]
+async fn where_nobody_named_a_branch_a_push_to_any_has_the_repositorys_own_looked_for() {
+    let (agent, key) = agent().await;
+    let trunk = payload("github-push").replace("refs/heads/main", "refs/heads/trunk");
+    let ignored = agent.ask(&github(&key, "push", "one", &trunk)).await;
+    assert_eq!(ignored.status, 200, "{ignored:?}");
+    let service = agent.store.service(&"blog".parse().unwrap()).await.unwrap();
+    agent.store.follow_head(service.id).await.unwrap();
+    let taken = agent.ask(&github(&key, "push", "two", &trunk)).await;
+    assert_eq!(taken.status, 202, "{taken:?}");
+    agent.store.found_head(service.id, &"main".parse().unwrap()).await.unwrap();
+    assert_eq!(agent.ask(&github(&key, "push", "three", &trunk)).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_push_is_answered_with_its_deployment_and_again_with_the_same_one() {
     let (agent, key) = agent().await;
     let push = payload("github-push");

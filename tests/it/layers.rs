@@ -8,7 +8,20 @@ use super::imports::{Crate, circles};
 
 /// From the bottom up. Modules of one layer don't name each other, but where the second list allows it.
 const LAYERS: &[&[&str]] = &[
-    &["names", "problem", "events", "exchange", "decode", "config", "permits", "connection", "text", "uptime", "words"],
+    &[
+        "names",
+        "problem",
+        "events",
+        "exchange",
+        "decode",
+        "config",
+        "permits",
+        "connection",
+        "text",
+        "tls",
+        "uptime",
+        "words",
+    ],
     &["podman", "units", "journal", "git", "proxy", "store", "templates", "hooks", "sandbox"],
     &["queue", "builds", "auth", "terminal"],
     &["services"],

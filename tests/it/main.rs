@@ -28,6 +28,7 @@ mod routes;
 mod running;
 mod security;
 mod sockets;
+mod sources;
 mod stories;
 mod streams;
 mod support;

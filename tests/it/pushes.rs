@@ -207,3 +207,112 @@ async fn one_who_fetches_without_end_leaves_places_to_others() {
     drop(held.pop());
     goes_on(&mut waits).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clone_without_its_history_pushes_again_and_again() {
+    let pusher = Pusher::start(|_| ()).await;
+    for data in [b"1", b"2", b"3"] {
+        pusher.commit(data).await;
+    }
+    let whole = pusher.clone.path().to_owned();
+    let shallow = Pusher { clone: tempfile::tempdir().unwrap(), ..pusher };
+    let from = format!("file://{}", whole.display());
+    std::fs::remove_dir(shallow.clone.path()).unwrap();
+    let cloned = Command::new("git").args(["clone", "--quiet", "--depth=1", &from]).arg(shallow.clone.path()).status();
+    assert!(cloned.unwrap().success());
+    for data in [b"4", b"5"] {
+        let (done, said) = shallow.push(&["HEAD:refs/heads/side"]).await;
+        assert!(done, "{said}");
+        shallow.commit(data).await;
+    }
+    // What it has is whole: it is cloned, and a push goes on from there.
+    let remote = format!("http://any:{}@{}/git/blog.git", shallow.token, shallow.agent.served.address);
+    let (done, said) = shallow.git(&["clone", "--quiet", "--branch=side", &remote, "back"]).await;
+    assert!(done && shallow.clone.path().join("back/data").exists(), "{said}");
+    let (done, said) = shallow.git(&["-C", "back", "push", "--quiet", "origin", "HEAD:refs/heads/again"]).await;
+    assert!(done, "{said}");
+    let (done, said) = shallow.git(&["--git-dir", shallow.repository().to_str().unwrap(), "fsck", "--full"]).await;
+    assert!(done, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_faults_that_harm_nobody_are_taken() {
+    let pusher = Pusher::start(|_| ()).await;
+    let object = async |kind: &str, content: &[u8]| {
+        std::fs::write(pusher.clone.path().join("object"), content).unwrap();
+        let (done, id) = pusher.git(&["hash-object", "-w", "--literally", "-t", kind, "object"]).await;
+        assert!(done, "{id}");
+        id.trim().to_owned()
+    };
+    let (_, tree) = pusher.git(&["rev-parse", "HEAD^{tree}"]).await;
+    let (_, blob) = pusher.git(&["rev-parse", "HEAD:data"]).await;
+    let bytes = |id: &str| data_encoding::HEXLOWER.decode(id.trim().as_bytes()).unwrap();
+    let padded = object("tree", &[&b"040000 folder\0"[..], &bytes(&tree)].concat()).await;
+    let evil = object("tree", &[&b"100644 .git\0"[..], &bytes(&blob)].concat()).await;
+    let commit = async |tree: &str, author: &str| {
+        let text = format!("tree {}\nauthor {author}\ncommitter {author}\n\nx\n", tree.trim());
+        object("commit", text.as_bytes()).await
+    };
+    let who = "A <a@example.org> 1 +0000";
+    for (number, taken) in [
+        commit(&padded, who).await,
+        commit(&tree, "A <a@example.org> 1 -700").await,
+        commit(&tree, "A <a@example.org>1 +0000").await,
+        commit(&tree, "A<a@example.org> 1 +0000").await,
+    ]
+    .iter()
+    .enumerate()
+    {
+        let (done, said) = pusher.push(&[&format!("{taken}:refs/heads/old/{number}")]).await;
+        assert!(done, "{said}");
+    }
+    let dangerous = commit(&evil, who).await;
+    let (done, said) = pusher.push(&[&format!("{dangerous}:refs/heads/evil")]).await;
+    assert!(!done && said.contains("hasDotgit"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_are_pushed_beside_the_repository_and_fetched_from_there() {
+    let pusher = Pusher::start(|config| config.git.max_push_mib = 1).await;
+    let reader = pusher.agent.token("reader", Scope::Read, Some("blog".parse().unwrap())).await;
+    let basic = |token: &str| format!("Basic {}", data_encoding::BASE64.encode(format!("any:{token}").as_bytes()));
+    let (own, reads) = (basic(&pusher.token), basic(reader.expose_secret()));
+    let ask = async |method: &str, path: &str, login: &str, body: &str| {
+        let host = pusher.agent.served.address.to_string();
+        let json = ("Content-Type", "application/vnd.git-lfs+json");
+        let headers = [("Host", host.as_str()), ("Authorization", login), json];
+        let path = format!("/git/blog.git/info/lfs/{path}");
+        let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        let text =
+            format!("{method} {path} HTTP/1.1\r\n{head}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        pusher.agent.ask(&text).await
+    };
+    let large = "large ".repeat(500);
+    let id = data_encoding::HEXLOWER.encode(&<sha2::Sha256 as sha2::Digest>::digest(large.as_bytes()));
+    let batch = |operation: &str, size: usize| {
+        format!(r#"{{"operation":"{operation}","transfers":["basic"],"objects":[{{"oid":"{id}","size":{size}}}]}}"#)
+    };
+    let object = format!("objects/{id}");
+    assert_eq!(ask("POST", "objects/batch", "Basic ?", &batch("upload", 3000)).await.status, 401);
+    let answer = ask("POST", "objects/batch", &own, &batch("upload", 3000)).await;
+    let href = format!("http://{}/git/blog.git/info/lfs/objects/{id}", pusher.agent.served.address);
+    assert_eq!(answer.json()["objects"][0]["actions"]["upload"]["href"], href.as_str(), "{answer:?}");
+    let answer = ask("POST", "objects/batch", &own, &batch("upload", 2 << 20)).await;
+    assert_eq!(answer.json()["objects"][0]["error"]["code"], 413, "{answer:?}");
+    let answer = ask("POST", "objects/batch", &reads, &batch("download", 3000)).await;
+    assert_eq!(answer.json()["objects"][0]["error"]["code"], 404, "{answer:?}");
+    // One who may only read pushes nothing, and what is another file is none.
+    assert_eq!(ask("PUT", &object, &reads, &large).await.status, 403);
+    let answer = ask("PUT", &object, &own, "other").await;
+    assert!(answer.status == 400 && answer.json()["message"].as_str().unwrap().contains("announced"), "{answer:?}");
+    assert_eq!(ask("PUT", "objects/x", &own, "x").await.status, 404);
+    assert_eq!(ask("PUT", &object, &own, &large).await.status, 200);
+    let answer = ask("POST", "objects/batch", &own, &batch("upload", 3000)).await;
+    assert!(answer.json()["objects"][0].get("actions").is_none(), "it is there: {answer:?}");
+    let answer = ask("POST", "objects/batch", &reads, &batch("download", 3000)).await;
+    assert_eq!(answer.json()["objects"][0]["actions"]["download"]["href"], href.as_str(), "{answer:?}");
+    assert!(ask("GET", &object, &reads, "").await.body.contains(&large));
+    let locks = ask("POST", "locks/verify", &own, "{}").await;
+    assert!(locks.status == 404 && locks.json()["message"].as_str().unwrap().contains("no locks"), "{locks:?}");
+}

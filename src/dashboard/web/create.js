@@ -49,7 +49,12 @@ export async function page(session) {
     hint: "https, http, ssh or git. A password in it is kept in Podman’s secret store and shown nowhere.",
     empty: "https://example.org/site.git",
   });
-  const branch = textField({ id: "branch", label: "Branch", hint: "It is what is deployed.", empty: "main" });
+  const branch = textField({
+    id: "branch",
+    label: "Branch",
+    hint: "It is what is deployed. Without one: main, or the one that a repository elsewhere calls its own.",
+    empty: "main",
+  });
   const drawSource = () => (uri.element.hidden = source.read() !== elsewhere);
   source.element.addEventListener("change", drawSource);
   source.show(templates.some((/** @type {any} */ one) => one.name === "empty") ? "empty" : templates[0]?.name);

@@ -37,8 +37,8 @@ pub(super) fn got<T: JsonSchema>(generators: &mut Generators) -> Value {
     plain(generators.got.subschema_for::<T>())
 }
 
-/// A merge patch of `T`: null takes a field back to its default, and a member out of a map. The branch is changed beside the
-/// settings.
+/// A merge patch of `T`: null takes a field back to its default, and a member out of a map. The branch, and the address of a
+/// repository elsewhere, are changed beside the settings.
 pub(super) fn patch<T: JsonSchema>(generators: &mut Generators) -> Value {
     let mut schema = sent::<T>(generators);
     let fields = schema["properties"].as_object_mut();
@@ -53,6 +53,7 @@ pub(super) fn patch<T: JsonSchema>(generators: &mut Generators) -> Value {
         *field = json!({ "anyOf": [field.take(), { "type": "null" }] });
     }
     schema["properties"]["branch"] = json!({ "type": "string" });
+    schema["properties"]["external"] = json!({ "type": "string", "writeOnly": true });
     schema
 }
 

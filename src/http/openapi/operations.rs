@@ -15,8 +15,8 @@ use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
 use crate::api::services::{
-    AskName, ChangedService, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services,
-    ServicesPage,
+    AskName, ChangedService, CreatedService, DeployKey, HostKeys, NameAnswer, NewService, Remove, Removed, Service,
+    Services, ServicesPage, TakeHostKey,
 };
 use crate::api::settings::Settings;
 use crate::api::status::Status;
@@ -54,7 +54,7 @@ pub fn all() -> Vec<Operation> {
         get("/services/available", "Whether a name can be had").query::<AskName>().json::<NameAnswer>(200),
         put("/services/:name", "Make a service").body::<NewService>().json::<CreatedService>(201),
         get("/services/:name", "One service").json::<Service>(200),
-        patch("/services/:name", "Change its branch and settings (RFC 7396)")
+        patch("/services/:name", "Change its settings (RFC 7396), its branch, and where its repository is")
             .patch_of::<Settings>()
             .json::<ChangedService>(200),
         delete("/services/:name", "Remove it").query::<Remove>().json::<Removed>(200),
@@ -83,6 +83,8 @@ pub fn all() -> Vec<Operation> {
         get("/services/:name/deployments", "Its deployments").query::<DeploymentsPage>().json::<Deployments>(200),
         get("/services/:name/deploy-key", "The key that reads its external repository").json::<DeployKey>(200),
         post("/services/:name/deploy-key", "The same, made where there is none").json::<DeployKey>(200),
+        get("/services/:name/host-key", "The ssh keys of its repository's host, known and shown").json::<HostKeys>(200),
+        post("/services/:name/host-key", "Take one of those that it shows").body::<TakeHostKey>().json::<HostKeys>(200),
         get("/deployments/:id", "One deployment").json::<Deployment>(200),
         delete("/deployments/:id", "Cancel it").json::<Deployment>(200),
         get("/deployments/:id/log", "Its story, as it happens").lines(),
@@ -132,7 +134,12 @@ pub fn all() -> Vec<Operation> {
         delete("/credentials/fido/:id", "Remove a passkey").nothing(),
         post("/internal/enrolments", "Make an enrolment link; on the host only").json::<Enrolment>(201),
         post("/internal/push/:name", "What git's hook tells; on the host only").any_body().text(),
-        get("/git/:repository/*path", "git's smart HTTP").any(200, "application/octet-stream"),
-        post("/git/:repository/*path", "git's smart HTTP").any_body().any(200, "application/octet-stream"),
+        get("/git/:repository/*path", "git's smart HTTP, and files of Git LFS").any(200, "application/octet-stream"),
+        post("/git/:repository/*path", "git's smart HTTP, and batches of Git LFS")
+            .any_body()
+            .any(200, "application/octet-stream"),
+        put("/git/:repository/info/lfs/objects/:object", "Push a file of Git LFS")
+            .any_body()
+            .any(200, "application/octet-stream"),
     ]
 }

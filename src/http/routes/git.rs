@@ -1,4 +1,4 @@
-//! `/git/{name}.git/…`: smart HTTP.
+//! `/git/{name}.git/…`: smart HTTP, and Git LFS.
 
 use http_types::{Method, StatusCode};
 use tide::Response;
@@ -7,12 +7,14 @@ use tokio_util::compat::FuturesAsyncReadCompatExt;
 use super::super::call::Call;
 use super::super::respond::Head;
 use super::super::stream;
+use super::objects;
 use super::outcome::told;
 use crate::names::ServiceName;
 use crate::problem::{Code, Problem};
-use crate::services::GitRequest;
+use crate::services::{GitRequest, Service};
 
-pub async fn answer(mut call: Call) -> Result<Response, Problem> {
+/// The service whose repository the path names.
+async fn hosted(call: &Call) -> Result<Service, Problem> {
     let nothing = || {
         Problem::new(Code::NotFound, "there is no repository here")
             .with_hint("a service that is pushed to has its repository at /git/NAME.git")
@@ -22,6 +24,20 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
     let service = call.state().services().service(&name).await.map_err(told)?;
     if !service.is_hosted() {
         return Err(nothing());
+    }
+    Ok(service)
+}
+
+/// Takes a file of Git LFS.
+pub async fn upload(call: Call) -> Result<Response, Problem> {
+    let (service, object) = (hosted(&call).await?, call.param("object")?);
+    objects::upload(call, &service.name, &object).await
+}
+
+pub async fn answer(mut call: Call) -> Result<Response, Problem> {
+    let service = hosted(&call).await?;
+    if let Some(path) = call.param("path")?.strip_prefix("info/lfs/") {
+        return objects::answer(call, &service.name, path).await;
     }
     let actor = call.actor()?;
     let header = |name| call.header(name).map(str::to_owned);
@@ -34,7 +50,7 @@ pub async fn answer(mut call: Call) -> Result<Response, Problem> {
         content_length: header("content-length").and_then(|value| value.parse().ok()),
         protocol: header("git-protocol").filter(|value| value.len() <= 200),
         actor: actor.to_string(),
-        service: name,
+        service: service.name,
         branch: service.branch,
         body: Box::new(call.request.take_body().into_reader().compat()),
     };

@@ -98,7 +98,11 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     let (event, id, outcome) = match read {
         Ok(told) => {
             let skips = service.settings.skip_marks != Some(false);
-            let outcome = match hooks::decide(&told, &service.branch, skips) {
+            let branch = match call.state().services().follows_head(&service).await.map_err(self::told)? {
+                true => hooks::pushed_branch(&told).unwrap_or_else(|| service.branch.clone()),
+                false => service.branch.clone(),
+            };
+            let outcome = match hooks::decide(&told, &branch, skips) {
                 Decision::Build(commit) => {
                     // The branch's newest when its turn comes, which may be newer than what was pushed here, and never older.
                     let (actor, commit) = (Actor::Hook(sender.name()), commit.filter(|_| !service.is_hosted()));

@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod host;
 pub mod logs;
 pub mod metrics;
+pub mod objects;
 pub mod openapi;
 mod outcome;
 pub mod password;

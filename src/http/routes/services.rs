@@ -10,12 +10,13 @@ use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::respond::Head;
+use super::super::route::Note;
 use super::outcome::{accepted, limit, told};
 use crate::api::deployments::{Restart, Rollback, Start};
 use crate::api::status::Condition;
 use crate::api::{services as api, settings, status as how, templates};
 use crate::deploys::{Cause, Deployment};
-use crate::names::{BranchName, NameError, ReleaseNumber, RepoUri, ServiceName};
+use crate::names::{BranchName, Fingerprint, NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem, chain};
 use crate::services::{NewSource, Service, Settings, spec, status::Status};
 
@@ -136,7 +137,8 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
-/// A JSON merge patch (RFC 7396) of the settings and the branch, of what they are when they are written.
+/// A JSON merge patch (RFC 7396) of the settings and the branch, of what they are when they are written; and another address
+/// of the repository.
 pub async fn change(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let mut patch = extract::object(&mut call.request).await?;
@@ -145,6 +147,11 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
         None => None,
         Some(Value::String(text)) => Some(text.parse().map_err(|error: NameError| error.problem())?),
         Some(_) => return Err(invalid("`branch` must be the name of a branch".into())),
+    };
+    let external = match patch.remove("external") {
+        None => None,
+        Some(Value::String(text)) => Some(RepoUri::parse(&text).map_err(|error| error.problem())?),
+        Some(_) => return Err(invalid("`external` must be the address of a repository".into())),
     };
     let change = move |now: Settings| {
         let patched = settings::Settings::from(now).patched(patch);
@@ -156,7 +163,15 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
              /services/{name}/start."
         )
     });
-    call.state().services().change_settings(&name, branch, change).await.map_err(told)?;
+    let services = call.state().services();
+    // What can't be is refused before anything is changed.
+    if external.is_some() {
+        services.external(&name).await.map_err(told)?;
+    }
+    services.change_settings(&name, branch, change).await.map_err(told)?;
+    if let Some((uri, secret)) = external {
+        services.change_source(&name, &uri, secret).await.map_err(told)?;
+    }
     let service = show_one(&call, &name).await?;
     respond::json(StatusCode::Ok, &api::ChangedService { service, next })
 }
@@ -225,6 +240,23 @@ pub async fn rollback(mut call: Call) -> Result<Response, Problem> {
 pub async fn templates(call: Call) -> Result<Response, Problem> {
     let all = call.state().services().templates().await.map_err(told)?;
     respond::json(StatusCode::Ok, &templates::Templates { templates: all.into_iter().map(Into::into).collect() })
+}
+
+pub async fn host_keys(call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let keys = call.state().services().host_keys(&name).await.map_err(told)?;
+    respond::json(StatusCode::Ok, &api::HostKeys::from(keys))
+}
+
+pub async fn take_host_key(mut call: Call) -> Result<Response, Problem> {
+    let name = call.service()?;
+    let api::TakeHostKey { fingerprint } = named(&mut call, &name).await?;
+    let refused = |error: NameError| Problem::new(Code::BadRequest, error.to_string());
+    let fingerprint = fingerprint.parse::<Fingerprint>().map_err(refused)?;
+    let keys = call.state().services().take_host_key(&name, &fingerprint).await.map_err(told)?;
+    let mut response = respond::json(StatusCode::Ok, &api::HostKeys::from(keys))?;
+    response.insert_ext(Note { actor: None, detail: Some(format!("ssh key {fingerprint}")) });
+    Ok(response)
 }
 
 /// Makes the key at the first call, by either method.

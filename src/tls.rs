@@ -1,4 +1,4 @@
-//! The command line's own end of https, with the certificates that this machine trusts.
+//! The client's end of https, with the certificates that this machine trusts.
 
 use std::io;
 use std::sync::Arc;
