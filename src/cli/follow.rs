@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(ending(&ended, ""), "deployment 7 failed: The program ended.\nNext: look");
         ended.steps.insert(DeploymentState::Starting, "2026-01-01T00:00:00Z".parse().unwrap());
         let told = ending(&ended, "failed: The program ended.");
-        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nNext: look");
+        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | \\x1b]0;boom\nNext: look");
         ended.state = DeploymentState::Cancelled;
         assert_eq!(ending(&ended, ""), "deployment 7 was cancelled");
     }

@@ -263,7 +263,8 @@ mod tests {
             String::from_utf8(bytes).unwrap()
         };
         for size in 1..written.len() {
-            assert_eq!(printed(true, size), "red \x1b[31mtext\x1b[m\nand 2Jmore", "pieces of {size}");
+            let shown = "red \x1b[31mtext\\x1b]0;title\\x07\\x1b[2J\x1b[m\nand \\u{9b}2J\\x07\\u{202e}more";
+            assert_eq!(printed(true, size), shown, "pieces of {size}");
             assert_eq!(printed(false, size), written);
         }
         let mut bytes = Vec::new();
