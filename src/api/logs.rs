@@ -12,8 +12,8 @@ use crate::journal;
 use crate::names::{DeploymentId, ReleaseNumber};
 use crate::text::{self, Plain, PlainLines};
 
-/// How many lines one answer may have.
-pub const LINES: RangeInclusive<u64> = 1..=10_000;
+/// How many lines one answer may have, and how many that were there before a stream may begin with.
+pub const LINES: RangeInclusive<u64> = 0..=10_000;
 /// How many it has where nobody says it.
 pub const USUAL_LINES: u64 = 200;
 /// The priorities of syslog, from the gravest on.
@@ -51,7 +51,7 @@ pub struct Logs {
     #[schemars(with = "Option<ReleaseNumber>")]
     pub release: Option<u64>,
     /// Go on with what comes, as `text/event-stream`.
-    #[serde(default, deserialize_with = "super::fields::flag")]
+    #[serde(default, deserialize_with = "super::fields::is_set")]
     pub follow: bool,
 }
 

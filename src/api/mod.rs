@@ -12,6 +12,7 @@ pub mod host;
 pub mod live;
 pub mod logs;
 pub mod page;
+pub mod plans;
 pub mod registries;
 pub mod services;
 pub mod settings;

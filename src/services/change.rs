@@ -19,6 +19,7 @@ impl Services {
         change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
     ) -> Result<Service, ServiceError> {
         let parts = &self.uses;
+        let change = self.own_domains_alone(change);
         parts.store.service(name).await?;
         let watching = self.watch_branch(name).await;
         let branch = match branch {
@@ -26,8 +27,32 @@ impl Services {
             Some(branch) => Some(NewBranch { head: parts.repositories.head(name, &branch).await?, name: branch }),
             None => None,
         };
-        let config = parts.config.get();
-        let change = move |settings| {
+        let service = parts.store.change_settings(name, branch, change).await??;
+        drop(watching);
+        self.settle(name).await;
+        Ok(service)
+    }
+
+    /// The service as it is, and as the same change would leave it. Nothing is changed.
+    ///
+    /// # Errors
+    /// There is no such service, `change` refuses, a domain is another's or the host's, or the store can't be read.
+    pub async fn plan_settings(
+        &self,
+        name: &ServiceName,
+        branch: Option<BranchName>,
+        change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
+    ) -> Result<(Service, Service), ServiceError> {
+        Ok(self.uses.store.plan_settings(name, branch, self.own_domains_alone(change)).await??)
+    }
+
+    /// `change`, refused where it has a domain that this host gives.
+    fn own_domains_alone<C: FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static>(
+        &self,
+        change: C,
+    ) -> impl FnOnce(Settings) -> Result<Settings, Problem> + Send + use<C> {
+        let config = self.uses.config.get();
+        move |settings| {
             let settings = change(settings)?;
             match settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
                 None => Ok(settings),
@@ -36,11 +61,7 @@ impl Services {
                     Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own"))
                 }
             }
-        };
-        let service = parts.store.change_settings(name, branch, change).await??;
-        drop(watching);
-        self.settle(name).await;
-        Ok(service)
+        }
     }
 
     /// Stops a service; it stays stopped, over reboots too. What was being deployed is cancelled.

@@ -13,6 +13,7 @@ use crate::api::health::Ready;
 use crate::api::hooks::{Hook, HookAnswer, HookQuery, Rotate};
 use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
+use crate::api::plans::{Change, SettingsChange};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
 use crate::api::services::{
     AskName, CreatedService, DeployKey, NameAnswer, NewService, Remove, Removed, Service, Services, ServicesPage,
@@ -52,8 +53,9 @@ pub fn all() -> Vec<Operation> {
         put("/services/:name", "Make a service").body::<NewService>().json::<CreatedService>(201),
         get("/services/:name", "One service").json::<Service>(200),
         patch("/services/:name", "Change its branch and settings (RFC 7396)")
+            .query::<Change>()
             .patch_of::<Settings>()
-            .json::<Service>(200),
+            .json::<SettingsChange>(200),
         delete("/services/:name", "Remove it").query::<Remove>().json::<Removed>(200),
         post("/services/:name/start", "Build its newest commit and start it").json::<Deployment>(202),
         post("/services/:name/stop", "Stop it, over reboots too").json::<Service>(200),

@@ -10,10 +10,10 @@ use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::respond::Head;
-use super::outcome::{accepted, limit, told};
+use super::outcome::{self, accepted, limit, told};
 use crate::api::deployments::{Restart, Rollback};
 use crate::api::status::Condition;
-use crate::api::{services as api, settings, status as how, templates};
+use crate::api::{plans, services as api, settings, status as how, templates};
 use crate::deploys::{Cause, Deployment};
 use crate::names::{NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem, chain};
@@ -30,7 +30,7 @@ fn shown(call: &Call, service: Service, status: Option<&Status>, last: Option<De
         release: service.current,
         state: status.map_or(Condition::Created, |status| status.condition.into()),
         created: service.created,
-        last_deployment: last.map(Into::into),
+        last_deployment: last.map(|row| outcome::shown(call, row)),
         settings: service.settings.into(),
         name: service.name,
     }
@@ -125,9 +125,11 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
-/// A JSON merge patch (RFC 7396) of the settings and the branch, of what they are when they are written.
+/// A JSON merge patch (RFC 7396) of the settings and the branch, of what they are when they are written. With `dry_run` it is
+/// only told what that would change.
 pub async fn change(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
+    let plans::Change { dry_run } = extract::query(&call.request)?;
     let mut patch = extract::object(&mut call.request).await?;
     let invalid = |detail: String| Problem::new(Code::InvalidSetting, detail);
     let branch = match patch.remove("branch") {
@@ -139,7 +141,14 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
         let patched = settings::Settings::from(now).patched(patch);
         patched.map_err(|(code, detail)| Problem::new(code, detail))?.check().map_err(invalid)
     };
-    call.state().services().change_settings(&name, branch, change).await.map_err(told)?;
+    let services = call.state().services();
+    if dry_run {
+        let (before, after) = services.plan_settings(&name, branch, change).await.map_err(told)?;
+        let (now, then) = (before.settings.into(), after.settings.into());
+        let plan = plans::Plan::between((&now, &before.branch), (&then, &after.branch));
+        return respond::json(StatusCode::Ok, &plan);
+    }
+    services.change_settings(&name, branch, change).await.map_err(told)?;
     respond::json(StatusCode::Ok, &show_one(&call, &name).await?)
 }
 
