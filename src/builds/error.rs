@@ -65,7 +65,10 @@ impl BuildError {
             Self::Folder { .. } => (Code::Internal, "look at the agent's log: `journalctl -u podkeeper`"),
             Self::Space { .. } => (Code::DiskFull, "free some space, then deploy again"),
             Self::IgnoreFile(_) => (Code::BuildFailed, "commit it as a file"),
-            Self::NoRecipe => (Code::NoRecipe, "add a Containerfile at the top of the repository"),
+            Self::NoRecipe => (
+                Code::NoRecipe,
+                "add a Containerfile at the top of the repository; `podkeeper recipe` in its folder tells what fits it",
+            ),
             Self::Failed(_) => (Code::BuildFailed, "the last lines of the build tell why"),
             Self::TimedOut(_) => (Code::BuildTimeout, "make the build shorter, or raise `builds.timeout`"),
             Self::Vanished => (Code::Interrupted, "deploy again"),

@@ -3,8 +3,13 @@
 mod choose;
 pub mod detect;
 mod error;
+mod files;
+mod node;
+mod python;
+mod recipe;
 mod run;
 mod tidy;
+mod versions;
 
 pub use choose::Instructions;
 pub use error::BuildError;

@@ -116,7 +116,7 @@ impl Builds {
             instructions: match instructions {
                 Instructions::Own("Dockerfile") => sandbox::Instructions::Dockerfile,
                 Instructions::Own(_) => sandbox::Instructions::Containerfile,
-                Instructions::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.to_owned()),
+                Instructions::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.clone()),
             },
             pull: config.builds.pull,
             known,

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::options::{Options, Outcome};
 use super::{
     agent, audit, completion, config, create, deploy, deploy_key, deployments, doctor, enroll, env, hook, host,
-    internal, lines, logs, man, open, ps, registry, remove, restart, rollback, settings, shell, status, stop,
+    internal, lines, logs, man, open, ps, recipe, registry, remove, restart, rollback, settings, shell, status, stop,
     templates, token,
 };
 
@@ -46,6 +46,8 @@ pub(super) enum Command {
     DeployKey(deploy_key::Args),
     /// Print the address of a service, and open it where there is a browser
     Open(open::Args),
+    /// Print the Containerfile that a repository without one is built by; it is of the folder that you stand in
+    Recipe(recipe::Args),
     /// Run the agent; podkeeper.service does
     Agent,
     /// Look at the configuration
@@ -95,6 +97,7 @@ impl Command {
             Self::Hook(wanted) => options.ask(async |agent| hook::run(agent, &wanted, json).await),
             Self::DeployKey(wanted) => options.ask(async |agent| deploy_key::run(agent, &wanted, json).await),
             Self::Open(wanted) => options.ask(async |agent| open::run(agent, &wanted, json).await),
+            Self::Recipe(wanted) => recipe::run(&wanted, json),
             Self::Agent => agent::run(options),
             Self::Config(command) => command.run(options),
             Self::Enroll => {

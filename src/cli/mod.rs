@@ -32,6 +32,7 @@ mod pages;
 mod program;
 mod prompt;
 mod ps;
+mod recipe;
 mod registry;
 mod remove;
 mod restart;
