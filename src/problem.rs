@@ -231,8 +231,8 @@ mod tests {
     fn what_others_said_commands_nobodys_terminal() {
         let said = "denied\x1b]0;owned\x07\n\u{9b}2J\u{202e}!";
         let problem = Problem::new(Code::LoginFailed, said).with_hint(format!("ask {said}"));
-        assert_eq!(problem.detail, "Denied 2J!");
-        assert_eq!(problem.hint.as_deref(), Some("Ask denied 2J!"));
-        assert_eq!(chain(&std::io::Error::other(said)), "denied 2J!");
+        assert_eq!(problem.detail, r"Denied\x1b]0;owned\x07 \u{9b}2J\u{202e}!");
+        assert_eq!(problem.hint.as_deref(), Some(r"Ask denied\x1b]0;owned\x07 \u{9b}2J\u{202e}!"));
+        assert_eq!(chain(&std::io::Error::other(said)), r"denied\x1b]0;owned\x07 \u{9b}2J\u{202e}!");
     }
 }

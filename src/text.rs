@@ -1,14 +1,15 @@
 //! What others wrote, as it can be shown: programs' lines, registries' words, commits. A terminal takes orders from what
 //! it is sent (ECMA-48), and text that turns its own order around reads as another than it is; neither stays in it.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
-use vte::{Params, Parser, Perform};
 
 /// The end of all colours.
 const PLAIN: &str = "\x1b[m";
+/// The longest parameters of a colour, in bytes: more than any colour has.
+const PARAMETERS: usize = 128;
 
 /// Whether a character shows nothing and changes how others are shown: a control character (C0, DEL, C1), or one that
 /// turns around the order of what is beside it (Unicode's bidirectional embeddings, overrides and isolates).
@@ -16,73 +17,63 @@ fn commands(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// What of one line is shown.
-struct Line {
-    text: String,
-    colours: bool,
-    /// Some colour lasts.
-    open: bool,
-    /// A carriage return; what is behind it stands beside what is before it, and not upon it.
-    returned: bool,
-    /// The parser is not within a string, such as a title, that never ended.
-    heard: bool,
+/// The colour that `text` begins with (SGR), as it is written.
+fn colour(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\x1b[")?;
+    let length = parameters.find(|c: char| !c.is_ascii_digit() && !matches!(c, ';' | ':'))?;
+    let is_one = length <= PARAMETERS && parameters[length..].starts_with('m');
+    is_one.then(|| &text[..text.len() - parameters.len() + length + 1])
 }
 
-impl Line {
-    fn parse(&mut self, bytes: &[u8]) {
-        self.heard = false;
-        let mut parser = Parser::new();
-        parser.advance(self, bytes);
-        // Of strings the parser says nothing; everywhere else it passes this on.
-        parser.advance(self, b"\0");
-    }
-}
-
-impl Perform for Line {
-    fn print(&mut self, c: char) {
-        if !commands(c) {
-            if std::mem::take(&mut self.returned) && !self.text.is_empty() {
-                self.text.push(' ');
-            }
-            self.text.push(c);
-        }
-    }
-
-    fn execute(&mut self, byte: u8) {
-        match byte {
-            b'\t' => self.text.push('\t'),
-            b'\r' => self.returned = true,
-            0 => self.heard = true,
-            _ => {}
-        }
-    }
-
-    fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignored: bool, action: char) {
-        if !self.colours || action != 'm' || !intermediates.is_empty() || ignored {
-            return;
-        }
-        let numbers = |numbers: &[u16]| numbers.iter().map(u16::to_string).collect::<Vec<_>>().join(":");
-        let all = params.iter().map(numbers).collect::<Vec<_>>().join(";");
-        self.open = all != "0";
-        self.text.push_str(&format!("\x1b[{all}m"));
-    }
-}
-
-/// One line: a sequence that doesn't end in it is text, since it must not hide what follows.
+/// One line: of what commands a terminal, colours stay or go, and all else is shown as it would be typed, such as `\x1b`.
+/// What ended the line, as Windows writes it, too, is not its own.
 fn line(bytes: &[u8], colours: bool) -> String {
-    let new = || Line { text: String::new(), colours, open: false, returned: false, heard: false };
-    let mut shown = new();
-    shown.parse(bytes);
-    // Any ESC ends a string, so the last one began it.
-    if let (false, Some(at)) = (shown.heard, bytes.iter().rposition(|byte| *byte == 0x1b)) {
-        shown = new();
-        shown.parse(&bytes[..at]);
-        shown.parse(&bytes[at + 1..]);
+    let end = bytes.iter().rposition(|byte| *byte != b'\r').map_or(0, |last| last + 1);
+    let mut shown = String::with_capacity(end);
+    // Some colour lasts.
+    let mut open = false;
+    for chunk in bytes[..end].utf8_chunks() {
+        let mut rest = chunk.valid();
+        while let Some(at) = rest.find(|c| commands(c) && c != '\t') {
+            shown.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let taken = match colour(rest) {
+                Some(colour) => {
+                    if colours {
+                        open = !matches!(colour, PLAIN | "\x1b[0m");
+                        shown.push_str(colour);
+                    }
+                    colour.len()
+                }
+                None => rest.chars().next().map_or(rest.len(), |c| {
+                    escape(c, &mut shown);
+                    c.len_utf8()
+                }),
+            };
+            rest = &rest[taken..];
+        }
+        shown.push_str(rest);
+        for byte in chunk.invalid() {
+            escape_byte(*byte, &mut shown);
+        }
     }
-    if shown.open {
-        shown.text.push_str(PLAIN);
+    if open {
+        shown.push_str(PLAIN);
     }
-    shown.text
+    shown
+}
+
+fn escape_byte(byte: u8, shown: &mut String) {
+    // Writing to a text can't fail.
+    let _ = write!(shown, "\\x{byte:02x}");
+}
+
+fn escape(c: char, shown: &mut String) {
+    match u8::try_from(c) {
+        Ok(b'\r') => shown.push_str("\\r"),
+        Ok(byte) if byte.is_ascii() => escape_byte(byte, shown),
+        _ => shown.extend(c.escape_unicode()),
+    }
 }
 
 fn lines(bytes: &[u8], colours: bool) -> String {
@@ -90,8 +81,8 @@ fn lines(bytes: &[u8], colours: bool) -> String {
     all.join("\n")
 }
 
-/// Lines for a terminal: of all that a terminal obeys only colours stay (SGR), each closed where its line ends. What is
-/// no UTF-8 is shown by U+FFFD.
+/// Lines for a terminal: of all that a terminal obeys only colours are left to it (SGR), each closed where its line ends.
+/// The rest is shown and not obeyed, and so are bytes that are no UTF-8: `\x1b[2J`, `\r`, `\u{202e}`, `\xff`.
 #[must_use]
 pub fn coloured(bytes: &[u8]) -> String {
     lines(bytes, true)
@@ -144,7 +135,8 @@ macro_rules! harmless {
 }
 
 harmless! {
-    /// A line without a character that commands. Where there were several lines, they are one.
+    /// A line without a character that commands: colours are gone, and all else of that is shown as it would be typed, such
+    /// as `\x1b`. Where there were several lines, they are one.
     Plain
 }
 
@@ -190,38 +182,42 @@ mod tests {
             ("plain \u{1f980} text\tand more", "plain \u{1f980} text\tand more"),
             ("\x1b[31mred\x1b[0m", "\x1b[31mred\x1b[0m"),
             ("\x1b[1;38;5;0mbold", "\x1b[1;38;5;0mbold\x1b[m"),
-            ("\x1b[4:3;58:2::1:2:3mcurly\x1b[m", "\x1b[4:3;58:2:0:1:2:3mcurly\x1b[0m"),
+            ("\x1b[4:3;58:2::1:2:3mcurly\x1b[m", "\x1b[4:3;58:2::1:2:3mcurly\x1b[m"),
             // Clears, moves, titles, a clipboard, a question, a link, what prints, another character set, a reset.
-            ("a\x1b[2J\x1b[1;1Hb", "ab"),
-            ("a\x1b]0;title\x07b\x1b]52;c;cHduZWQ=\x1b\\c", "abc"),
-            ("a\x1b[6n\x1b[c\x1bZb", "ab"),
-            ("\x1b]8;;file:///etc\x1b\\here\x1b]8;;\x1b\\", "here"),
-            ("a\x1b[5ib\x1b(0c\x1bcd", "abcd"),
-            ("a\x1bP$q\"p\x1b\\b\x1b_x\x1b\\c\x1b^x\x1b\\d\x1bXx\x1b\\e", "abcde"),
-            // Neither private ones nor ones with more than any colour has are colours.
-            ("\x1b[>4;2ma\x1b[?25mb\x1b[0 mc", "abc"),
-            ("a\x07b\x08c\x7fd\x0be\x0cf\x00g", "abcdefg"),
-            ("a\u{9b}2Jb\u{9d}0;x\u{9c}c\u{85}d", "a2Jb0;xcd"),
-            ("user\u{202e}txt.exe\u{2066}x\u{2069}", "usertxt.exex"),
-            ("10%\r20%\r\n30%\r", "10% 20%\n30%"),
+            ("a\x1b[2J\x1b[1;1Hb", r"a\x1b[2J\x1b[1;1Hb"),
+            ("a\x1b]0;title\x07b\x1b]52;c;cHduZWQ=\x1b\\c", r"a\x1b]0;title\x07b\x1b]52;c;cHduZWQ=\x1b\c"),
+            ("a\x1b[6n\x1b[c\x1bZb", r"a\x1b[6n\x1b[c\x1bZb"),
+            ("\x1b]8;;file:///etc\x1b\\here\x1b]8;;\x1b\\", r"\x1b]8;;file:///etc\x1b\here\x1b]8;;\x1b\"),
+            ("a\x1b[5ib\x1b(0c\x1bcd", r"a\x1b[5ib\x1b(0c\x1bcd"),
+            ("a\x1bP$q\"p\x1b\\b\x1b_x\x1b\\c", "a\\x1bP$q\"p\\x1b\\b\\x1b_x\\x1b\\c"),
+            // Neither private ones nor what is no number are colours.
+            ("\x1b[>4;2ma\x1b[?25mb\x1b[0 mc", r"\x1b[>4;2ma\x1b[?25mb\x1b[0 mc"),
+            ("a\x07b\x08c\x7fd\x0be\x0cf\x00g", r"a\x07b\x08c\x7fd\x0be\x0cf\x00g"),
+            ("a\u{9b}2Jb\u{9d}0;x\u{9c}c\u{85}d", r"a\u{9b}2Jb\u{9d}0;x\u{9c}c\u{85}d"),
+            ("user\u{202e}txt.exe\u{2066}x\u{2069}", r"user\u{202e}txt.exe\u{2066}x\u{2069}"),
+            // Nothing is written over.
+            ("10%\r20%\r\n30%\r", "10%\\r20%\n30%"),
             // What doesn't end hides nothing, and is not ended by what comes behind.
-            ("\x1b]0;open and 10.0.0.1\nnext", "]0;open and 10.0.0.1\nnext"),
-            ("\x1b[31mred \x1bPopen\nnext", "\x1b[31mred Popen\x1b[m\nnext"),
-            ("cut \x1b[\n2J", "cut \n2J"),
-            ("cut \x1b\n[2J", "cut \n[2J"),
+            ("\x1b]0;open and 10.0.0.1\nnext", "\\x1b]0;open and 10.0.0.1\nnext"),
+            ("\x1b[31mred \x1bPopen\nnext", "\x1b[31mred \\x1bPopen\x1b[m\nnext"),
+            ("cut \x1b[\n2J", "cut \\x1b[\n2J"),
+            ("cut \x1b\n[31m", "cut \\x1b\n[31m"),
             ("\x1b[31mred\nnot red", "\x1b[31mred\x1b[m\nnot red"),
         ] {
             assert_eq!(coloured(written.as_bytes()), shown, "{written:?}");
         }
-        assert_eq!(coloured(b"\xff\x9b2J\x9d"), "\u{fffd}2J");
-        assert_eq!(coloured(format!("\x1b[{}ma", "31;".repeat(100_000)).as_bytes()), "a");
+        assert_eq!(coloured(b"\xff\x9b2J\xe2\x80"), r"\xff\x9b2J\xe2\x80");
+        let long = "31;".repeat(100);
+        assert_eq!(coloured(format!("\x1b[{long}ma").as_bytes()), format!("\\x1b[{long}ma"));
     }
 
     #[test]
     fn plain_text_is_one_line_or_lines() {
         let written = "\x1b[31mone\x1b[0m\r\n   two\t2\u{202e}\n\n\x1b]0;x\x07three\n";
-        assert_eq!(Plain::from(written), "one two 2 three");
-        assert_eq!(PlainLines::from(written), "one\n   two\t2\n\nthree\n");
+        assert_eq!(Plain::from(written), r"one two 2\u{202e} \x1b]0;x\x07three");
+        assert_eq!(PlainLines::from(written), "one\n   two\t2\\u{202e}\n\n\\x1b]0;x\\x07three\n");
+        // What was shown once is shown so again.
+        assert_eq!(Plain::from(&*Plain::from(written)), Plain::from(written));
         assert_eq!(Plain::from(""), "");
     }
 

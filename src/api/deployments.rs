@@ -1,6 +1,7 @@
 //! Deployments.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::settings::KEEP;
 use crate::names::{CommitId, DeploymentId, ReleaseNumber, ServiceName};
 use crate::problem::{self, Code};
+use crate::queue;
 use crate::store::{self, Cause, DeploymentState};
 
 /// A deployment.
@@ -24,6 +26,8 @@ pub struct Deployment {
     pub actor: String,
     /// How far it is.
     pub state: DeploymentState,
+    /// What it waits for where it is queued; null where nothing keeps it.
+    pub waits_for: Option<WaitsFor>,
     /// The commit, once it is known.
     pub commit: Option<CommitId>,
     /// The release that it makes, once it has a number.
@@ -39,8 +43,44 @@ pub struct Deployment {
     pub tail: Option<String>,
 }
 
-impl From<store::Deployment> for Deployment {
-    fn from(row: store::Deployment) -> Self {
+/// What a queued deployment waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum WaitsFor {
+    /// The one of the same service that is under way, or that is cleared up behind.
+    Deployment {
+        /// Its number.
+        deployment: DeploymentId,
+    },
+    /// The end of another build.
+    Builds {
+        /// How many run at once on this host (`builds.parallel`).
+        parallel: usize,
+    },
+}
+
+impl From<queue::WaitsFor> for WaitsFor {
+    fn from(waits_for: queue::WaitsFor) -> Self {
+        match waits_for {
+            queue::WaitsFor::Deployment(deployment) => Self::Deployment { deployment },
+            queue::WaitsFor::Builds(parallel) => Self::Builds { parallel },
+        }
+    }
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deployment { deployment } => write!(f, "waits for deployment {deployment}"),
+            Self::Builds { parallel } => write!(f, "waits for another build to end: builds.parallel is {parallel}"),
+        }
+    }
+}
+
+impl Deployment {
+    /// The deployment of this row, with what it waits for.
+    #[must_use]
+    pub fn new(row: store::Deployment, waits_for: Option<queue::WaitsFor>) -> Self {
         // It is written down a little before.
         let has_ended = row.state.is_final();
         Self {
@@ -49,6 +89,7 @@ impl From<store::Deployment> for Deployment {
             cause: row.cause,
             actor: row.actor,
             state: row.state,
+            waits_for: waits_for.map(Into::into),
             commit: row.commit,
             release: row.release,
             from_release: row.from_release,
@@ -158,7 +199,7 @@ pub struct Rollback {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restart {
-    /// Without a build.
-    #[serde(default, deserialize_with = "super::fields::flag")]
+    /// Without a build. In a query any value sets it but `false`, `0`, `no`, `null` and an empty one.
+    #[serde(default, deserialize_with = "super::fields::is_set")]
     pub quick: bool,
 }

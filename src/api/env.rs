@@ -21,6 +21,9 @@ pub struct UpdateEnv {
     /// Whether a running service gets a new release with it; true without it.
     #[serde(default, deserialize_with = "super::fields::maybe_flag")]
     pub restart: Option<bool>,
+    /// Only tell what the update would do. Any value sets it but `false`, `0`, `no`, `null` and an empty one.
+    #[serde(default, deserialize_with = "super::fields::is_set")]
+    pub dry_run: bool,
 }
 
 /// The variables of a change. A form sends them as one field that holds the JSON object.
@@ -55,13 +58,27 @@ pub struct Env {
     pub image: BTreeMap<String, String>,
 }
 
-/// What an update of the environment did.
+/// What an update of the environment did, where no release was begun with it, or with `dry_run` would do.
 #[derive(Debug, Deserialize, JsonSchema, Serialize)]
 pub struct EnvUpdated {
-    /// The keys that are set now.
+    /// The keys that are set after it.
     pub keys: Vec<String>,
     /// Whether anything of it is another than before.
     pub changed: bool,
+    /// What it would do; none where it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<EnvPlan>,
+}
+
+/// What an update of the environment would do.
+#[derive(Debug, Deserialize, JsonSchema, Serialize)]
+pub struct EnvPlan {
+    /// The keys whose value would be another, or that have none yet.
+    pub set: Vec<String>,
+    /// The keys that would be gone.
+    pub removed: Vec<String>,
+    /// Whether a release that has it would take the place of what runs.
+    pub restarts: bool,
 }
 
 /// What an update of the environment began.

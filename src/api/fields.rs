@@ -15,10 +15,24 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// Yes or no: a JSON boolean, or as text `true`, `1`, `yes`, `false`, `0`, `no`, and nothing for no. Where the field isn't
-/// there, `serde(default)` makes it false.
+/// Yes or no: a JSON boolean, or as text `true`, `1`, `yes`, `on`, `false`, `0`, `no`, `off`, and nothing for no. What is
+/// none of these is refused, since a typo must not take anything away. Where the field isn't there, `serde(default)` makes
+/// it false.
 pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    is_set(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("true or false is wanted"))
+    is_yes(&Value::deserialize(deserializer)?).ok_or_else(|| D::Error::custom("true or false is wanted"))
+}
+
+/// Whether a value is set, of a flag that takes nothing away: any is but false, 0, `no`, null and an empty one.
+pub fn is_set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(match &value {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !matches!(text.trim().to_ascii_lowercase().as_str(), "" | "false" | "0" | "no" | "null"),
+        Value::Bool(flag) => *flag,
+    })
 }
 
 /// The same, where it matters whether the field is there.
@@ -26,7 +40,7 @@ pub fn maybe_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<b
     flag(deserializer).map(Some)
 }
 
-fn is_set(value: &Value) -> Option<bool> {
+fn is_yes(value: &Value) -> Option<bool> {
     match value {
         Value::Null => Some(false),
         Value::Bool(flag) => Some(*flag),
@@ -36,8 +50,8 @@ fn is_set(value: &Value) -> Option<bool> {
             _ => None,
         },
         Value::String(text) => match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" => Some(true),
-            "false" | "0" | "no" | "" => Some(false),
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" | "" => Some(false),
             _ => None,
         },
         _ => None,
@@ -206,15 +220,30 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_set() {
-        for value in [json!(true), json!(1), json!("1"), json!("yes"), json!("true")] {
-            assert_eq!(is_set(&value), Some(true), "{value}");
+    fn what_counts_as_yes() {
+        for value in [json!(true), json!(1), json!("1"), json!("yes"), json!("true"), json!("On")] {
+            assert_eq!(is_yes(&value), Some(true), "{value}");
         }
         for value in [json!(false), json!(0), json!("0"), json!("no"), json!("False"), json!(""), json!(null)] {
-            assert_eq!(is_set(&value), Some(false), "{value}");
+            assert_eq!(is_yes(&value), Some(false), "{value}");
         }
         for value in [json!(2), json!(-1), json!(0.5), json!("maybe"), json!("fasle"), json!([]), json!({})] {
-            assert_eq!(is_set(&value), None, "{value}");
+            assert_eq!(is_yes(&value), None, "{value}");
         }
+    }
+
+    #[test]
+    fn what_counts_as_set() {
+        for value in [json!(true), json!(1), json!(-2), json!("1"), json!("on"), json!("y"), json!("off"), json!([0])] {
+            assert!(is_set(value.clone()).unwrap(), "{value}");
+        }
+        for value in [json!(false), json!(0), json!("0"), json!("No"), json!("FALSE"), json!(" "), json!("null")] {
+            assert!(!is_set(value.clone()).unwrap(), "{value}");
+        }
+        for value in [json!(null), json!(""), json!([]), json!({})] {
+            assert!(!is_set(value.clone()).unwrap(), "{value}");
+        }
+        // What takes something away is asked for in words that can't be mistyped.
+        assert!(crate::decode::read::<crate::api::services::Remove>(json!({ "volumes": "fasle" })).is_err());
     }
 }

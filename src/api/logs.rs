@@ -12,8 +12,8 @@ use crate::journal;
 use crate::names::{DeploymentId, ReleaseNumber};
 use crate::text::{self, Plain, PlainLines};
 
-/// How many lines one answer may have.
-pub const LINES: RangeInclusive<u64> = 1..=10_000;
+/// How many lines one answer may have, and how many that were there before a stream may begin with.
+pub const LINES: RangeInclusive<u64> = 0..=10_000;
 /// How many it has where nobody says it.
 pub const USUAL_LINES: u64 = 200;
 /// The priorities of syslog, from the gravest on.
@@ -51,7 +51,7 @@ pub struct Logs {
     #[schemars(with = "Option<ReleaseNumber>")]
     pub release: Option<u64>,
     /// Go on with what comes, as `text/event-stream`.
-    #[serde(default, deserialize_with = "super::fields::flag")]
+    #[serde(default, deserialize_with = "super::fields::is_set")]
     pub follow: bool,
 }
 
@@ -179,10 +179,11 @@ mod tests {
             message: message.into(),
         };
         let entry = LogEntry::from(entry);
-        let head = "1970-01-01T00:00:00+00:00 h app[7]: ";
+        let head = r"1970-01-01T00:00:00+00:00 h app\x1b[2J[7]: ";
         let more = " ".repeat(head.len());
-        assert_eq!(entry.short("h"), format!("{head}red\n{more}1970-01-01T00:00:00+00:00 h other[1]: forged\n"));
-        assert_eq!(entry.coloured(), "\x1b[31mred\x1b[m\n1970-01-01T00:00:00+00:00 h other[1]: forged\n");
+        let (first, second) = (r"\x1b]0;title\x07\x1b[2J", r"1970-01-01T00:00:00+00:00 h other[1]: forged\u{202e}");
+        assert_eq!(entry.short("h"), format!("{head}red{first}\n{more}{second}\n"));
+        assert_eq!(entry.coloured(), format!("\x1b[31mred{first}\x1b[m\n{second}\n"));
         // Who takes JSON has all of it.
         assert_eq!(entry.message, message);
     }

@@ -13,6 +13,7 @@ pub mod live;
 pub mod logs;
 pub mod objects;
 pub mod page;
+pub mod plans;
 pub mod registries;
 pub mod repository;
 pub mod services;

@@ -82,7 +82,8 @@ pub(super) fn choose(top: &Path, settings: &Settings) -> Result<Instructions, Bu
         }
         None => {
             let recipe = detect::detect_in(folder).ok_or_else(|| BuildError::NoRecipe(passed_over.clone()))?;
-            (By::Recipe(recipe), recipe.containerfile.to_owned())
+            let text = recipe.containerfile.clone();
+            (By::Recipe(recipe), text)
         }
     };
     Ok(Instructions { root, by, port: exposed(&text, &settings.build_args), passed_over, text })

@@ -97,7 +97,10 @@ impl BuildError {
             Self::NoRecipe(Some(miss)) => {
                 return Problem::new(Code::NoRecipe, self.to_string()).with_hint(miss.hint());
             }
-            Self::NoRecipe(None) => (Code::NoRecipe, "add a Containerfile at the top of the repository"),
+            Self::NoRecipe(None) => (
+                Code::NoRecipe,
+                "add a Containerfile at the top of the repository; `podkeeper recipe` in its folder tells what fits it",
+            ),
             Self::NoRoot(_) => (Code::NoRecipe, "`root` takes a folder's path from the repository's top on"),
             Self::NoContainerfile { near_miss: Some(miss), .. } => {
                 return Problem::new(Code::NoRecipe, self.to_string()).with_hint(miss.hint());

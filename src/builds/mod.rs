@@ -5,12 +5,17 @@ pub mod detect;
 mod error;
 mod expose;
 mod file_fault;
+mod files;
 mod inputs;
 mod look;
 mod near_miss;
+mod node;
+mod python;
+mod recipe;
 mod repository_file;
 mod run;
 mod tidy;
+mod versions;
 
 pub use choose::{By, Instructions};
 pub use error::BuildError;

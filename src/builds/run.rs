@@ -147,7 +147,7 @@ impl Builds {
             root: build.instructions.root.clone(),
             instructions: match &build.instructions.by {
                 By::Own(file) => sandbox::Instructions::File(file.clone()),
-                By::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.to_owned()),
+                By::Recipe(recipe) => sandbox::Instructions::Recipe(recipe.containerfile.clone()),
             },
             port: build.instructions.port,
             inputs,

@@ -9,9 +9,20 @@ use serde_json::{Value, json};
 
 use super::client::Agent;
 use super::options::Outcome;
-use super::show::{Cell, Paint, cell, colours, or_nothing, second, table, text};
+use super::show::{Cell, Paint, cell, or_nothing, second, text};
+use super::tables::table;
 use super::{pages, show};
 use crate::api::audit::{AuditRow, Dropped, Verified};
+
+/// What is asked; without more, the list.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    most: pages::Most,
+}
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
@@ -22,12 +33,12 @@ pub enum Command {
     Verify,
 }
 
-impl Command {
+impl Args {
     /// Asks it.
     pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
-        match self {
-            Self::List(most) => list(agent, &most, json).await,
-            Self::Verify => verify(agent, json).await,
+        match self.command.unwrap_or(Command::List(self.most)) {
+            Command::List(most) => list(agent, &most, json).await,
+            Command::Verify => verify(agent, json).await,
         }
     }
 }
@@ -60,7 +71,7 @@ async fn list(agent: &Agent, most: &pages::Most, json: bool) -> Outcome {
     };
     let rows: Vec<Vec<Cell>> = rows.iter().map(row).collect();
     let mut out = show::out();
-    table(&mut out, &["ROW", "TIME", "WHO", "FROM", "WHAT", "RESULT", "DETAIL"], &rows, colours())?;
+    table(&mut out, &["ROW", "TIME", "ACTOR", "ADDRESS", "ACTION", "RESULT", "DETAIL"], &rows)?;
     for part in &dropped {
         writeln!(out, "{}", gone(part))?;
     }

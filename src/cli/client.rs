@@ -34,40 +34,40 @@ const ANSWER: usize = 16 * 1024 * 1024;
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// Nobody listens, or we may not.
-    #[error("can't reach the agent at {place}; {next}")]
+    #[error("can't reach the agent at {place}: {why}\nNext: {next}")]
     Connect {
         /// Where it was looked for.
         place: String,
         /// What to do.
         next: &'static str,
         /// What the system said.
-        #[source]
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The address can't be one of an agent.
     #[error("`{0}` is no address of an agent\nNext: write it like https://host or http://localhost:7070")]
     Address(String),
     /// The token would be readable on its way.
     #[error(
-        "`{0}` is not encrypted, and the token would be read on its way; use https, or a tunnel: ssh -L 7070:localhost:7070 HOST"
+        "`{0}` is not encrypted, and the token would be read on its way\n\
+         Next: use https, or a tunnel: ssh -L 7070:localhost:7070 HOST"
     )]
     Plain(String),
     /// No token for another machine.
     #[error(
-        "a token is needed for `{0}`: set PODKEEPER_TOKEN, or give its file with --token-file; `podkeeper token create --name NAME` on the host makes one"
+        "a token is needed for `{0}`\n\
+         Next: set PODKEEPER_TOKEN, or give its file with --token-file; `podkeeper token create --name NAME` on the host makes one"
     )]
     NoToken(String),
     /// The token's file.
-    #[error("can't read the token in `{path}`")]
+    #[error("can't read the token in `{path}`: {why}\nNext: give the file that holds it with --token-file")]
     TokenFile {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        #[source]
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The connection broke.
-    #[error("the agent gave no answer; see `systemctl status podkeeper` on the host")]
+    #[error("the agent gave no answer\nNext: see `systemctl status podkeeper` on the host")]
     Broken,
     /// What it said is not what an agent of this version says.
     #[error(
@@ -205,8 +205,9 @@ impl Agent {
             _ => return Err(ClientError::Address(host.into())),
         }
         let token = match token_file {
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|source| ClientError::TokenFile { path: path.to_owned(), source })?,
+            Some(path) => {
+                std::fs::read_to_string(path).map_err(|why| ClientError::TokenFile { path: path.to_owned(), why })?
+            }
             None => std::env::var("PODKEEPER_TOKEN").map_err(|_| ClientError::NoToken(host.into()))?,
         };
         Ok(Self::Remote { url, token: token.trim().to_owned().into() })
@@ -235,18 +236,18 @@ impl Agent {
     pub async fn connect(&self) -> Result<Box<dyn Line>, ClientError> {
         match self {
             Self::Local(socket) => {
-                let failed = |source| ClientError::Connect {
+                let failed = |why| ClientError::Connect {
                     place: socket.display().to_string(),
                     next: "on the host run this as root, and see `systemctl status podkeeper`; elsewhere give --host",
-                    source,
+                    why,
                 };
                 Ok(Box::new(UnixStream::connect(socket).await.map_err(failed)?))
             }
             Self::Remote { url, .. } => {
-                let failed = |source| ClientError::Connect {
+                let failed = |why| ClientError::Connect {
                     place: url.to_string(),
-                    next: "is the address right, and does `curl` of its /healthz answer?",
-                    source,
+                    next: "see whether the address is right, and whether `curl` of its /healthz answers",
+                    why,
                 };
                 let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
                 let port = url.port_or_known_default().unwrap_or(443);

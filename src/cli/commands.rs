@@ -5,8 +5,8 @@ use clap::Subcommand;
 use super::options::{Options, Outcome};
 use super::{
     agent, audit, completion, config, create, deploy, deploy_key, deployments, doctor, enroll, env, hook, host,
-    host_key, internal, logs, man, open, ps, registry, remove, restart, rollback, settings, shell, source, status,
-    stop, templates, token,
+    host_key, internal, lines, logs, man, open, ps, recipe, registry, remove, restart, rollback, settings, shell,
+    source, status, stop, templates, token,
 };
 
 #[derive(Debug, Subcommand)]
@@ -20,7 +20,7 @@ pub(super) enum Command {
     /// List the templates
     Templates,
     /// Print a service's log lines, each with its time in UTC
-    Logs(logs::Lines),
+    Logs(lines::Lines),
     /// A terminal: in a service's container, or in a container of its own. Ctrl-] leaves it without ending it
     Shell(shell::Which),
     /// Build the newest commit of a service and start it, and show how it goes
@@ -50,6 +50,8 @@ pub(super) enum Command {
     HostKey(host_key::Args),
     /// Print the address of a service, and open it where there is a browser
     Open(open::Args),
+    /// Print the Containerfile that a repository without one is built by; it is of the folder that you stand in
+    Recipe(recipe::Args),
     /// Run the agent; podkeeper.service does
     Agent,
     /// Look at the configuration
@@ -57,15 +59,12 @@ pub(super) enum Command {
     Config(config::Command),
     /// Print a link that registers a passkey, good once and for ten minutes; also where all passkeys are lost
     Enroll,
-    /// API tokens: for signing in, for git, and for programs
-    #[command(subcommand)]
-    Token(token::Command),
-    /// Logins at image registries, for the private images that builds begin with
-    #[command(subcommand)]
-    Registry(registry::Command),
-    /// Who did what on this host
-    #[command(subcommand)]
-    Audit(audit::Command),
+    /// API tokens: for signing in, for git, and for programs; `token list`, unless another is named
+    Token(token::Args),
+    /// Logins at image registries, for the private images that builds begin with; `registry list`, unless another is named
+    Registry(registry::Args),
+    /// Who did what on this host: `audit list`, unless another is named
+    Audit(audit::Args),
     /// Tell how the host is: its disk and memory, versions, what takes the disk, and what the agent could not do
     Host,
     /// Tell what is wrong with this host, and the next step
@@ -104,9 +103,13 @@ impl Command {
             Self::Source(wanted) => options.ask(async |agent| source::run(agent, &wanted, json).await),
             Self::HostKey(wanted) => options.ask(async |agent| host_key::run(agent, &wanted, json).await),
             Self::Open(wanted) => options.ask(async |agent| open::run(agent, &wanted, json).await),
+            Self::Recipe(wanted) => recipe::run(&wanted, json),
             Self::Agent => agent::run(options),
             Self::Config(command) => command.run(options),
-            Self::Enroll => options.ask(async |agent| enroll::run(agent, json).await),
+            Self::Enroll => {
+                options.must_be_local("enroll")?;
+                options.ask(async |agent| enroll::run(agent, json).await)
+            }
             Self::Token(command) => options.ask(async |agent| command.run(agent, json).await),
             Self::Registry(command) => options.ask(async |agent| command.run(agent, json).await),
             Self::Audit(command) => options.ask(async |agent| command.run(agent, json).await),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::options::{Options, Outcome};
 use super::show;
@@ -24,11 +25,17 @@ impl Command {
     /// Looks at it.
     pub fn run(self, options: &Options) -> Outcome {
         let Self::Check { file } = self;
+        options.must_be_local("config check")?;
         // The agent does without the file, too; one that is named must be there.
         let optional = file.is_none();
         let file = file.unwrap_or_else(|| options.config.clone());
         Config::load(&file, optional)?;
-        writeln!(show::out(), "{} is good", file.display())?;
+        let mut out = show::out();
+        if options.json {
+            writeln!(out, "{}", json!({ "file": file.display().to_string(), "good": true }))?;
+        } else {
+            writeln!(out, "{} is good", file.display())?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

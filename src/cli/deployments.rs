@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::client::{Agent, segment};
 use super::options::Outcome;
-use super::show::{Cell, Paint, ago, cell, colours, commit, length, or_nothing, state, table, text};
-use super::{pages, show};
+use super::show::{Cell, Paint, ago, cell, commit, length, or_nothing, state, text};
+use super::{pages, show, tables};
 use crate::api::deployments::{Deployment, Releases};
 use crate::store::{Cause, DeploymentState};
 
@@ -55,7 +55,7 @@ fn took(deployment: &Deployment) -> Cell {
 
 fn why(deployment: &Deployment) -> Cell {
     let problem = deployment.problem.as_ref().filter(|_| deployment.state == DeploymentState::Failed);
-    or_nothing(problem.map(|problem| &problem.detail))
+    or_nothing(problem.map(|problem| problem.detail.clone()).or(deployment.waits_for.as_ref().map(ToString::to_string)))
 }
 
 /// Prints the newest first.
@@ -90,7 +90,7 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     };
     let rows: Vec<Vec<Cell>> = deployments.iter().map(row).collect();
     let headings = ["ID", "STATE", "RELEASE", "CAUSE", "COMMIT", "BY", "AGE", "TOOK", "WHY"];
-    table(&mut show::out(), &headings, &rows, colours())?;
+    tables::list(&headings, &rows, &format!("`{}` was never deployed", wanted.name))?;
     Ok(ExitCode::SUCCESS)
 }
 

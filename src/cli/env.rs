@@ -12,7 +12,7 @@ use super::dotenv::{self, Variable};
 use super::follow::{Waiting, follow};
 use super::options::{Failure, Outcome};
 use super::{input, show};
-use crate::api::env::{Env, EnvUpdate};
+use crate::api::env::{Env, EnvPlan, EnvUpdate, EnvUpdated};
 use crate::text::Plain;
 
 /// What changes of an environment.
@@ -33,6 +33,9 @@ pub struct Args {
     /// Leave the service as it is until its next release
     #[arg(long)]
     no_restart: bool,
+    /// Only tell what would change, and whether the service would be started anew
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -47,17 +50,17 @@ fn pair(text: &str) -> Result<(String, Value), Failure> {
 }
 
 /// The variables of a file, without what the agent alone gives.
-fn variables(file: &Path) -> Result<Map<String, Value>, Failure> {
+fn variables(file: &Path, json: bool) -> Result<Map<String, Value>, Failure> {
     let read = dotenv::read(&input::text(file)?);
     let mut env = Map::new();
     for variable in read.map_err(|error| format!("can't read `{}`: {error}", file.display()))? {
         if variable.key.is_agents() {
             let Variable { key, line, .. } = variable;
-            writeln!(
-                show::err(),
-                "podkeeper: `{key}` in line {line} is passed over, since the agent gives it; \
+            let said = format!(
+                "`{key}` in line {line} is passed over, since the agent gives it; \
                  `podkeeper settings NAME container_port=PORT` sets it"
-            )?;
+            );
+            show::note(json, &said)?;
         } else {
             env.insert(variable.key.into(), variable.value.into());
         }
@@ -65,12 +68,30 @@ fn variables(file: &Path) -> Result<Map<String, Value>, Failure> {
     Ok(env)
 }
 
+/// What a change would do.
+fn tell(name: &str, update: &EnvUpdated) -> std::io::Result<()> {
+    let mut out = show::out();
+    let Some(EnvPlan { set, removed, restarts }) = &update.plan else { return Ok(()) };
+    if !update.changed && !restarts {
+        return writeln!(out, "nothing would be changed: {name} has it so already");
+    }
+    for (what, keys) in [("set", set), ("removed", removed)] {
+        for key in keys {
+            writeln!(out, "{} would be {what}", Plain::from(key))?;
+        }
+    }
+    match restarts {
+        true => writeln!(out, "{name} would be started anew with it, beside what runs"),
+        false => writeln!(out, "nothing would be restarted: it would be kept for the next release of {name}"),
+    }
+}
+
 /// Changes what is to be changed; without anything it prints all of it.
 pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
-    let Args { name, set, remove, file, no_restart, waiting } = wanted;
+    let Args { name, set, remove, file, no_restart, dry_run, waiting } = wanted;
     let mut env = Map::new();
     if let Some(file) = file {
-        env.extend(variables(file)?);
+        env.extend(variables(file, json)?);
     }
     for text in set {
         env.extend([pair(text)?]);
@@ -83,14 +104,23 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
             if known.env.contains_key(key) {
                 env.insert(key.clone(), Value::Null);
             } else {
-                writeln!(show::err(), "podkeeper: `{}` is not set", Plain::from(key))?;
+                show::note(json, &format!("`{}` is not set", Plain::from(key)))?;
                 env.remove(key);
             }
         }
     }
     if !env.is_empty() {
         let body = json!({ "env": env, "restart": !*no_restart });
-        let answer = agent.call(Method::POST, &format!("{path}/update"), Some(&body)).await?;
+        let query = if *dry_run { "?dry_run=true" } else { "" };
+        let answer = agent.call(Method::POST, &format!("{path}/update{query}"), Some(&body)).await?;
+        if *dry_run {
+            if json {
+                answer.print()?;
+            } else {
+                tell(name, &answer.read()?)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
         match answer.read()? {
             EnvUpdate::Deployed(_) => return follow(agent, &answer, *waiting, json).await,
             EnvUpdate::Kept(_) if json => {}
@@ -98,7 +128,7 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
             EnvUpdate::Kept(_) => writeln!(show::out(), "nothing is changed: {name} has it so already")?,
         }
     } else if changes && !json {
-        writeln!(show::out(), "nothing is changed")?;
+        writeln!(show::out(), "nothing {} changed", if *dry_run { "would be" } else { "is" })?;
     }
     if changes && !json {
         return Ok(ExitCode::SUCCESS);
@@ -108,8 +138,13 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         answer.print()?;
         return Ok(ExitCode::SUCCESS);
     }
+    let Env { env, .. } = answer.read()?;
+    if env.is_empty() {
+        let name = Plain::from(name);
+        show::note(json, &format!("`{name}` has no variables; `podkeeper env {name} KEY=VALUE` sets one"))?;
+    }
     let mut out = show::out();
-    for (key, value) in answer.read::<Env>()?.env {
+    for (key, value) in env {
         writeln!(out, "{key}={value}")?;
     }
     Ok(ExitCode::SUCCESS)

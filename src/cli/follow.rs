@@ -4,10 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::client::{Agent, Answer, ClientError};
 use super::options::Outcome;
 use super::{events, show};
 use crate::api::deployments::Deployment;
+use crate::problem::Code;
 use crate::store::DeploymentState;
 use crate::text::Plain;
 
@@ -24,12 +27,13 @@ pub struct Waiting {
 
 /// Prints a deployment's story as it happens, and ends as the deployment ends.
 pub async fn follow(agent: &Agent, answer: &Answer, waiting: Waiting, json: bool) -> Outcome {
-    let id = answer.read::<Deployment>()?.id;
+    let Deployment { id, waits_for, .. } = answer.read()?;
     if waiting.no_wait {
         if json {
             answer.print()?;
         } else {
-            writeln!(show::out(), "deployment {id} is queued")?;
+            let why = waits_for.map(|waits_for| format!(", and {waits_for}")).unwrap_or_default();
+            writeln!(show::out(), "deployment {id} is queued{why}")?;
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -69,7 +73,31 @@ pub async fn follow(agent: &Agent, answer: &Answer, waiting: Waiting, json: bool
     if ended.state == DeploymentState::Live {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(ending(&ended, &last).into())
+    Err(Ended::new(&ended, &last).into())
+}
+
+/// A deployment that has ended and is not live.
+#[derive(Debug, Error)]
+#[error("{told}")]
+pub(super) struct Ended {
+    told: String,
+    code: Option<Code>,
+}
+
+impl Ended {
+    fn new(ended: &Deployment, last: &str) -> Self {
+        let code = match ended.state {
+            DeploymentState::Cancelled => Some(Code::Cancelled),
+            DeploymentState::Superseded => Some(Code::Superseded),
+            _ => ended.problem.as_ref().map(|problem| problem.code),
+        };
+        Self { told: ending(ended, last), code }
+    }
+
+    /// Why, where that has a code.
+    pub(super) fn code(&self) -> Option<Code> {
+        self.code
+    }
 }
 
 /// How a deployment ended that is not live: what `last`, the last line of its story, has not told yet.
@@ -116,7 +144,7 @@ mod tests {
         assert_eq!(ending(&ended, ""), "deployment 7 failed: The program ended.\nNext: look");
         ended.steps.insert(DeploymentState::Starting, "2026-01-01T00:00:00Z".parse().unwrap());
         let told = ending(&ended, "failed: The program ended.");
-        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | ]0;boom\nNext: look");
+        assert_eq!(told, "deployment 7 failed\nThe last lines of the program:\n  | \\x1b]0;boom\nNext: look");
         ended.state = DeploymentState::Cancelled;
         assert_eq!(ending(&ended, ""), "deployment 7 was cancelled");
     }

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::client::{Agent, segment};
 use super::options::Outcome;
-use super::show::{Cell, Paint, ago, colours, state, table, text};
+use super::show::{Cell, Paint, ago, state, text};
+use super::tables::table;
 use super::{input, show};
 use crate::api::hooks::{Delivery, Hook};
 use crate::text::Plain;
@@ -72,7 +73,7 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     if rows.is_empty() {
         writeln!(out, "Nothing was delivered yet.")?;
     } else {
-        table(&mut out, &["AGE", "FROM", "EVENT", "OUTCOME"], &rows, colours())?;
+        table(&mut out, &["AGE", "FROM", "EVENT", "OUTCOME"], &rows)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use super::client::Agent;
 use super::options::Outcome;
 use super::show;
-use super::show::{Cell, ago, cell, colours, table, text};
+use super::show::{Cell, ago, cell, text};
+use super::tables::table;
 use crate::api::host::{Host, Images, Limits, Space, Trouble, Volumes};
 
 /// How often it is asked, a second each, until what takes the disk was measured.
@@ -33,11 +34,11 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
     }
     let mut out = show::out();
     let now = Timestamp::now();
-    table(&mut out, &["WHAT", "HOW"], &facts(&host, now), colours())?;
+    table(&mut out, &["PROPERTY", "VALUE"], &facts(&host, now))?;
     if let Some(measured) = &host.space {
         let age = ago(Some(measured.measured), now).0;
         writeln!(out, "\nWhat takes the disk, as it was measured {age} ago")?;
-        table(&mut out, &["WHAT", "SIZE", ""], &space(measured), colours())?;
+        table(&mut out, &["KIND", "SIZE", "DETAIL"], &space(measured))?;
     }
     if !host.troubles.is_empty() {
         writeln!(out, "\nWhat maintenance could not do")?;

@@ -9,7 +9,8 @@ use serde_json::json;
 use super::client::{Agent, segment};
 use super::options::Outcome;
 use super::show;
-use super::show::{Cell, colours, table, text};
+use super::show::{Cell, text};
+use super::tables::table;
 use crate::api::services::{HostKeys, ShownKey};
 use crate::text::Plain;
 
@@ -39,7 +40,7 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let row = |word: &str, key: &ShownKey| -> Vec<Cell> { vec![text(word), text(&key.kind), text(&key.fingerprint)] };
     let known = keys.known.iter().map(|key| row("known", key));
     let rows: Vec<_> = known.chain(keys.offered.iter().map(|key| row("shown", key))).collect();
-    table(&mut out, &["KEY", "KIND", "FINGERPRINT"], &rows, colours())?;
+    table(&mut out, &["KEY", "KIND", "FINGERPRINT"], &rows)?;
     let is_known = keys.offered.iter().any(|key| keys.known.iter().any(|known| known.fingerprint == key.fingerprint));
     if !is_known && !keys.known.is_empty() {
         writeln!(

@@ -48,7 +48,7 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         let mut opener = Command::new("xdg-open");
         let opener = opener.arg(page.as_str()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         if opener.is_err() {
-            writeln!(show::err(), "podkeeper: there is no xdg-open here to open it with")?;
+            show::note(json, "there is no xdg-open here to open it with")?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -26,12 +26,25 @@ pub(super) struct Options {
     /// A file with the token for --host; without it the token is in PODKEEPER_TOKEN
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE", env = "PODKEEPER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Print JSON: one object, or one a line where there is no end
+    /// Print JSON: one object, or one a line where there is no end. Standard error has JSON, too: an error is one object,
+    /// `problem`, `detail` and `hint`, and what is said beside the answer is a `note`
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub(super) json: bool,
 }
 
 impl Options {
+    /// Whoever names another machine must not be told of this one. `what` is the command.
+    pub(super) fn must_be_local(&self, what: &str) -> Result<(), Failure> {
+        match &self.host {
+            None => Ok(()),
+            Some(_) => Err(format!(
+                "`podkeeper {what}` is of the machine that it runs on, and --host or PODKEEPER_HOST names another\n\
+                 Next: run it on that host, without either"
+            )
+            .into()),
+        }
+    }
+
     /// Does `work` with the agent that is asked.
     pub(super) fn ask(&self, work: impl AsyncFnOnce(&Agent) -> Outcome) -> Outcome {
         let local = match self.host {

@@ -1,14 +1,12 @@
 //! The program itself.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use super::commands::Command;
+use super::failure;
 use super::options::Options;
-use super::show;
-use crate::problem::words;
 
 /// Makes one Linux server a place where `git push` runs a service
 ///
@@ -26,16 +24,24 @@ pub(super) struct Arguments {
 /// Runs the command line.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { options, command } = Arguments::parse();
+    let Arguments { options, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::tell_usage(&error, wants_json()),
+    };
     match command.run(&options, Arguments::command()) {
         Ok(code) => code,
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(show::err(), "podkeeper: {}", words(error.as_ref()));
+            failure::tell(error.as_ref(), options.json);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a command line that can't be read asks for JSON.
+fn wants_json() -> bool {
+    std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
 }
 
 fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::client::Agent;
 use super::options::Outcome;
-use super::show::{Cell, ago, cell, colours, commit, condition, how, state, table, text};
-use super::{pages, show};
+use super::show::{Cell, ago, cell, commit, condition, how, state, text};
+use super::{pages, show, tables};
 use crate::api::services::Service;
 use crate::api::status::Status;
 use crate::names::ServiceName;
@@ -41,6 +41,6 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
     };
     let rows: Vec<Vec<Cell>> = services.iter().map(row).collect();
     let headings = ["NAME", "STATE", "DEPLOYMENT", "RELEASE", "COMMIT", "AGE", "URL"];
-    table(&mut show::out(), &headings, &rows, colours())?;
+    tables::list(&headings, &rows, "there are no services; `podkeeper create NAME` makes one")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,9 +11,23 @@ use serde_json::json;
 
 use super::client::{Agent, segment};
 use super::options::Outcome;
-use super::show::{Cell, colours, table, text};
-use super::{input, show};
+use super::show::{Cell, text};
+use super::{input, show, tables};
 use crate::api::registries::RegistryLogins;
+
+/// What is asked; without more, the list.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+impl Args {
+    /// Asks it.
+    pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
+        self.command.unwrap_or(Command::List).run(agent, json).await
+    }
+}
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
@@ -53,7 +67,11 @@ impl Command {
                 let logins = answer.read::<RegistryLogins>()?.registries;
                 let rows: Vec<Vec<Cell>> =
                     logins.iter().map(|login| vec![text(&login.registry), text(&login.username)]).collect();
-                table(&mut out, &["REGISTRY", "USER"], &rows, colours())?;
+                tables::list(
+                    &["REGISTRY", "USER"],
+                    &rows,
+                    "there are no logins; `podkeeper registry login REGISTRY` makes one",
+                )?;
             }
             Self::Login { registry, username, password_file } => {
                 let password = input::secret(&password_file, &format!("password of {username}"))?;
@@ -67,9 +85,7 @@ impl Command {
             }
             Self::Logout { registry } => {
                 agent.call(Method::DELETE, &path(&registry), None).await?;
-                if !json {
-                    writeln!(out, "the login at {registry} is forgotten")?;
-                }
+                show::done(json, &format!("the login at {registry} is forgotten"))?;
             }
         }
         Ok(ExitCode::SUCCESS)

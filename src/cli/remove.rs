@@ -40,8 +40,10 @@ pub async fn run(agent: &Agent, Args { name, volumes, yes }: &Args, json: bool) 
         }
     }
     let query = if *volumes { "?volumes=true" } else { "" };
-    agent.call(Method::DELETE, &format!("{path}{query}"), None).await?;
-    if !json {
+    let answer = agent.call(Method::DELETE, &format!("{path}{query}"), None).await?;
+    if json {
+        answer.print()?;
+    } else {
         writeln!(show::out(), "{name} is removed")?;
     }
     Ok(ExitCode::SUCCESS)

@@ -7,10 +7,12 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::client::{Agent, segment};
+use super::client::{Agent, Answer, segment};
 use super::options::{Failure, Outcome};
 use super::show;
-use super::show::{Cell, Paint, cell, colours, table, text};
+use super::show::{Cell, Paint, cell, text};
+use super::tables::table;
+use crate::api::plans::{Changed, Counts, Plan};
 use crate::api::services::Service;
 use crate::api::settings::Settings;
 use crate::builds::FILE;
@@ -30,6 +32,9 @@ pub struct Args {
     /// What to take back to the host's default
     #[arg(long, value_name = "KEY", value_parser = clap::builder::PossibleValuesParser::new(keys().filter(|key| *key != BRANCH)))]
     unset: Vec<String>,
+    /// Only tell what would change, when that would count, and that nothing is restarted for it
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// What stands beside the settings in the interface, and has no default to go back to.
@@ -274,6 +279,40 @@ impl<'a> Counting<'a> {
     }
 }
 
+/// What a change would do.
+fn tell(name: &str, answer: &Answer, json: bool) -> Outcome {
+    if json {
+        answer.print()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Plan { changes, restarts } = answer.read()?;
+    let mut out = show::out();
+    if changes.is_empty() {
+        writeln!(out, "nothing would be changed: {name} is set so already")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let row = |(key, changed): (&String, &Changed)| {
+        // One that this version doesn't know is shown as the agent has it.
+        let value = |value| match Setting::find(key) {
+            Ok(setting) => setting.show(value),
+            Err(_) => cell(Some(value).filter(|value| !value.is_null()).map(plain)),
+        };
+        let counts = match changed.counts {
+            Counts::Now => "from now on",
+            Counts::NextRelease => "from the next release on",
+            Counts::NextBuild => "from the next build on",
+        };
+        vec![text(key), value(&changed.before), value(&changed.after), (counts.into(), Paint::Dim)]
+    };
+    let rows: Vec<Vec<Cell>> = changes.iter().map(row).collect();
+    table(&mut out, &["SETTING", "BEFORE", "AFTER", "WOULD COUNT"], &rows)?;
+    match restarts {
+        true => writeln!(out, "{name} would be restarted")?,
+        false => writeln!(out, "nothing would be restarted")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Changes what is to be changed, and prints it; or prints all of it.
 pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
     let mut patch = Map::new();
@@ -303,6 +342,11 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
             }
         }
     }
+    if wanted.dry_run {
+        let patch = Value::Object(patch);
+        let answer = agent.call(Method::PATCH, &format!("{path}?dry_run=true"), Some(&patch)).await?;
+        return tell(&wanted.name, &answer, json);
+    }
     let answer = match patch.is_empty() {
         true => agent.get(&path).await?,
         false => agent.call(Method::PATCH, &path, Some(&Value::Object(patch))).await?,
@@ -323,13 +367,13 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         vec![key, setting.show(counting.value), text(counting.from()), (last.into(), Paint::Dim)]
     };
     let (rows, last): (Vec<_>, _) = match changed.is_empty() {
-        true => (SETTINGS.iter().map(|setting| row(setting, setting.what.to_owned())).collect(), "WHAT IT IS"),
+        true => (SETTINGS.iter().map(|setting| row(setting, setting.what.to_owned())).collect(), "MEANING"),
         false => {
             let counts = |setting: &&Setting| row(setting, setting.counts(&wanted.name, has_release));
             (changed.iter().map(counts).collect(), "COUNTS")
         }
     };
-    table(&mut out, &["SETTING", "VALUE", "FROM", last], &rows, colours())?;
+    table(&mut out, &["SETTING", "VALUE", "FROM", last], &rows)?;
     for limit in &service.unenforced {
         let limit = limit.as_str();
         writeln!(out, "`{limit}` counts for nothing on this host: its kernel enforces no such limit")?;
@@ -350,6 +394,14 @@ mod tests {
         let mut ours: Vec<_> = keys().collect();
         ours.sort_unstable();
         assert_eq!(ours, known);
+        for setting in &SETTINGS {
+            let counts = match setting.from {
+                From::Now => Counts::Now,
+                From::Release => Counts::NextRelease,
+                From::Build => Counts::NextBuild,
+            };
+            assert_eq!(crate::api::plans::counts(setting.key), counts, "{}", setting.key);
+        }
     }
 
     #[test]

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 
 use super::client::{Agent, ClientError, Refusal};
 use super::options::{Failure, Outcome};
-use super::show;
-use super::show::{Cell, Paint, ago, cell, colours, table, text};
+use super::show::{Cell, Paint, ago, cell, text};
 use super::socket::{Event, Said, Socket};
+use super::{show, tables};
 use crate::api::live::{TerminalSession, TerminalSessions};
 use crate::names::SessionId;
 use crate::problem::Code;
@@ -101,6 +101,7 @@ pub async fn run(agent: &Agent, which: &Which, json: bool) -> Outcome {
     }
     if let Some(session) = &which.close {
         socket.ask::<Value>("close", &json!({ "session": session })).await?;
+        show::done(json, &format!("the session {session} is ended"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let (cols, rows) = size();
@@ -174,7 +175,11 @@ async fn list(socket: &mut Socket, json: bool) -> Outcome {
         ]
     };
     let rows: Vec<Vec<Cell>> = sessions.iter().map(row).collect();
-    table(&mut out, &["SESSION", "NAME", "IN", "AGE", "VIEWERS"], &rows, colours())?;
+    tables::list(
+        &["SESSION", "NAME", "IN", "AGE", "VIEWERS"],
+        &rows,
+        "there are no sessions; `podkeeper shell` opens one",
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

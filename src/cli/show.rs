@@ -1,11 +1,11 @@
-//! How things are printed: tables that fit, colours only where a person looks, and nothing of others' text that commands
+//! How things are printed: colours only where a person looks, and nothing of others' text that commands
 //! the terminal. All that the command line prints goes through [`Shown`].
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Stderr, Stdout, Write, stderr, stdout};
 
 use jiff::{SignedDuration, Timestamp};
-use unicode_width::UnicodeWidthStr;
+use terminal_size::{Width, terminal_size_of};
 
 use crate::api::status::{Condition, State};
 use crate::names::CommitId;
@@ -32,6 +32,16 @@ pub fn out() -> Shown<Stdout> {
 /// Standard error.
 pub fn err() -> Shown<Stderr> {
     Shown::new(stderr(), stderr().is_terminal())
+}
+
+/// Tells that something is done of which there is nothing to show: in words, or with `--json` by an empty object.
+pub fn done(json: bool, words: &str) -> std::io::Result<()> {
+    writeln!(out(), "{}", if json { "{}" } else { words })
+}
+
+/// Says something beside the answer, on standard error: a line, or with `--json` an object.
+pub fn note(json: bool, text: &str) -> std::io::Result<()> {
+    if json { writeln!(err(), "{}", serde_json::json!({ "note": text })) } else { writeln!(err(), "podkeeper: {text}") }
 }
 
 /// Standard output for a terminal session alone, whose program draws on this terminal by itself.
@@ -107,6 +117,14 @@ pub enum Paint {
 pub fn colours() -> bool {
     let none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !none && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How many columns standard output has; none where it is no terminal.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    let stdout = stdout();
+    let size = if stdout.is_terminal() { terminal_size_of(&stdout) } else { None };
+    size.map(|(Width(columns), _)| columns.into())
 }
 
 impl Paint {
@@ -213,54 +231,9 @@ pub fn ago(then: Option<Timestamp>, now: Timestamp) -> Cell {
     cell(then.map(|then| length(now.duration_since(then))))
 }
 
-/// Prints rows below their headings, each column as wide as it must be.
-pub fn table(out: &mut impl Write, headings: &[&str], rows: &[Vec<Cell>], colours: bool) -> std::io::Result<()> {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|(text, _)| text.width());
-        cells.chain([headings[column].len()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
-    let headings: Vec<Cell> = headings.iter().map(|text| (Plain::from(*text), Paint::Dim)).collect();
-    for row in std::iter::once(&headings).chain(rows) {
-        let mut line = String::new();
-        for (column, (text, paint)) in row.iter().enumerate() {
-            line.push_str(&paint.on(text, colours));
-            if column + 1 < row.len() {
-                line.push_str(&" ".repeat(widths[column] - text.width() + 2));
-            }
-        }
-        writeln!(out, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_table_is_aligned_and_has_colours_only_where_they_are_wanted() {
-        let rows = vec![
-            vec![("blog".into(), Paint::Plain), ("running".into(), Paint::Green)],
-            vec![("a".into(), Paint::Plain), cell(None::<&str>)],
-        ];
-        let shown = |colours| {
-            let mut out = Vec::new();
-            table(&mut out, &["NAME", "STATE"], &rows, colours).unwrap();
-            String::from_utf8(out).unwrap()
-        };
-        assert_eq!(shown(false), "NAME  STATE\nblog  running\na     -\n");
-        let mut out = Vec::new();
-        // Columns are a terminal's, of which some characters take two and others none.
-        let rows = ["日本", "é", "e\u{301}"].map(|name| vec![text(name), text("x")]);
-        table(&mut out, &["NAME", "WHY"], &rows, false).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), "NAME  WHY\n日本  x\né     x\ne\u{301}     x\n");
-        let mut out = Vec::new();
-        table(&mut out, &["NAME", "WHY"], &[vec![cell(Some("a")), or_nothing(None::<&str>)]], false).unwrap();
-        assert_eq!(out, b"NAME  WHY\na\n");
-        assert!(shown(true).contains("blog  \x1b[32mrunning\x1b[m\n"));
-        assert_eq!(cell(Some("a\x1b[31m\nb")).0, "a b");
-    }
 
     #[test]
     fn on_a_terminal_text_has_nothing_but_colours() {
@@ -273,7 +246,8 @@ mod tests {
             String::from_utf8(bytes).unwrap()
         };
         for size in 1..written.len() {
-            assert_eq!(printed(true, size), "red \x1b[31mtext\x1b[m\nand 2Jmore", "pieces of {size}");
+            let shown = "red \x1b[31mtext\\x1b]0;title\\x07\\x1b[2J\x1b[m\nand \\u{9b}2J\\x07\\u{202e}more";
+            assert_eq!(printed(true, size), shown, "pieces of {size}");
             assert_eq!(printed(false, size), written);
         }
         let mut bytes = Vec::new();

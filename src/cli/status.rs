@@ -13,8 +13,9 @@ use super::client::{Agent, ClientError};
 use super::follow::TRIES;
 use super::options::{Failure, Outcome};
 use super::show;
-use super::show::{Cell, ago, cell, colours, commit, condition, how, state, table, text};
+use super::show::{Cell, ago, cell, commit, condition, how, state, text};
 use super::socket::{Event, Socket};
+use super::tables::table;
 use crate::api::deployments::Deployment;
 use crate::api::live::{AllFigures, Removed, ServiceState, Snapshot};
 use crate::api::status::{Condition, Figures, Status};
@@ -57,6 +58,8 @@ pub async fn run(agent: &Agent, wanted: &Args, json: bool) -> Outcome {
         let mut all: BTreeMap<ServiceName, Value> = answer.read()?;
         all.retain(|service, _| wanted.has(service));
         writeln!(show::out(), "{}", json!(all))?;
+    } else if states.is_empty() {
+        show::note(json, "there are no services; `podkeeper create NAME` makes one")?;
     } else {
         print(&states, false)?;
     }
@@ -85,7 +88,7 @@ fn print(states: &States, again: bool) -> std::io::Result<()> {
         out.clear()?;
     }
     let headings = ["NAME", "STATE", "HEALTH", "SINCE", "RELEASE", "COMMIT", "RESTARTS", "CPU", "MEMORY"];
-    table(&mut out, &headings, &rows, colours())?;
+    table(&mut out, &headings, &rows)?;
     out.flush()
 }
 

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use super::client::Agent;
 use super::options::Outcome;
-use super::show;
-use super::show::{Cell, colours, table, text};
+use super::show::{Cell, text};
+use super::tables;
 use crate::api::templates::Templates;
 
 /// Lists them.
@@ -18,6 +18,6 @@ pub async fn run(agent: &Agent, json: bool) -> Outcome {
     let templates = answer.read::<Templates>()?.templates;
     let rows: Vec<Vec<Cell>> =
         templates.iter().map(|template| vec![text(&template.name), text(&template.description)]).collect();
-    table(&mut show::out(), &["NAME", "WHAT IT MAKES"], &rows, colours())?;
+    tables::list(&["NAME", "DESCRIPTION"], &rows, "there are no templates in the configured folder")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,10 +11,24 @@ use serde_json::json;
 
 use super::client::{Agent, segment};
 use super::options::Outcome;
-use super::show::{Cell, ago, cell, colours, table, text};
-use super::{moments, show};
+use super::show::{Cell, ago, cell, text};
+use super::{moments, show, tables};
 use crate::api::tokens::{CreatedToken, Token, Tokens};
 use crate::names::Scope;
+
+/// What is asked; without more, the list.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+impl Args {
+    /// Asks it.
+    pub async fn run(self, agent: &Agent, json: bool) -> Outcome {
+        self.command.unwrap_or(Command::List).run(agent, json).await
+    }
+}
 
 /// What is asked.
 #[derive(Debug, Subcommand)]
@@ -59,6 +73,7 @@ impl Command {
             Self::List => list(agent, json).await?,
             Self::Remove { name } => {
                 agent.call(Method::DELETE, &format!("/credentials/tokens/{}", segment(&name)), None).await?;
+                show::done(json, &format!("the token {name} is removed"))?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -81,6 +96,10 @@ async fn list(agent: &Agent, json: bool) -> Result<(), super::options::Failure> 
         ]
     };
     let rows: Vec<Vec<Cell>> = answer.read::<Tokens>()?.tokens.iter().map(row).collect();
-    table(&mut show::out(), &["NAME", "SCOPE", "SERVICE", "ENDS", "USED"], &rows, colours())?;
+    tables::list(
+        &["NAME", "SCOPE", "SERVICE", "ENDS", "USED"],
+        &rows,
+        "there are no tokens; `podkeeper token create --name NAME` makes one",
+    )?;
     Ok(())
 }

@@ -58,7 +58,11 @@ impl<'a> Making<'a> {
             return Ok(self.uses.podman.tag(&old.image(), &self.name).await.map_err(ServiceError::from)?);
         }
         // Queued until it is its turn, so that a newer one can still take its place.
-        let _permit = self.uses.queue.permits().take(self.deployment.id).await;
+        let say = |parallel: usize| {
+            tracing::info!("waits for another build to end: `builds.parallel` is {parallel}");
+            self.uses.queue.tell(&self.deployment);
+        };
+        let _permit = self.uses.queue.permits().take(self.deployment.id, say).await;
         let resumed = match self.deployment.state {
             DeploymentState::Building => self.uses.builds.outcome(self.deployment.id).await?,
             _ => None,

@@ -33,6 +33,7 @@ pub use read::Releases;
 pub use requests::Pushed;
 pub use troubles::{Task, Trouble};
 
+pub use crate::queue::WaitsFor;
 pub use crate::store::{Cause, Deployment, DeploymentState, NewDelivery, NewDeployment, NewOutcome, Outcome};
 
 use crate::builds::{Builds, ReadFile};

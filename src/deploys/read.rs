@@ -3,6 +3,7 @@
 use super::Deploys;
 use super::undo::ran_before;
 use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
+use crate::queue::WaitsFor;
 use crate::services::ServiceError;
 use crate::store::{Deployment, DeploymentPage, Release, StoreError};
 
@@ -24,6 +25,12 @@ impl Deploys {
     /// There is no such deployment, or the store can't be read.
     pub async fn deployment(&self, id: DeploymentId) -> Result<Deployment, ServiceError> {
         Ok(self.uses().store.deployment(id).await?)
+    }
+
+    /// What a deployment waits for that is queued.
+    #[must_use]
+    pub fn waits_for(&self, deployment: &Deployment) -> Option<WaitsFor> {
+        self.uses().queue.waits_for(deployment)
     }
 
     /// The service that a deployment is of; none where there is no such one.

@@ -44,6 +44,15 @@ pub async fn fields<T: DeserializeOwned>(request: &mut tide::Request<State>, rul
     decode::read(Value::Object(all)).map_err(|error| bad(error.to_string()))
 }
 
+/// The fields of a request's query alone, for calls whose body is read as it is.
+pub fn query<T: DeserializeOwned>(request: &tide::Request<State>) -> Result<T, Problem> {
+    let mut all = Map::new();
+    for (key, value) in form(request.url().query().unwrap_or_default().as_bytes()) {
+        put(&mut all, key, Value::String(value))?;
+    }
+    decode::read(Value::Object(all)).map_err(|error| bad(error.to_string()))
+}
+
 /// A JSON object, for calls that take nothing else.
 pub async fn object(request: &mut tide::Request<State>) -> Result<Map<String, Value>, Problem> {
     body(request).await

@@ -29,6 +29,15 @@ use crate::store::{
 /// How long a cancelled deployment may take to end.
 const CANCEL: Duration = Duration::from_secs(30);
 
+/// What a deployment that is queued waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// The one of its service that is under way.
+    Deployment(DeploymentId),
+    /// The end of another build: so many run at once.
+    Builds(usize),
+}
+
 /// The queue of deployments. A clone is another handle.
 #[derive(Debug, Clone)]
 pub struct Queue {
@@ -112,9 +121,29 @@ impl Queue {
             actor = deployment.actor,
             "queued"
         );
+        if let Some(WaitsFor::Deployment(before)) = self.waits_for(deployment) {
+            tracing::info!(
+                deployment = %deployment.id,
+                service = %deployment.service,
+                "waits for deployment {before}, which comes first"
+            );
+        }
         self.tell(deployment);
         self.inner.events.publish(Event::Service(deployment.service.clone()));
         self.poke(&deployment.service);
+    }
+
+    /// What a deployment waits for that has not begun; none where nothing keeps it.
+    #[must_use]
+    pub fn waits_for(&self, deployment: &Deployment) -> Option<WaitsFor> {
+        if deployment.state != DeploymentState::Queued {
+            return None;
+        }
+        if let Some(parallel) = self.inner.permits.waited_for_by(deployment.id) {
+            return Some(WaitsFor::Builds(parallel));
+        }
+        let current = self.inner.slots.current(&deployment.service);
+        current.filter(|current| *current != deployment.id).map(WaitsFor::Deployment)
     }
 
     /// Says that the deployment took a step.

@@ -1,6 +1,6 @@
 //! How many builds run at once, over the agent's own restarts too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,7 +10,7 @@ use crate::names::DeploymentId;
 /// A build may run as long as this lives.
 #[derive(Debug)]
 pub struct BuildPermit {
-    permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The permits of builds.
@@ -20,21 +20,56 @@ pub struct BuildPermits {
     all: Mutex<usize>,
     /// Those of builds that an agent before this one began, until their deployments go on.
     kept: Mutex<HashMap<DeploymentId, OwnedSemaphorePermit>>,
+    /// Which wait for one.
+    waiting: Mutex<BTreeSet<DeploymentId>>,
+}
+
+/// A deployment that waits for a permit, for as long as this lives.
+struct Waiting<'a>(&'a BuildPermits, DeploymentId);
+
+impl<'a> Waiting<'a> {
+    fn begin(permits: &'a BuildPermits, id: DeploymentId) -> Self {
+        permits.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        Self(permits, id)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
 }
 
 impl BuildPermits {
     pub(super) fn new(all: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(all)), all: Mutex::new(all), kept: Mutex::default() }
+        let (kept, waiting) = (Mutex::default(), Mutex::default());
+        Self { free: Arc::new(Semaphore::new(all)), all: Mutex::new(all), kept, waiting }
     }
 
-    /// Waits for a permit, where none is kept for this deployment.
-    pub async fn take(&self, id: DeploymentId) -> BuildPermit {
-        let permit = match self.give_up(id) {
-            Some(BuildPermit { permit }) => permit,
-            // It is never closed.
-            None => self.free.clone().acquire_owned().await.ok(),
-        };
-        BuildPermit { permit }
+    /// Waits for a permit, where none is kept for this deployment. Where it must wait it says so first, with how many builds
+    /// run at once.
+    pub async fn take(&self, id: DeploymentId, say: impl FnOnce(usize)) -> BuildPermit {
+        if let Some(kept) = self.give_up(id) {
+            return kept;
+        }
+        if let Ok(permit) = self.free.clone().try_acquire_owned() {
+            return BuildPermit { _permit: Some(permit) };
+        }
+        let _waiting = Waiting::begin(self, id);
+        say(self.all());
+        // It is never closed.
+        BuildPermit { _permit: self.free.clone().acquire_owned().await.ok() }
+    }
+
+    /// How many builds run at once, where this deployment waits for one of them to end.
+    #[must_use]
+    pub fn waited_for_by(&self, id: DeploymentId) -> Option<usize> {
+        let waits = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        waits.then(|| self.all())
+    }
+
+    fn all(&self) -> usize {
+        *self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn keep(&self, id: DeploymentId) {
@@ -46,7 +81,7 @@ impl BuildPermits {
     /// Keeps no permit for this deployment any longer.
     pub(super) fn give_up(&self, id: DeploymentId) -> Option<BuildPermit> {
         let permit = self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)?;
-        Some(BuildPermit { permit: Some(permit) })
+        Some(BuildPermit { _permit: Some(permit) })
     }
 
     /// Makes it `wanted` permits. Those in use are taken away as they come back.
@@ -76,11 +111,11 @@ mod tests {
     async fn a_build_that_went_on_comes_before_one_that_waits() {
         let permits = BuildPermits::new(1);
         permits.keep(DeploymentId(1));
-        assert!(timeout(SOON, permits.take(DeploymentId(2))).await.is_err());
-        let permit = timeout(SOON, permits.take(DeploymentId(1))).await.unwrap();
-        assert!(timeout(SOON, permits.take(DeploymentId(2))).await.is_err());
+        assert!(timeout(SOON, permits.take(DeploymentId(2), |_| ())).await.is_err());
+        let permit = timeout(SOON, permits.take(DeploymentId(1), |_| ())).await.unwrap();
+        assert!(timeout(SOON, permits.take(DeploymentId(2), |_| ())).await.is_err());
         drop(permit);
-        assert!(timeout(SOON, permits.take(DeploymentId(2))).await.is_ok());
+        assert!(timeout(SOON, permits.take(DeploymentId(2), |_| ())).await.is_ok());
     }
 
     #[tokio::test]
@@ -88,20 +123,36 @@ mod tests {
         let permits = BuildPermits::new(1);
         permits.keep(DeploymentId(1));
         permits.give_up(DeploymentId(1));
-        assert!(timeout(SOON, permits.take(DeploymentId(2))).await.is_ok());
+        assert!(timeout(SOON, permits.take(DeploymentId(2), |_| ())).await.is_ok());
     }
 
     #[tokio::test]
     async fn places_come_and_go_with_the_configuration() {
         let permits = BuildPermits::new(1);
         permits.resize(2);
-        let first = permits.take(DeploymentId(1)).await;
-        let second = permits.take(DeploymentId(2)).await;
+        let first = permits.take(DeploymentId(1), |_| ()).await;
+        let second = permits.take(DeploymentId(2), |_| ()).await;
         permits.resize(1);
         drop(first);
         tokio::task::yield_now().await;
-        assert!(timeout(SOON, permits.take(DeploymentId(3))).await.is_err());
+        assert!(timeout(SOON, permits.take(DeploymentId(3), |_| ())).await.is_err());
         drop(second);
-        assert!(timeout(SOON, permits.take(DeploymentId(3))).await.is_ok());
+        assert!(timeout(SOON, permits.take(DeploymentId(3), |_| ())).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_says_so_once_and_is_known_for_as_long_as_it_does() {
+        let permits = BuildPermits::new(1);
+        let permit = permits.take(DeploymentId(1), |_| panic!("it need not wait")).await;
+        let mut said = Vec::new();
+        {
+            let mut waiting = std::pin::pin!(permits.take(DeploymentId(2), |all| said.push(all)));
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+            assert_eq!([1, 2].map(|id| permits.waited_for_by(DeploymentId(id))), [None, Some(1)]);
+            // Whoever is cancelled waits no more.
+        }
+        assert_eq!((permits.waited_for_by(DeploymentId(2)), said), (None, vec![1]));
+        drop(permit);
+        permits.take(DeploymentId(2), |_| panic!("it need not wait")).await;
     }
 }

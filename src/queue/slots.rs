@@ -38,6 +38,11 @@ impl Slots {
         self.with(|slots| slots.contains_key(service))
     }
 
+    /// What is under way of the service.
+    pub(super) fn current(&self, service: &ServiceName) -> Option<DeploymentId> {
+        self.with(|slots| slots.get(service)?.current)
+    }
+
     pub(super) fn poke(&self, service: &ServiceName) {
         self.with(|slots| slots.entry(service.clone()).or_default().is_poked = true);
         self.ring.notify_one();

@@ -19,23 +19,13 @@ impl Services {
         change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
     ) -> Result<Service, ServiceError> {
         let parts = &self.uses;
+        let change = self.own_domains_alone(change);
         parts.store.service(name).await?;
         let watching = self.watch_branch(name).await;
         let branch = match branch {
             // What it holds already is deployed when somebody pushes or starts, not by the change itself.
             Some(branch) => Some(NewBranch { head: parts.repositories.head(name, &branch).await?, name: branch }),
             None => None,
-        };
-        let config = parts.config.get();
-        let change = move |settings| {
-            let settings = change(settings)?;
-            match settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
-                None => Ok(settings),
-                Some(domain) => {
-                    let detail = format!("`{domain}` is an address that this host gives to a service of that name");
-                    Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own"))
-                }
-            }
         };
         let service = parts.store.change_settings(name, branch, change).await??;
         // Where it can't be done now, maintenance does it.
@@ -48,6 +38,37 @@ impl Services {
         drop(watching);
         self.settle(name).await;
         Ok(service)
+    }
+
+    /// The service as it is, and as the same change would leave it. Nothing is changed.
+    ///
+    /// # Errors
+    /// There is no such service, `change` refuses, a domain is another's or the host's, or the store can't be read.
+    pub async fn plan_settings(
+        &self,
+        name: &ServiceName,
+        branch: Option<BranchName>,
+        change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
+    ) -> Result<(Service, Service), ServiceError> {
+        Ok(self.uses.store.plan_settings(name, branch, self.own_domains_alone(change)).await??)
+    }
+
+    /// `change`, refused where it has a domain that this host gives.
+    fn own_domains_alone<C: FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static>(
+        &self,
+        change: C,
+    ) -> impl FnOnce(Settings) -> Result<Settings, Problem> + Send + use<C> {
+        let config = self.uses.config.get();
+        move |settings| {
+            let settings = change(settings)?;
+            match settings.domains.iter().find(|domain| spec::is_given(domain, &config)) {
+                None => Ok(settings),
+                Some(domain) => {
+                    let detail = format!("`{domain}` is an address that this host gives to a service of that name");
+                    Err(Problem::new(Code::Conflict, detail).with_hint("choose a domain of your own"))
+                }
+            }
+        }
     }
 
     /// Stops a service; it stays stopped, over reboots too. What was being deployed is cancelled.

@@ -83,32 +83,51 @@ impl Services {
         changes: &Changes,
         replace: bool,
     ) -> Result<EnvChange, ServiceError> {
-        let old = self.uses.store.env(service).await?;
-        self.check_sizes(&old, changes, replace).await?;
-        let mut env = if replace { EnvSecrets::new() } else { old.clone() };
-        for (key, value) in changes {
-            match value {
-                None => {
-                    env.remove(key);
-                }
-                Some(value) if value.expose_secret().is_empty() => {
-                    env.insert(key.clone(), EnvValue::Empty);
-                }
-                Some(value) => {
-                    if let Some(kept) = old.get(key)
-                        && self.read_value(kept).await?.is_some_and(|old| old.expose_secret() == value.expose_secret())
-                    {
-                        env.insert(key.clone(), kept.clone());
-                        continue;
-                    }
-                    let name = SecretName::new(service, key);
-                    let labels = [(SERVICE_LABEL, service.as_str()), ("podkeeper.key", key.as_str())];
-                    self.uses.podman.create_secret(&name, value, &labels).await?;
-                    env.insert(key.clone(), EnvValue::Secret(name));
-                }
+        let change = self.plan_env(service, changes, replace).await?;
+        for (key, value) in changes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+            if let Some(new @ EnvValue::Secret(name)) = change.after.get(key)
+                && change.before.get(key) != Some(new)
+            {
+                let labels = [(SERVICE_LABEL, service.as_str()), ("podkeeper.key", key.as_str())];
+                self.uses.podman.create_secret(name, value, &labels).await?;
             }
         }
-        Ok(EnvChange { before: old, after: env })
+        Ok(change)
+    }
+
+    /// What `changes` make of a service's variables: where a value is another than it was, so is its secret's name, whose
+    /// secret is not made.
+    ///
+    /// # Errors
+    /// There is no such service, a value is none or all of them are too long, or Podman or the store does not answer.
+    pub(super) async fn plan_env(
+        &self,
+        service: &ServiceName,
+        changes: &Changes,
+        replace: bool,
+    ) -> Result<EnvChange, ServiceError> {
+        let before = self.uses.store.env(service).await?;
+        self.check_sizes(&before, changes, replace).await?;
+        let mut after = if replace { EnvSecrets::new() } else { before.clone() };
+        for (key, value) in changes {
+            let value = match value {
+                None => {
+                    after.remove(key);
+                    continue;
+                }
+                Some(value) if value.expose_secret().is_empty() => EnvValue::Empty,
+                Some(value) => match before.get(key) {
+                    Some(kept) if self.has_value(kept, value).await? => kept.clone(),
+                    _ => EnvValue::Secret(SecretName::new(service, key)),
+                },
+            };
+            after.insert(key.clone(), value);
+        }
+        Ok(EnvChange { before, after })
+    }
+
+    async fn has_value(&self, kept: &EnvValue, value: &SecretString) -> Result<bool, ServiceError> {
+        Ok(self.read_value(kept).await?.is_some_and(|kept| kept.expose_secret() == value.expose_secret()))
     }
 
     /// Keeps a password that isn't a variable, and tells its secret's name.

@@ -69,13 +69,18 @@ impl Services {
     /// The log of a service, or of one release of it.
     ///
     /// # Errors
-    /// There is no such service, or the store can't be read.
+    /// There is no such service, no release of it ever had that number, or the store can't be read.
     pub async fn service_log(
         &self,
         name: &ServiceName,
         release: Option<ReleaseNumber>,
     ) -> Result<ServiceLog, ServiceError> {
         let service = self.uses.store.service(name).await?;
+        if let Some(number) = release
+            && !self.uses.store.has_numbered(service.id, number).await?
+        {
+            return Err(StoreError::NoRelease(number.0).into());
+        }
         let select = match release {
             Some(number) => Select::Release(ReleaseName::new(name, number)),
             None => Select::Service(name.clone(), self.newest_builds(name).await?),

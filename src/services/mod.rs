@@ -44,7 +44,7 @@ pub use create::{Availability, NewSource};
 pub use hook::new_hook_key;
 pub use reconcile::{ClearUp, HostView};
 pub use remove::Removed;
-pub use update_env::EnvUpdate;
+pub use update_env::{EnvPlan, EnvUpdate};
 
 pub use crate::git::{GitRequest, HostKeys, PushId, ShownKey};
 pub use crate::store::{Service, Settings, Source};

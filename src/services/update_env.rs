@@ -3,8 +3,8 @@
 use super::env::Changes;
 use super::{ServiceError, Services};
 use crate::events::Event;
-use crate::names::{Actor, ReleaseNumber, ServiceName};
-use crate::store::{Cause, Deployment, EnvChange, NewDeployment, Service, StoreError};
+use crate::names::{Actor, EnvKey, ReleaseNumber, ServiceName};
+use crate::store::{Cause, Deployment, Desired, EnvChange, NewDeployment, Service, StoreError};
 
 /// How often variables are merged into what is set, where a release brings others meanwhile.
 const TRIES: u32 = 5;
@@ -18,6 +18,19 @@ pub enum EnvUpdate {
     Kept,
     /// Nothing of it is another than before.
     Same,
+}
+
+/// What an update of the environment would do.
+#[derive(Debug)]
+pub struct EnvPlan {
+    /// The keys that would be set after it.
+    pub keys: Vec<EnvKey>,
+    /// Those of them whose value is another or none by now.
+    pub set: Vec<EnvKey>,
+    /// The keys that would be gone.
+    pub removed: Vec<EnvKey>,
+    /// Whether a release that has it would take the place of what runs.
+    pub restarts: bool,
 }
 
 impl Services {
@@ -80,9 +93,7 @@ impl Services {
         let change = self.prepare_env(name, changes, replace).await?;
         let is_same = change.before == change.after;
         let service = store.service(name).await?;
-        if let Some(current) = service.current.filter(|_| restart)
-            && (self.lacks_env(&service, current, &change).await? || self.brings_other_env(&service, &change).await?)
-        {
+        if restart && let Some(current) = self.needs_release(&service, &change).await? {
             let again = NewDeployment::again(name, Cause::Env, actor, current);
             let new = NewDeployment { env: Some(change.clone()), ..again };
             match self.uses.queue.request(new).await {
@@ -98,6 +109,50 @@ impl Services {
         }
         self.uses.events.publish(Event::Service(name.clone()));
         Ok(EnvUpdate::Kept)
+    }
+
+    /// What the same update would do. Nothing is changed.
+    ///
+    /// # Errors
+    /// There is no such service, a value is none or all of them are too long, or Podman or the store does not answer.
+    pub async fn plan_update(
+        &self,
+        name: &ServiceName,
+        changes: &Changes,
+        replace: bool,
+        restart: bool,
+    ) -> Result<EnvPlan, ServiceError> {
+        let change = self.plan_env(name, changes, replace).await?;
+        let service = self.uses.store.service(name).await?;
+        let restarts = restart
+            && self.needs_release(&service, &change).await?.is_some()
+            && (service.desired != Desired::Stopped || self.is_starting(&service).await?);
+        let EnvChange { before, after } = &change;
+        let set = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).map(|(key, _)| key.clone());
+        let removed = before.keys().filter(|key| !after.contains_key(*key)).cloned();
+        let (set, removed) = (set.collect(), removed.collect());
+        Ok(EnvPlan { keys: after.keys().cloned().collect(), set, removed, restarts })
+    }
+
+    /// The current release, where it needs one beside it that has the variables: it lacks some itself, or another is on its
+    /// way that does.
+    async fn needs_release(
+        &self,
+        service: &Service,
+        change: &EnvChange,
+    ) -> Result<Option<ReleaseNumber>, ServiceError> {
+        let Some(current) = service.current else { return Ok(None) };
+        let needs = self.lacks_env(service, current, change).await? || self.brings_other_env(service, change).await?;
+        Ok(needs.then_some(current))
+    }
+
+    /// Whether a stopped service runs with a release that is on its way all the same.
+    async fn is_starting(&self, service: &Service) -> Result<bool, ServiceError> {
+        let unfinished = self.uses.store.unfinished(&service.name).await?;
+        let starts = |deployment: &Deployment| {
+            deployment.problem.is_none() && (deployment.release.is_none() || deployment.release != service.current)
+        };
+        Ok(unfinished.iter().any(starts))
     }
 
     async fn lacks_env(

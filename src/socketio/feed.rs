@@ -139,9 +139,9 @@ impl View {
         }
     }
 
-    fn set_deployment(&mut self, row: deploys::Deployment) {
+    fn set_deployment(&mut self, row: deploys::Deployment, waits_for: Option<deploys::WaitsFor>) {
         let (id, ended, number) = (row.id, row.state.is_final(), self.number());
-        self.deployments.insert(id, Seen { number, ended, deployment: Arc::new(row.into()) });
+        self.deployments.insert(id, Seen { number, ended, deployment: Arc::new(Deployment::new(row, waits_for)) });
         while self.deployments.len() > REMEMBERED {
             let ended = self.deployments.iter().find(|(_, seen)| seen.ended).map(|(id, _)| *id);
             let Some(oldest) = ended.or_else(|| self.deployments.keys().next().copied()) else { break };
@@ -276,7 +276,10 @@ impl Feed {
         }
         self.view.send_modify(|view| {
             view.set_services(states);
-            rows.into_iter().for_each(|row| view.set_deployment(row));
+            for row in rows {
+                let waits_for = uses.deploys.waits_for(&row);
+                view.set_deployment(row, waits_for);
+            }
             view.seen = true;
         });
         Ok(())

@@ -132,6 +132,15 @@ impl Store {
         self.read(move |connection| find(connection, service, number)).await
     }
 
+    /// Whether a release of the service ever had this number, be it gone by now or never made.
+    pub async fn has_numbered(&self, service: ServiceId, number: ReleaseNumber) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            let sql = "SELECT 1 FROM services WHERE id = ?1 AND next_release > ?2";
+            Ok(connection.prepare_cached(sql)?.exists(params![service, number.0])?)
+        })
+        .await
+    }
+
     /// A service's releases, oldest first.
     pub async fn releases(&self, service: ServiceId) -> Result<Vec<Release>, StoreError> {
         self.read(move |connection| {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError, deployments, json, micros, parse, time, to_json};
@@ -320,21 +320,17 @@ impl Store {
     ) -> Result<Result<Service, Problem>, StoreError> {
         let name = name.clone();
         self.write(move |transaction| {
-            let mut service = find_kept(transaction, &name)?;
-            service.settings = match change(service.settings) {
-                Ok(settings) => settings,
+            let before = find_kept(transaction, &name)?;
+            let new = branch.as_ref().map(|branch| &branch.name);
+            let service = match changed(transaction, before.clone(), new, change)? {
+                Ok(service) => service,
                 Err(problem) => return Ok(Err(problem)),
             };
-            check_domains(transaction, service.id, &service.settings)?;
-            service.branch_chosen |= branch.is_some();
             if branch.is_some() {
                 transaction.execute("UPDATE services SET follows_head = 0 WHERE id = ?1", [service.id])?;
             }
-            if let Some(NewBranch { name, head }) = branch.filter(|branch| branch.name != service.branch) {
-                service.branch = name;
-                if let Some(head) = head {
-                    deployments::see(transaction, service.id, &head)?;
-                }
+            if let Some(head) = branch.filter(|_| service.branch != before.branch).and_then(|branch| branch.head) {
+                deployments::see(transaction, service.id, &head)?;
             }
             let settings = to_json(&service.settings, "settings")?;
             transaction.execute(
@@ -354,6 +350,22 @@ impl Store {
             let sql = "UPDATE services SET branch = ?2, branch_chosen = 1 WHERE id = ?1 AND NOT branch_chosen";
             transaction.execute(sql, params![id, branch.as_str()])?;
             Ok(())
+        })
+        .await
+    }
+
+    /// The service as it is, and as the same change would leave it. Nothing is written.
+    pub async fn plan_settings(
+        &self,
+        name: &ServiceName,
+        branch: Option<BranchName>,
+        change: impl FnOnce(Settings) -> Result<Settings, Problem> + Send + 'static,
+    ) -> Result<Result<(Service, Service), Problem>, StoreError> {
+        let name = name.clone();
+        self.read(move |connection| {
+            let before = find_kept(connection, &name)?;
+            let after = changed(connection, before.clone(), branch.as_ref(), change)?;
+            Ok(after.map(|after| (before, after)))
         })
         .await
     }
@@ -412,8 +424,26 @@ fn free_slot(transaction: &Transaction<'_>, new: &NewService) -> Result<u32, Sto
 }
 
 /// Each host name leads to one service: a second one would take the first one's traffic.
-fn check_domains(transaction: &Transaction<'_>, service: ServiceId, settings: &Settings) -> Result<(), StoreError> {
-    let mut statement = transaction.prepare_cached(
+/// A service with its settings changed, and its branch where there is another.
+fn changed(
+    connection: &Connection,
+    mut service: Service,
+    branch: Option<&BranchName>,
+    change: impl FnOnce(Settings) -> Result<Settings, Problem>,
+) -> Result<Result<Service, Problem>, StoreError> {
+    service.settings = match change(service.settings) {
+        Ok(settings) => settings,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    check_domains(connection, service.id, &service.settings)?;
+    if let Some(branch) = branch {
+        (service.branch, service.branch_chosen) = (branch.clone(), true);
+    }
+    Ok(Ok(service))
+}
+
+fn check_domains(connection: &Connection, service: ServiceId, settings: &Settings) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
         "SELECT 1 FROM services, json_each(settings, '$.domains') AS domain WHERE services.id <> ?1 AND domain.value = ?2",
     )?;
     for (index, domain) in settings.domains.iter().enumerate() {

@@ -254,6 +254,8 @@ const COMMANDS: &[&[&str]] = &[
     &["token", "list"],
     &["token", "create", "--name", "x"],
     &["audit", "list"],
+    &["audit"],
+    &["audit", "-n", "3"],
     &["audit", "verify"],
     &["open", "x"],
     &["stop", "x"],
@@ -415,6 +417,253 @@ async fn a_terminal_is_left_as_it_was_whatever_ends_the_question_for_a_password(
         let (_, person) = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap();
         assert!(person.shows_what_is_typed(), "after {ending:?}");
     }
+}
+
+/// An agent whose log has so many lines of this text, each with its number before, and who gives so many an answer at most.
+async fn agent_with_lines(all: usize, text: &'static str, most: usize) -> tempfile::TempDir {
+    let (folder, listener) = listening();
+    let page = move |query: &str| {
+        let value = |key: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
+        };
+        let lines = value("lines").unwrap().parse::<usize>().unwrap();
+        assert!(lines <= 10_000, "{query}");
+        let (lines, cursor) = (lines.min(most), value("cursor").map(|cursor| cursor.parse::<usize>().unwrap()));
+        let shown = if value("direction").as_deref() == Some("forward") {
+            let from = cursor.map_or(0, |cursor| cursor + 1);
+            from..all.min(from + lines)
+        } else {
+            let to = cursor.unwrap_or(all);
+            to.saturating_sub(lines)..to
+        };
+        let next = if value("direction").is_some() {
+            Some(shown.end).filter(|end| *end < all).map(|end| (end - 1).to_string())
+        } else {
+            Some(shown.start).filter(|start| *start > 0).map(|start| start.to_string())
+        };
+        let entries: Vec<Value> = shown.map(|number| entry(&number.to_string(), &format!("{number} {text}"))).collect();
+        json!({ "entries": entries, "cursor": next }).to_string()
+    };
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+            let body = match path.split_once("/logs?") {
+                Some((_, query)) => page(query),
+                None => answer("GET", "/services/x").to_string(),
+            };
+            let _ = stream.write_all(whole(200, &body).as_bytes()).await;
+        }
+    });
+    folder
+}
+
+/// The numbers of the lines that were printed.
+fn numbers(output: &Output) -> Vec<usize> {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8_lossy(&output.stdout);
+    lines.lines().map(|line| line.split(' ').nth(1).unwrap().parse().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_is_printed_to_as_many_lines_as_are_asked_for_however_many_an_answer_has() {
+    let folder = agent_with_lines(25_000, "x", 7_000).await;
+    for (arguments, first) in [
+        (&["logs", "x", "-n", "20000"][..], 5_000),
+        (&["logs", "x", "-n", "100000"], 0),
+        (&["logs", "x", "-n", "all"], 0),
+        (&["logs", "x", "--since", "1h"], 0),
+        (&["logs", "x", "--since", "yesterday", "-n", "3"], 24_997),
+        (&["logs", "x"], 24_900),
+        (&["logs", "x", "-n", "0"], 25_000),
+    ] {
+        let printed = numbers(&output(folder.path(), arguments).await);
+        assert!(printed.iter().copied().eq(first..25_000), "{arguments:?}: {} lines", printed.len());
+    }
+}
+
+/// Of more than is held at once only the oldest part is, and the rest is read again behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_long_lines_is_printed_whole() {
+    static LONG: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "x".repeat(512 << 10));
+    let folder = agent_with_lines(200, &LONG, 16).await;
+    let printed = numbers(&output(folder.path(), &["logs", "x", "-n", "190"]).await);
+    assert!(printed.iter().copied().eq(10..200), "{printed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_lines_says_so_beside_it() {
+    let folder = agent_with_lines(0, "x", 10).await;
+    for (arguments, told) in [
+        (&["logs", "x"][..], "podkeeper: there are no lines of `x` in the journal\n"),
+        (&["logs", "x", "--release", "3"], "podkeeper: no line fits of `x` in the journal\n"),
+        (&["logs", "x", "--json"], ""),
+        (&["logs", "x", "-n", "0"], ""),
+    ] {
+        let done = output(folder.path(), arguments).await;
+        assert!(done.status.success() && done.stdout.is_empty(), "{arguments:?}");
+        assert_eq!(String::from_utf8(done.stderr).unwrap(), told, "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_no_text_is_piped_as_it_is_and_shown_by_its_bytes() {
+    let (folder, listener) = listening();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let answer = if head.contains("/logs") {
+                let mut line = entry("a", "caf\u{fffd}");
+                line["bytes"] = "Y2Fm6Q==".into();
+                json!({ "entries": [line], "cursor": null })
+            } else {
+                answer("GET", "/services/x")
+            };
+            let _ = stream.write_all(whole(200, &answer.to_string()).as_bytes()).await;
+        }
+    });
+    let piped = output(folder.path(), &["logs", "x"]).await.stdout;
+    assert_eq!(piped, format!("{THEN} ").into_bytes().into_iter().chain(*b"caf\xe9\n").collect::<Vec<_>>());
+    assert_eq!(Person::new(folder.path(), &["logs", "x"]).all().await, format!("{THEN} caf\\xe9\r\n"));
+}
+
+/// One line of JSON.
+fn object(text: &[u8]) -> Value {
+    let text = std::str::from_utf8(text).unwrap();
+    assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_json_an_error_is_one_object_on_standard_error() {
+    let (folder, listener) = listening();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            head(&mut stream).await;
+            let problem = json!({ "type": "urn:podkeeper:problem:not-found", "detail": "None.", "hint": "Look." });
+            let _ = stream.write_all(whole(404, &problem.to_string()).as_bytes()).await;
+        }
+    });
+    for arguments in COMMANDS.iter().filter(|arguments| !arguments.contains(&"--json")) {
+        let done = output(folder.path(), &[*arguments, &["--json"]].concat()).await;
+        let told = json!({ "problem": "not-found", "detail": "None.", "hint": "Look." });
+        assert_eq!((object(&done.stderr), done.stdout.len(), done.status.code()), (told, 0, Some(1)), "{arguments:?}");
+    }
+    let nowhere = tempfile::tempdir().unwrap();
+    let config = format!("[listen]\nlocal = \"{}\"\n", nowhere.path().join("none").display());
+    std::fs::write(nowhere.path().join("podkeeper.toml"), config).unwrap();
+    for (folder, arguments, status, detail) in [
+        (nowhere.path(), &["ps", "--json"][..], 1, "can't reach the agent"),
+        (nowhere.path(), &["--json", "--host", "http://example.org", "ps"], 1, "is not encrypted"),
+        (nowhere.path(), &["env", "x", "nothing", "--json"], 1, "is not KEY=VALUE"),
+        (nowhere.path(), &["nothing", "--json"], 2, "unrecognized subcommand"),
+        (nowhere.path(), &["logs", "x", "--since", "soon", "--json"], 2, "it takes a length of time"),
+        (nowhere.path(), &["doctor", "--host", "https://example.org", "--json"], 1, "names another"),
+    ] {
+        let done = output(folder, arguments).await;
+        let told = object(&done.stderr);
+        assert!(
+            told["detail"].as_str().unwrap().contains(detail) && told["problem"].is_null(),
+            "{arguments:?}: {told}"
+        );
+        assert!(told["hint"].is_string(), "{arguments:?}: {told}");
+        assert_eq!((done.stdout.len(), done.status.code()), (0, Some(status)), "{arguments:?}");
+    }
+    let help = output(nowhere.path(), &["ps", "--help", "--json"]).await;
+    assert!(help.status.success() && help.stderr.is_empty() && !help.stdout.is_empty());
+}
+
+/// Whoever names another machine must not be told of this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_of_the_machine_itself_takes_no_other() {
+    let folder = agent(Says::Answers).await;
+    for arguments in [&["doctor"][..], &["config", "check"], &["agent"], &["enroll"]] {
+        let by_option = command(folder.path(), PROGRAM, &[arguments, &["--host", "https://example.org"]].concat());
+        let mut by_variable = command(folder.path(), PROGRAM, arguments);
+        by_variable.env("PODKEEPER_HOST", "https://example.org");
+        for mut command in [by_option, by_variable] {
+            let running = tokio::task::spawn_blocking(move || command.stdin(Stdio::null()).output().unwrap());
+            let done = tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
+            let told = String::from_utf8(done.stderr).unwrap();
+            assert!(told.contains("is of the machine that it runs on"), "{arguments:?}: {told}");
+            assert!(told.contains("Next: ") && done.stdout.is_empty() && done.status.code() == Some(1), "{told}");
+        }
+    }
+    assert!(output(folder.path(), &["config", "check"]).await.status.success());
+}
+
+/// A pipe gets nothing of a list that is empty, and a person reads why.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_none_of_is_said_beside_the_answer() {
+    let (folder, listener) = listening();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let list = if head.contains("/deployments") { "deployments" } else { "services" };
+            let nothing = json!({
+                list: [], "releases": [], "templates": [], "tokens": [], "registries": [],
+                "env": {}, "image": {}, "cursor": null, "current": null, "before": null,
+            });
+            let nothing = if head.contains("/services/status") { json!({}) } else { nothing };
+            let _ = stream.write_all(whole(200, &nothing.to_string()).as_bytes()).await;
+        }
+    });
+    for arguments in [&["ps"][..], &["env", "x"], &["deployments", "x"], &["templates"], &["token"], &["registry"]] {
+        let done = output(folder.path(), arguments).await;
+        let told = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            done.status.success() && done.stdout.is_empty() && told.starts_with("podkeeper: "),
+            "{arguments:?}: {told}"
+        );
+        let done = output(folder.path(), &[arguments, &["--json"]].concat()).await;
+        assert!(object(&done.stdout).is_object(), "{arguments:?}");
+    }
+    assert!(
+        object(&output(folder.path(), &["env", "x", "--json"]).await.stdout)["env"].as_object().unwrap().is_empty()
+    );
+}
+
+/// An agent that is asked for one change, what it answers, and with which address and body it was asked.
+fn agent_that_plans(plan: Value) -> (tempfile::TempDir, mpsc::UnboundedReceiver<String>) {
+    let (folder, listener) = listening();
+    let (sender, asked) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let head = head(&mut stream).await;
+            let first = head.lines().next().unwrap_or_default().to_owned();
+            sender.send(first.trim_end_matches(" HTTP/1.1").to_owned()).unwrap();
+            let _ = stream.write_all(whole(200, &plan.to_string()).as_bytes()).await;
+        }
+    });
+    (folder, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_change_would_do_is_told_and_not_done() {
+    let plan = json!({ "keys": ["A"], "changed": true, "plan": { "set": ["A"], "removed": [], "restarts": true } });
+    let (folder, mut asked) = agent_that_plans(plan);
+    let done = output(folder.path(), &["env", "x", "A=1", "--dry-run"]).await;
+    assert_eq!(asked.recv().await.unwrap(), "POST /services/x/env/update?dry_run=true");
+    let told = "A would be set\nx would be started anew with it, beside what runs\n";
+    assert_eq!((String::from_utf8(done.stdout).unwrap().as_str(), done.status.success()), (told, true));
+
+    let changes = json!({
+        "domains": { "before": [], "after": ["a.example"], "counts": "now" },
+        "memory_mib": { "before": null, "after": 64, "counts": "next-release" },
+        "of_tomorrow": { "before": null, "after": "x", "counts": "next-build" },
+    });
+    let (folder, mut asked) = agent_that_plans(json!({ "changes": changes, "restarts": false }));
+    let done = output(folder.path(), &["settings", "x", "memory_mib=64", "--dry-run"]).await;
+    assert_eq!(asked.recv().await.unwrap(), "PATCH /services/x?dry_run=true");
+    let told = "\
+        SETTING      BEFORE  AFTER      WOULD COUNT\n\
+        domains      -       a.example  from now on\n\
+        memory_mib   -       64         from the next release on\n\
+        of_tomorrow  -       x          from the next build on\n\
+        nothing would be restarted\n";
+    assert_eq!((String::from_utf8(done.stdout).unwrap().as_str(), done.status.success()), (told, true));
+    assert!(asked.try_recv().is_err());
 }
 
 /// An agent whose service has the variable `A`, and the bodies of the changes that it is asked for.

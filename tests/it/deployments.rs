@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use podkeeper::names::{Actor, Scope, ServiceName};
+use podkeeper::names::{Actor, DeploymentId, Scope, ServiceName};
 use podkeeper::problem::Code;
 use podkeeper::services::EnvUpdate;
 use podkeeper::services::status::Condition;
@@ -348,13 +348,109 @@ async fn a_store_that_is_busy_is_waited_for() {
     host.in_order().await;
 }
 
+/// Asks the host's interface as somebody who may do everything.
+async fn bearer(host: &TestHost) -> String {
+    let grant = Grant { scope: Scope::Admin, service: None };
+    let made = host.ask(|parts| async move { parts.auth.create_token("test".parse().unwrap(), grant, None).await });
+    format!("Bearer {}", made.await.unwrap().expose_secret())
+}
+
+/// What keeps a deployment is told with it, and in its story.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_is_queued_says_what_it_waits_for() {
+    let (host, blog) = live().await;
+    let shop = host.create("shop").await;
+    let bearer = bearer(&host).await;
+    let waits_for = async |id: DeploymentId| {
+        let headers = [("Authorization", bearer.as_str())];
+        let answer = raw(host.address(), &request("GET", &format!("/deployments/{id}"), &headers, "")).await;
+        answer.json()["waits_for"].clone()
+    };
+    let (first, _) = held(&host, &blog, DeploymentState::Building).await;
+    assert_eq!(waits_for(first.id).await, json!(null));
+    // One of the same service, and one of another, whose builds are all in use.
+    let second = host.push(&blog, "").await;
+    assert_eq!(waits_for(second.id).await, json!({ "type": "deployment", "deployment": first.id }));
+    let other = host.push(&shop, "").await;
+    let builds = json!({ "type": "builds", "parallel": host.config.builds.parallel });
+    until("it waits for a build", async || waits_for(other.id).await == builds).await;
+    cancel(&host, &first).await;
+    for waiting in [second, other] {
+        assert_eq!(host.ended(&waiting).await.state, DeploymentState::Live);
+        assert_eq!(waits_for(waiting.id).await, json!(null));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_change_would_restart_is_told_and_nothing_is_changed() {
+    let (host, blog) = live().await;
+    let bearer = bearer(&host).await;
+    let ask = async |method: &str, path: &str, body: serde_json::Value| {
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let answer = raw(host.address(), &request(method, path, &headers, &body.to_string())).await;
+        (answer.status, answer.json())
+    };
+    set_env(&host, &blog, "A", Some("one")).await;
+    host.ended(&host.newest(&blog).await).await;
+    host.in_order().await;
+    let (newest, secrets) = (host.newest(&blog).await.id, host.secrets_of(&blog));
+    for (update, changed, set, removed, restarts) in [
+        (json!({ "env": { "A": "one" } }), false, vec![], vec![], false),
+        (json!({ "env": { "A": "two", "B": "" } }), true, vec!["A", "B"], vec![], true),
+        (json!({ "env": { "A": null, "C": null } }), true, vec![], vec!["A"], true),
+        (json!({ "env": { "B": "x" }, "replace": true }), true, vec!["B"], vec!["A"], true),
+        (json!({ "env": { "B": "x" }, "restart": false }), true, vec!["B"], vec![], false),
+    ] {
+        let (status, told) = ask("POST", "/services/blog/env/update?dry_run=1", update.clone()).await;
+        let plan = json!({ "set": set, "removed": removed, "restarts": restarts });
+        assert_eq!((status, &told["changed"], &told["plan"]), (200, &json!(changed), &plan), "{update}: {told}");
+        assert!(!told.to_string().contains("two"), "{told}");
+    }
+    let (status, told) = ask("PATCH", "/services/blog?dry_run=on", json!({ "memory_mib": 64, "keep": null })).await;
+    let changes = json!({ "memory_mib": { "before": null, "after": 64, "counts": "next-release" } });
+    assert_eq!((status, told), (200, json!({ "changes": changes, "restarts": false })));
+    // What would be refused is refused.
+    assert_eq!(ask("PATCH", "/services/blog?dry_run=1", json!({ "memory_mib": 1 })).await.0, 422);
+    assert_eq!(ask("PATCH", "/services/blog?dry_runs=1", json!({})).await.0, 400);
+    assert_eq!(ask("POST", "/services/blog/env/update?dry_run=1", json!({ "env": { "PORT": "1" } })).await.0, 422);
+    assert_eq!((host.newest(&blog).await.id, host.secrets_of(&blog)), (newest, secrets));
+    assert_eq!(ask("GET", "/services/blog", json!({})).await.1["settings"]["memory_mib"], json!(null));
+    // What is stopped is not started by it.
+    stop(&host, &blog).await;
+    let (_, told) = ask("POST", "/services/blog/env/update?dry_run=1", json!({ "env": { "A": "two" } })).await;
+    assert_eq!(told["plan"]["restarts"], json!(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_never_was_has_no_log() {
+    let (host, _) = live().await;
+    let bearer = bearer(&host).await;
+    for (release, status, code) in [(1, 200, ""), (2, 404, "release-gone")] {
+        let headers = [("Authorization", bearer.as_str())];
+        let path = format!("/services/blog/logs?release={release}");
+        let answer = raw(host.address(), &request("GET", &path, &headers, "")).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_quick_by_any_value_that_is_set() {
+    let (host, blog) = live().await;
+    let bearer = bearer(&host).await;
+    for (value, quick) in [("on", true), ("y", true), ("2", true), ("no", false), ("null", false), ("", false)] {
+        let headers = [("Authorization", bearer.as_str())];
+        let path = format!("/services/blog/restart?quick={value}");
+        let answer = raw(host.address(), &request("POST", &path, &headers, "")).await;
+        assert_eq!((answer.status, answer.json()["from_release"].is_null()), (202, !quick), "{value}: {answer:?}");
+        host.ended(&host.newest(&blog).await).await;
+    }
+}
+
 /// The way that people go, by the interface alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_is_made_pushed_to_stopped_and_removed_by_the_interface() {
     let host = TestHost::start().await;
-    let grant = Grant { scope: Scope::Admin, service: None };
-    let made = host.ask(|parts| async move { parts.auth.create_token("test".parse().unwrap(), grant, None).await });
-    let bearer = format!("Bearer {}", made.await.unwrap().expose_secret());
+    let bearer = bearer(&host).await;
     let ask = async |method: &str, path: &str, body: &str| {
         let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
         let answer = raw(host.address(), &request(method, path, &headers, body)).await;

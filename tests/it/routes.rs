@@ -89,7 +89,7 @@ async fn what_is_malformed_is_refused_at_the_edge() {
         ("POST", "/services/none/stop", vec![key], "", 404, "not-found"),
         ("POST", "/services/none/restart?quick=1", vec![key], "", 404, "not-found"),
         ("DELETE", "/services/none", vec![key], "", 404, "not-found"),
-        ("GET", "/services/none/logs?lines=0", vec![key], "", 400, "bad-request"),
+        ("GET", "/services/none/logs?lines=-1", vec![key], "", 400, "bad-request"),
         ("GET", "/services/none/logs?lines=10001", vec![key], "", 400, "bad-request"),
         ("GET", "/services?limit=0", vec![key], "", 400, "bad-request"),
         ("GET", "/services?limit=1001", vec![key], "", 400, "bad-request"),

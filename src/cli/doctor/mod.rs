@@ -27,9 +27,7 @@ use finding::Level;
 
 /// Looks, prints, and fails where something is bad.
 pub fn run(options: &Options) -> Outcome {
-    if options.host.is_some() {
-        return Err("doctor looks at the machine that it runs on\nNext: run it on the host, without --host".into());
-    }
+    options.must_be_local("doctor")?;
     let config = &Config::load(&options.config, true)?;
     let mut findings = vec![podman::version_of(config)];
     match User::from_name(host::USER)?.map(|user| user.uid.as_raw()) {

@@ -49,14 +49,25 @@ const causes = {
   rollback: "Rolled back",
 };
 
+/**
+ * What one that is queued waits for.
+ * @param {any} waits
+ */
+function waiting(waits) {
+  return waits.type === "deployment"
+    ? `, waits for deployment ${waits.deployment}`
+    : `, waits for another build to end: builds.parallel is ${waits.parallel}`;
+}
+
 /** @param {any} deployment */
 function about(deployment) {
-  const { cause, actor, commit, release, from_release: from, steps, state } = deployment;
+  const { cause, actor, commit, release, from_release: from, steps, state, waits_for: waits } = deployment;
   const times = Object.values(steps).sort();
   const parts = [`${causes[cause] ?? cause} by ${actor} `, moment(times[0])];
   if (commit) parts.push(", commit ", el("code", { title: commit }, commit.slice(0, 10)));
   // The release of one that came to nothing is gone.
   if (release && !["failed", "cancelled"].includes(state)) parts.push(`, release ${release}`);
+  if (waits) parts.push(waiting(waits));
   if (from) parts.push(`, the image of release ${from}`);
   if (state === "live") parts.push(`, in ${duration(Date.parse(times.at(-1) ?? "") - Date.parse(times[0]))}`);
   return el("div", { class: "quiet" }, ...parts, ".");

@@ -142,7 +142,7 @@ mod tests {
             ("/services", "limit", 1, 1000, json!(1000)),
             ("/services/{name}/deployments", "limit", 1, 200, json!(50)),
             ("/audit", "limit", 1, 1000, json!(100)),
-            ("/services/{name}/logs", "lines", 1, 10_000, json!(200)),
+            ("/services/{name}/logs", "lines", 0, 10_000, json!(200)),
             ("/services/{name}/logs", "priority", 0, 7, json!(null)),
             ("/services/{name}/logs", "release", 1, u32::MAX, json!(null)),
         ] {

@@ -13,10 +13,11 @@ use crate::api::health::Ready;
 use crate::api::hooks::{Hook, HookAnswer, HookQuery, Rotate};
 use crate::api::host::Host;
 use crate::api::logs::{LogPage, Logs};
+use crate::api::plans::{Change, SettingsChange};
 use crate::api::registries::{NewRegistryLogin, RegistryLogin, RegistryLogins};
 use crate::api::services::{
-    AskName, ChangedService, CreatedService, DeployKey, HostKeys, NameAnswer, NewService, Remove, Removed, Service,
-    Services, ServicesPage, TakeHostKey,
+    AskName, CreatedService, DeployKey, HostKeys, NameAnswer, NewService, Remove, Removed, Service, Services,
+    ServicesPage, TakeHostKey,
 };
 use crate::api::settings::Settings;
 use crate::api::status::Status;
@@ -55,8 +56,9 @@ pub fn all() -> Vec<Operation> {
         put("/services/:name", "Make a service").body::<NewService>().json::<CreatedService>(201),
         get("/services/:name", "One service").json::<Service>(200),
         patch("/services/:name", "Change its settings (RFC 7396), its branch, and where its repository is")
+            .query::<Change>()
             .patch_of::<Settings>()
-            .json::<ChangedService>(200),
+            .json::<SettingsChange>(200),
         delete("/services/:name", "Remove it").query::<Remove>().json::<Removed>(200),
         post("/services/:name/start", "Build its newest commit, or another one, and start it")
             .may_take::<Start>()

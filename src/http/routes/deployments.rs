@@ -6,8 +6,8 @@ use tide::Response;
 use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::{respond, stream};
-use super::outcome::{limit, told};
-use crate::api::deployments::{Deployment, Deployments, DeploymentsPage, Release, Releases};
+use super::outcome::{limit, shown, told};
+use crate::api::deployments::{Deployments, DeploymentsPage, Release, Releases};
 use crate::names::{DeploymentId, NameError};
 use crate::problem::{Code, Problem};
 use crate::services::log::{By, LogPart};
@@ -22,7 +22,7 @@ pub async fn list(mut call: Call) -> Result<Response, Problem> {
     let limit = u32::try_from(limit(&page)?).unwrap_or(u32::MAX);
     let before = page.cursor.as_deref().map(number).transpose()?;
     let page = call.state().deploys().of(&name, before, limit).await.map_err(told)?;
-    let deployments = page.deployments.into_iter().map(Deployment::from).collect();
+    let deployments = page.deployments.into_iter().map(|row| shown(&call, row)).collect();
     respond::json(StatusCode::Ok, &Deployments { deployments, cursor: page.next.map(|id| id.to_string()) })
 }
 
@@ -36,13 +36,13 @@ pub async fn releases(call: Call) -> Result<Response, Problem> {
 pub async fn show(call: Call) -> Result<Response, Problem> {
     let id = number(&call.param("id")?)?;
     let deployment = call.state().deploys().deployment(id).await.map_err(told)?;
-    respond::json(StatusCode::Ok, &Deployment::from(deployment))
+    respond::json(StatusCode::Ok, &shown(&call, deployment))
 }
 
 pub async fn cancel(call: Call) -> Result<Response, Problem> {
     let id = number(&call.param("id")?)?;
     let deployment = call.state().deploys().cancel(id).await.map_err(told)?;
-    respond::json(StatusCode::Ok, &Deployment::from(deployment))
+    respond::json(StatusCode::Ok, &shown(&call, deployment))
 }
 
 /// Its whole story; it follows while the deployment goes on. `text/event-stream` where that is accepted, else text.

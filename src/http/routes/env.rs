@@ -10,7 +10,7 @@ use super::super::call::Call;
 use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::outcome::{accepted, told};
-use crate::api::env::{Env, EnvUpdated, UpdateEnv};
+use crate::api::env::{Env, EnvPlan, EnvUpdated, UpdateEnv};
 use crate::names::EnvKey;
 use crate::problem::{Code, Problem};
 use crate::services::EnvUpdate;
@@ -26,7 +26,8 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
 }
 
 /// 202 with the deployment where a running service gets a new release, which it does not where it has all of it already;
-/// else 200 with the keys that are set.
+/// else 200 with the keys that are set. With `dry_run` it is only told what that would change, and whether it would restart
+/// what runs.
 pub async fn update(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
     let rules = Rules { path: Some(("name", name.as_str())), body_only: &["env"] };
@@ -45,11 +46,21 @@ pub async fn update(mut call: Call) -> Result<Response, Problem> {
     }
     let services = call.state().services();
     let restart = update.restart.unwrap_or(true);
+    if update.dry_run {
+        let plan = services.plan_update(&name, &changes, update.replace, restart).await.map_err(told)?;
+        let changed = !(plan.set.is_empty() && plan.removed.is_empty());
+        let (keys, set, removed) = (words(&plan.keys), words(&plan.set), words(&plan.removed));
+        let plan = Some(EnvPlan { set, removed, restarts: plan.restarts });
+        return respond::json(StatusCode::Ok, &EnvUpdated { keys, changed, plan });
+    }
     let updated = services.update_env(&name, changes, update.replace, restart, actor).await.map_err(told)?;
     if let EnvUpdate::Deployed(deployment) = updated {
         return accepted(&call, *deployment).await;
     }
-    let keys = services.env_keys(&name).await.map_err(told)?;
-    let keys = keys.iter().map(ToString::to_string).collect();
-    respond::json(StatusCode::Ok, &EnvUpdated { keys, changed: matches!(updated, EnvUpdate::Kept) })
+    let keys = words(&services.env_keys(&name).await.map_err(told)?);
+    respond::json(StatusCode::Ok, &EnvUpdated { keys, changed: matches!(updated, EnvUpdate::Kept), plan: None })
+}
+
+fn words(keys: &[EnvKey]) -> Vec<String> {
+    keys.iter().map(ToString::to_string).collect()
 }

@@ -43,12 +43,18 @@ pub async fn accepted(call: &Call, deployment: Deployment) -> Result<Response, P
         }
         None => deployment,
     };
-    let mut response = respond::json(StatusCode::Accepted, &api::deployments::Deployment::from(deployment))?;
+    let mut response = respond::json(StatusCode::Accepted, &shown(call, deployment))?;
     response.set_header("location", format!("/deployments/{id}"));
     if let Some(seconds) = wait {
         response.set_header("preference-applied", format!("wait={}", seconds.min(WAIT)));
     }
     Ok(response)
+}
+
+/// A deployment as it is shown.
+pub fn shown(call: &Call, deployment: Deployment) -> api::deployments::Deployment {
+    let waits_for = call.state().deploys().waits_for(&deployment);
+    api::deployments::Deployment::new(deployment, waits_for)
 }
 
 /// A number between two bounds.

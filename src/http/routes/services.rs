@@ -11,10 +11,10 @@ use super::super::extract::{self, Rules};
 use super::super::respond;
 use super::super::respond::Head;
 use super::super::route::Note;
-use super::outcome::{accepted, limit, told};
+use super::outcome::{self, accepted, limit, told};
 use crate::api::deployments::{Restart, Rollback, Start};
 use crate::api::status::Condition;
-use crate::api::{services as api, settings, status as how, templates};
+use crate::api::{plans, services as api, settings, status as how, templates};
 use crate::deploys::{Cause, Deployment};
 use crate::names::{BranchName, Fingerprint, NameError, ReleaseNumber, RepoUri, ServiceName};
 use crate::problem::{Code, Problem, chain};
@@ -37,7 +37,7 @@ fn shown(
         release: service.current,
         state: status.map_or(Condition::NeverDeployed, |status| status.condition.into()),
         created: service.created,
-        last_deployment: last.map(Into::into),
+        last_deployment: last.map(|row| outcome::shown(call, row)),
         unenforced: limits.map(|limits| limits.unenforced(&service.settings)).unwrap_or_default(),
         settings: service.settings.into(),
         repository: repository.map(Into::into),
@@ -138,9 +138,10 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
 }
 
 /// A JSON merge patch (RFC 7396) of the settings and the branch, of what they are when they are written; and another address
-/// of the repository.
+/// of the repository. With `dry_run` it is only told what that would change.
 pub async fn change(mut call: Call) -> Result<Response, Problem> {
     let name = call.service()?;
+    let plans::Change { dry_run } = extract::query(&call.request)?;
     let mut patch = extract::object(&mut call.request).await?;
     let invalid = |detail: String| Problem::new(Code::InvalidSetting, detail);
     let branch: Option<BranchName> = match patch.remove("branch") {
@@ -164,6 +165,16 @@ pub async fn change(mut call: Call) -> Result<Response, Problem> {
         )
     });
     let services = call.state().services();
+    if dry_run {
+        if external.is_some() {
+            let detail = "`external` is looked at when it is fetched, so that nothing can be told of it beforehand";
+            return Err(Problem::new(Code::BadRequest, detail).with_hint("leave it out, or leave `dry_run` out"));
+        }
+        let (before, after) = services.plan_settings(&name, branch, change).await.map_err(told)?;
+        let (now, then) = (before.settings.into(), after.settings.into());
+        let plan = plans::Plan::between((&now, &before.branch), (&then, &after.branch));
+        return respond::json(StatusCode::Ok, &plan);
+    }
     // What can't be is refused before anything is changed.
     if external.is_some() {
         services.external(&name).await.map_err(told)?;
