@@ -65,8 +65,16 @@ fn of_file(mut schema: Value) -> Schema {
                     field.insert("type".into(), kind);
                 }
             }
+            if let Some(Value::Array(words)) = field.get_mut("enum") {
+                words.retain(|word| !word.is_null());
+            }
             if let Some(Value::Array(kinds)) = field.get_mut("anyOf") {
                 kinds.retain(|kind| *kind != json!({ "type": "null" }));
+                if let [Value::Object(kind)] = kinds.as_slice() {
+                    let kind = kind.clone();
+                    field.remove("anyOf");
+                    field.extend(kind);
+                }
             }
         }
     }
@@ -172,8 +180,10 @@ mod tests {
         let mut sorted = described;
         sorted.sort();
         assert_eq!(sorted, known);
-        assert_eq!(schema["properties"]["container_port"]["type"], "integer");
-        assert_eq!(schema["properties"]["container_port"]["maximum"], 65_535);
+        assert_eq!(schema["properties"]["health_timeout"]["type"], "integer");
+        assert_eq!(schema["properties"]["health_timeout"]["maximum"], 600);
+        let port = schema["properties"]["container_port"].to_string();
+        assert!(port.contains("65535") && port.contains("none"), "{port}");
         assert_eq!(schema["additionalProperties"], false);
         let text = schema.to_string();
         assert!(!text.contains("null") && !text.contains("\"required\""), "{text}");

@@ -114,14 +114,14 @@ mod tests {
 
     #[test]
     fn an_entry_without_its_text_or_its_container_is_not_whole() {
-        let whole = |fields: &[(&[u8], &[u8])]| {
+        let whole = |fields: &[(&str, &str)]| {
             let mut taken = Fields::default();
-            fields.iter().for_each(|(name, value)| taken.take(name, value, false));
+            fields.iter().for_each(|(name, value)| taken.take(name.as_bytes(), value.as_bytes(), false));
             taken.are_whole()
         };
-        let (text, tag): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"MESSAGE", b""), (b"CONTAINER_TAG", b"blog"));
-        assert!(whole(&[text]) && whole(&[text, tag, (b"CONTAINER_ID_FULL", b"1")]));
-        assert!(!whole(&[]) && !whole(&[(b"_PID", b"1")]) && !whole(&[text, tag]));
+        let (text, tag) = (("MESSAGE", ""), ("CONTAINER_TAG", "blog"));
+        assert!(whole(&[text]) && whole(&[text, tag, ("CONTAINER_ID_FULL", "1")]));
+        assert!(!whole(&[]) && !whole(&[("_PID", "1")]) && !whole(&[text, tag]));
     }
 
     #[test]

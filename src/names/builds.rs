@@ -263,8 +263,8 @@ mod tests {
         ] {
             let watch = watch(patterns);
             let touches = |path: &&str| watch.touches(std::iter::once(Path::new(path)));
-            assert!(touched.iter().all(|path| touches(path)), "{patterns:?}");
-            assert!(!untouched.iter().any(|path| touches(path)), "{patterns:?}");
+            assert!(touched.iter().all(&touches), "{patterns:?}");
+            assert!(!untouched.iter().any(touches), "{patterns:?}");
         }
         assert!(!watch(&["a"]).touches(std::iter::empty()));
         check::<WatchPattern>(

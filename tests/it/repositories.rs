@@ -88,7 +88,10 @@ async fn a_file_fills_what_its_service_leaves_open_and_goes_with_its_release() {
 async fn what_a_file_can_not_say_is_told_before_anything_is_built() {
     let (host, blog) = host().await;
     for (said, told) in [
-        ("tcp = true\ncontainer_port = 70000\n", "`podkeeper.toml`, line 2: `container_port` must be from 1 to 65535."),
+        (
+            "tcp = true\ncontainer_port = 70000\n",
+            "`podkeeper.toml`, line 2: `container_port` must be from 1 to 65535, or the word",
+        ),
         ("domains = [\"a.example\"]\n", "`podkeeper.toml`, line 1: `domains` is not for a repository to say"),
         ("port = 80\n", "`podkeeper.toml`, line 1: unknown key `port`; there are `"),
         ("port\n", "`podkeeper.toml`, line 1: this is no TOML."),
@@ -144,7 +147,7 @@ async fn a_build_is_given_its_arguments_and_secrets_in_files_alone() {
         *settings = serde_json::from_value(json!({
             "build_args": { "MODE": "production" }, "build_env": ["URL"], "build_secrets": ["TOKEN"],
         }))
-        .unwrap()
+        .unwrap();
     })
     .await;
     let file = "#! build never\nFROM a\nARG SOURCE_COMMIT\n";

@@ -98,7 +98,7 @@ pub async fn deliver(mut call: Call) -> Result<Response, Problem> {
     let (event, id, outcome) = match read {
         Ok(told) => {
             let skips = service.settings.skip_marks != Some(false);
-            let branch = match call.state().services().follows_head(&service).await.map_err(self::told)? {
+            let branch = match call.state().services().follows_head(service).await.map_err(self::told)? {
                 true => hooks::pushed_branch(&told).unwrap_or_else(|| service.branch.clone()),
                 false => service.branch.clone(),
             };
