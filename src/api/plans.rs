@@ -30,8 +30,8 @@ listed! { Counts, }
 #[must_use]
 pub fn counts(setting: &str) -> Counts {
     match setting {
-        "domains" | "keep" | "skip_marks" => Counts::Now,
-        "branch" | "root" | "containerfile" | "watch" | "build_args" | "build_env" | "build_secrets" => {
+        "domains" | "keep" | "skip_marks" | "watch" => Counts::Now,
+        "branch" | "root" | "containerfile" | "build_args" | "build_env" | "build_secrets" => {
             Counts::NextBuild
         }
         _ => Counts::NextRelease,

@@ -108,7 +108,7 @@ const SETTINGS: [Setting; 22] = [
     setting("keep", Kind::Number, From::Now, "how many releases are kept, to go back to"),
     setting("root", Kind::Text, From::Build, "the folder of the repository that is built, such as apps/web"),
     setting("containerfile", Kind::Text, From::Build, "the file below that folder that it is built by"),
-    setting("watch", Kind::List, From::Build, "files of which a push must change one: apps/web/**,go.mod"),
+    setting("watch", Kind::List, From::Now, "files of which a push must change one: apps/web/**,go.mod"),
     setting("build_args", Kind::Texts, From::Build, "arguments of each build, for all to see: MODE=production,X=y"),
     setting("build_env", Kind::List, From::Build, "variables that each build has as arguments, kept in the image"),
     setting("build_secrets", Kind::List, From::Build, "variables that each build has as secrets, kept nowhere"),

@@ -1,7 +1,7 @@
 //! What is known of deployments and releases by their rows.
 
 use super::Deploys;
-use super::undo::ran_before;
+use super::undo;
 use crate::names::{DeploymentId, ReleaseNumber, ServiceName};
 use crate::queue::WaitsFor;
 use crate::services::ServiceError;
@@ -59,8 +59,8 @@ impl Deploys {
     }
 
     /// Whether the service has a release, which a deployment that failed has left as it was.
-    pub async fn ran_before(&self, service: &ServiceName) -> bool {
-        ran_before(&self.uses().store, service).await
+    pub async fn goes_on(&self, service: &ServiceName) -> bool {
+        undo::goes_on(self.uses(), service).await
     }
 
     /// All deployments that have not ended.

@@ -149,6 +149,11 @@ impl Making<'_> {
             }
             else => None,
         };
+        let why = match why {
+            // It may have ended since it was looked at last.
+            None if goes_on && !self.goes_on(&unit).await => Some(Ending::Ended { status: 0, times: 0 }),
+            why => why,
+        };
         if let Some(why) = why {
             let facts = self.uses.units.unit(&unit).await.ok().flatten().unwrap_or_default();
             let why = match facts.restarts.max(end.times) {
@@ -164,6 +169,12 @@ impl Making<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the unit runs, and has from its start on. What can't be looked at does.
+    async fn goes_on(&self, unit: &str) -> bool {
+        let looked = self.uses.units.unit(unit).await;
+        looked.map_or(true, |unit| unit.is_some_and(|unit| unit.active.runs() && unit.restarts == 0))
     }
 
     /// Returns when the unit has ended by itself `times` times; `end` is what is known of the last.

@@ -48,12 +48,13 @@ impl Making<'_> {
     }
 
     async fn why_alone(&self, release: &Release) -> String {
-        if self.service.settings.strategy.is_some() || !release.runs_alone() {
-            return "as the setting `strategy` says".into();
-        }
         let image = self.uses.podman.image(&self.name.image()).await.ok().flatten();
-        let server = image.as_ref().and_then(locking_server).unwrap_or("its server");
-        format!("since two of {server} must never have the same data (the setting `strategy` is `recreate` by itself)")
+        match image.as_ref().and_then(locking_server) {
+            Some(server) if self.service.settings.strategy.is_none() && release.runs_alone() => format!(
+                "since two of {server} must never have the same data (the setting `strategy` is `recreate` by itself)"
+            ),
+            _ => "as the setting `strategy` says".into(),
+        }
     }
 }
 
@@ -75,7 +76,12 @@ pub(super) async fn start_again(uses: &Uses, deployment: &Deployment) -> Result<
         };
         match started.await {
             Ok(()) => {
-                tracing::info!("release {stopped} runs again");
+                let unit = ReleaseName::new(&service.name, stopped).unit();
+                let unit = uses.units.unit(&unit).await.map_err(ServiceError::from)?;
+                match unit.is_some_and(|unit| unit.active.runs()) {
+                    true => tracing::info!("release {stopped} runs again"),
+                    false => tracing::warn!("release {stopped} was started again, and does not run"),
+                }
                 return Ok(());
             }
             Err(error @ ServiceError::Store(_)) => return Err(error.into()),

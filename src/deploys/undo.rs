@@ -13,7 +13,7 @@ use crate::journal::{By, Entry, Query, Select};
 use crate::names::{DeploymentId, ReleaseName, ServiceName};
 use crate::problem::{Code, Problem, chain, sentence};
 use crate::services::ServiceError;
-use crate::store::{Deployment, DeploymentState, Desired, Store, StoreError};
+use crate::store::{Deployment, DeploymentState, Desired, StoreError};
 use crate::text::PlainLines;
 
 /// What Podman says where a container is gone before it has asked how that ended.
@@ -80,8 +80,7 @@ impl Undo<'_> {
                 queue.end(id, DeploymentState::Cancelled, Some(problem), None, said).await
             }
             Some(problem) => {
-                let ran_before = ran_before(&self.uses.store, &deployment.service).await;
-                let goes_on = if ran_before { " What ran before goes on." } else { "" };
+                let goes_on = if goes_on(self.uses, &deployment.service).await { " What ran before goes on." } else { "" };
                 let said = format!("failed: {}{goes_on}", problem.detail);
                 queue.end(id, DeploymentState::Failed, Some(problem), tail, said).await
             }
@@ -215,11 +214,12 @@ fn last_of(text: &str, lines: usize, bytes: usize) -> &str {
 }
 
 /// Whether the service runs with a release that a deployment which failed has left as it was.
-pub(super) async fn ran_before(store: &Store, service: &ServiceName) -> bool {
-    store
-        .find_service(service)
-        .await
-        .is_ok_and(|service| service.current.is_some() && service.desired == Desired::Running)
+pub(super) async fn goes_on(uses: &Uses, service: &ServiceName) -> bool {
+    let Ok(service) = uses.store.find_service(service).await else { return false };
+    let Some(current) = service.current.filter(|_| service.desired == Desired::Running) else { return false };
+    let unit = ReleaseName::new(&service.name, current).unit();
+    // Where systemd can't be asked, nothing says that it does not.
+    uses.units.unit(&unit).await.map_or(true, |unit| unit.is_some_and(|unit| unit.active.runs()))
 }
 
 /// What Podman itself says of a container that has ended while it looked after it, which is no reason for that. What says so

@@ -423,7 +423,6 @@ fn free_slot(transaction: &Transaction<'_>, new: &NewService) -> Result<u32, Sto
     (0..new.max.min(IdRange::SERVICES)).find(|slot| !taken.contains(slot)).ok_or(StoreError::NoIds)
 }
 
-/// Each host name leads to one service: a second one would take the first one's traffic.
 /// A service with its settings changed, and its branch where there is another.
 fn changed(
     connection: &Connection,
@@ -442,6 +441,7 @@ fn changed(
     Ok(Ok(service))
 }
 
+/// Each host name leads to one service: a second one would take the first one's traffic.
 fn check_domains(connection: &Connection, service: ServiceId, settings: &Settings) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT 1 FROM services, json_each(settings, '$.domains') AS domain WHERE services.id <> ?1 AND domain.value = ?2",

@@ -325,8 +325,8 @@ def test_a_deployment_that_fails_says_why(host: Host, name: str, tmp_path):
     clone.push()
     said = cli(host, "deploy", name, check=False)
     assert said.count("with status 3") == 1 and "  | the program spoke" in said, said
-    # Nor is what its unit says a line of the program's, which could not be started.
-    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nCMD [\"/t-nothing\"]\n"})
+    # Nor is what its unit says a line of the program's, which could not be started: it is an init, so that there is no other.
+    clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nCMD [\"/t-nothing/tini\"]\n"})
     clone.push()
     said = cli(host, "logs", name, check=False)
     assert re.search(r"^podkeeper: deployment \d+ did not start: ", said, re.M), said

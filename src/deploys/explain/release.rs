@@ -189,8 +189,9 @@ impl ReleaseFacts {
         };
         if listening.iter().any(|one| one.port == port && !one.is_loopback()) {
             let hint = match why {
-                NoAnswer::Late(_) => more_time(),
-                NoAnswer::Closed | NoAnswer::NoHttp(_) | NoAnswer::Nobody => {
+                // It began to listen after it was asked last.
+                NoAnswer::Late(_) | NoAnswer::Nobody => more_time(),
+                NoAnswer::Closed | NoAnswer::NoHttp(_) => {
                     format!("where it speaks no HTTP, say so: {}", self.set("tcp=yes"))
                 }
                 NoAnswer::Status { .. } => {

@@ -193,7 +193,7 @@ async fn end(state: State, id: DeploymentId, waiting: Waiting) -> Vec<LogLine> {
             }
             lines.push(said(format!("  Failed ({}): {}", problem.code.as_str(), problem.detail)));
             lines.extend(problem.hint.map(|hint| said(format!("  Next: {hint}"))));
-            let goes_on = if deploys.ran_before(&deployment.service).await { "; what ran before goes on" } else { "" };
+            let goes_on = if deploys.goes_on(&deployment.service).await { "; what ran before goes on" } else { "" };
             lines.push(said(format!("  Your push is kept{goes_on}.")));
         }
         (DeploymentState::Cancelled, Some(problem)) if problem.code == Code::Unchanged => {
