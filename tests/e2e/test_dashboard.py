@@ -1104,7 +1104,7 @@ def test_a_services_settings_are_changed(host: Host, browser, name: str):
     page.refused("memory_mib", "It must be at least 16.")
     page.write("memory_mib", "64")
     page.write("container_port", "70000")
-    page.refused("container_port", "It must be from 1 to 65535.")
+    page.refused("container_port", "It must be from 1 to 65535, or the word `none`.")
     page.write("container_port", "")
     page.write("volumes", "data")
     page.refused("volumes", "“data” is not a name, a space and a path.")

@@ -195,7 +195,6 @@ def test_long_lines_are_one(host: Host, service: str):
         ({"release": 1}, lambda line: line["release"] == 1),
         ({"release": 2}, lambda line: line["release"] == 2),
         ({"release": 2, "grep": "second .*7"}, lambda line: re.search("second .*7", line["message"])),
-        ({"release": 99}, lambda line: False),
     ],
     ids=lambda value: " ".join(f"{key}-{text}" for key, text in value.items()) if isinstance(value, dict) else "",
 )
@@ -454,7 +453,7 @@ def test_last_words_come_to_who_follows(host: Host, service: str):
 @pytest.mark.parametrize(
     "query",
     [
-        {"lines": 0},
+        {"lines": -1},
         {"lines": 10_001},
         {"lines": "many"},
         {"cursor": "nonsense"},
@@ -474,6 +473,11 @@ def test_last_words_come_to_who_follows(host: Host, service: str):
 def test_what_cannot_be_asked(host: Host, service: str, query: dict[str, Any]):
     answer = host.call("GET", f"/services/{service}/logs", 400, params=query)
     assert answer.json()["type"] == "urn:podkeeper:problem:bad-request"
+
+
+def test_a_release_that_never_was_has_no_log(host: Host, service: str):
+    answer = host.call("GET", f"/services/{service}/logs", 404, params={"release": 99})
+    assert answer.json()["type"] == "urn:podkeeper:problem:release-gone"
 
 
 def test_a_service_has_only_its_own_lines(host: Host, service: str, name: str):
