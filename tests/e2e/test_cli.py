@@ -386,7 +386,7 @@ def test_a_service_that_never_came_up_has_failed(host: Host, name: str, gate: Ga
     clone = host.clone(name, tmp_path / "clone")
     clone.commit({"Containerfile": f"FROM docker.io/library/busybox:stable\nRUN {gate.waits}; exit 7\n"})
     with Follow(host, "status", "--watch", name) as status:
-        status.wait(f"{name} created")
+        status.wait(f"{name} never-deployed")
         push = Push(clone)
         gate.wait_reached()
         status.wait(f"{name} starting")
@@ -421,7 +421,7 @@ def test_ps_shows_the_commit_that_runs_and_how_the_last_deployment_went(host: Ho
 
 
 def test_a_hook_and_a_deploy_key_for_a_forge(host: Host, name: str):
-    made = cli(host, "create", name, "--from", "git@example.org:ann/site.git")
+    made = cli(host, "create", name, "--from", "git@example.org:ann/site.git", "--branch", "main")
     assert f"podkeeper deploy-key {name}" in made
     key = cli(host, "deploy-key", name)
     assert key.startswith("ssh-ed25519 ") and json.loads(cli(host, "deploy-key", name, "--json")) == {"public_key": key.strip()}
@@ -621,7 +621,7 @@ def test_podman_and_journalctl_print_a_services_lines(host: Host, running: str):
 def test_status_watches_each_change(host: Host, name: str, other: str):
     host.create(name)
     with Follow(host, "status", "--watch", name) as status, Follow(host, "status", "--watch", "--json", name) as lines:
-        status.wait(f"{name} created")
+        status.wait(f"{name} never-deployed")
         lines.wait("snapshot")
         host.run("systemctl", "restart", "podkeeper")
         host.wait_ready()

@@ -229,6 +229,7 @@ def test_start_status_restart_stop(host: Host, name: str):
     assert status == {
         "state": "never-deployed", "sub_state": None, "since": None, "release": None, "commit": None, "cpu_percent": None,
         "memory_bytes": None, "pids": None, "received_bytes": None, "sent_bytes": None, "restarts": 0, "health": None,
+        "recent_restarts": 0,
     }  # fmt: skip
     problem(host.call("POST", f"/services/{name}/restart", 409, params={"quick": "1"}), "conflict")
 

@@ -7,7 +7,7 @@ import { form, selectField, textField } from "./fields.js";
 import { el, errorPlace, notice } from "./parts.js";
 
 /** What the list of templates says for code that lies elsewhere: no template is called so. */
-const elsewhere = "";
+const elsewhere = "/";
 
 /**
  * What to give the forge, once the service is made.
