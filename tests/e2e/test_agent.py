@@ -238,7 +238,7 @@ def test_sigterm_ends_it_in_time_and_cuts_off_nothing_that_matters(host: Host, n
         event, data = [line for line in events if line][-2:]
         assert event == "event: closed"
         assert json.loads(data.removeprefix("data: ")) == {"detail": "The agent is stopping.", "problem": "restarting"}
-        assert "[restarting]" in push.end()
+        assert "The agent restarts. Your push is kept and goes on: podkeeper deployments" in push.end()
         goes_on(host, deployment, gate)
 
         # Who does not end is not waited for, and half of a push changes nothing.

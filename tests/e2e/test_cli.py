@@ -393,7 +393,7 @@ def test_a_service_that_never_came_up_has_failed(host: Host, name: str, gate: Ga
         assert states() == {"starting"}
         seen = len(status.seen)
         host.call("DELETE", f"/deployments/{last(host, name)['id']}", 200)
-        status.wait(f"{name} created", seen)
+        status.wait(f"{name} never-deployed", seen)
         push.end()
         clone.commit({"Containerfile": "FROM docker.io/library/busybox:stable\nRUN exit 7\n"})
         clone.push()
@@ -625,7 +625,7 @@ def test_status_watches_each_change(host: Host, name: str, other: str):
         lines.wait("snapshot")
         host.run("systemctl", "restart", "podkeeper")
         host.wait_ready()
-        again = lambda: lines.read().count('"snapshot"') > 1 and status.read().count(f"{name} created") > 1
+        again = lambda: lines.read().count('"snapshot"') > 1 and status.read().count(f"{name} never-deployed") > 1
         wait_for(again, 30, "both are there again")
         host.start(name)
         status.wait(f"{name} running")

@@ -222,8 +222,8 @@ def test_without_a_commit_on_its_branch_there_is_nothing_to_build(host: Host, na
     git("commit", "-q", "--allow-empty", "-m", "nothing", cwd=other)
     said = push_all(host, name, other)
     assert "Failed (no-recipe)" in said and "Add a Containerfile" in said, said
-    # Who waits for it, as CI does, has not pushed well.
-    assert "the deployment is not live" in said and "failed to push" in said, said
+    # Who waits for it, as CI does, has not pushed well; what git itself says of it depends on its age.
+    assert "the deployment is not live" in said and "\nerror: " in said, said
 
 
 def push_all(host: Host, name: str, folder: pathlib.Path) -> str:

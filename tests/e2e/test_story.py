@@ -134,11 +134,12 @@ def test_nothing_is_told_behind_the_end(host: Host, name: str, gate: Gate, tmp_p
     waiting = [host.call("POST", f"/services/{name}/start", 202).json()["id"] for _ in range(3)]
     stories = {identity: Story(host, identity) for identity in [under_way, *waiting]}
     superseded = f"superseded by deployment {waiting[1]}"
-    assert stories[waiting[0]].lines() == ["queued", superseded]
+    waits = f"waits for deployment {under_way}, which comes first"
+    assert stories[waiting[0]].lines() == ["queued", waits, superseded]
     assert not stories[under_way].ended() and not stories[waiting[2]].ended()
     host.call("DELETE", f"/deployments/{waiting[2]}", 200)
-    assert stories[waiting[2]].lines() == ["queued", "cancelled"]
-    assert Story(host, waiting[2]).lines() == ["queued", "cancelled"]
+    assert stories[waiting[2]].lines() == ["queued", waits, "cancelled"]
+    assert Story(host, waiting[2]).lines() == ["queued", waits, "cancelled"]
     waiting.append(host.call("POST", f"/services/{name}/start", 202).json()["id"])
     stories[waiting[3]] = Story(host, waiting[3])
     host.delete(name)
@@ -194,11 +195,16 @@ def test_an_agent_that_was_killed_tells_the_end_when_it_is_back(host: Host, name
 def test_what_a_container_could_not_be_started_for_is_kept(host: Host, name: str, tmp_path):
     host.create(name)
     clone = host.clone(name, tmp_path / "clone")
-    clone.commit({"Containerfile": f'{IMAGE}EXPOSE 8080\nCMD ["/not-there"]\n'})
+    clone.commit({"Containerfile": f'{IMAGE}EXPOSE 8080\nCMD ["/not-there/tini"]\n'})
     clone.push()
     deployment = last(host, name)
     assert deployment["problem"]["code"] == "start-failed"
-    assert "/not-there" in deployment["tail"], deployment["tail"]
+    # It is an init itself, so that Podman's own is not there to say it.
+    assert "/not-there/tini" in deployment["tail"], deployment["tail"]
+    clone.commit({"Containerfile": f'{IMAGE}EXPOSE 8080\nCMD ["/not-there"]\n'})
+    clone.push()
+    problem = last(host, name)["problem"]
+    assert problem["detail"] == "The program of the image can't be run: there is none." and "CMD" in problem["hint"], problem
 
 
 def test_the_log_of_a_service_ends_with_its_last_line(host: Host, name: str, tmp_path):
