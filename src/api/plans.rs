@@ -31,9 +31,7 @@ listed! { Counts, }
 pub fn counts(setting: &str) -> Counts {
     match setting {
         "domains" | "keep" | "skip_marks" | "watch" => Counts::Now,
-        "branch" | "root" | "containerfile" | "build_args" | "build_env" | "build_secrets" => {
-            Counts::NextBuild
-        }
+        "branch" | "root" | "containerfile" | "build_args" | "build_env" | "build_secrets" => Counts::NextBuild,
         _ => Counts::NextRelease,
     }
 }

@@ -80,7 +80,8 @@ impl Undo<'_> {
                 queue.end(id, DeploymentState::Cancelled, Some(problem), None, said).await
             }
             Some(problem) => {
-                let goes_on = if goes_on(self.uses, &deployment.service).await { " What ran before goes on." } else { "" };
+                let goes_on =
+                    if goes_on(self.uses, &deployment.service).await { " What ran before goes on." } else { "" };
                 let said = format!("failed: {}{goes_on}", problem.detail);
                 queue.end(id, DeploymentState::Failed, Some(problem), tail, said).await
             }

@@ -90,7 +90,7 @@ def test_fetching(host: Host, name: str, before, tmp_path):
     git("commit", "-q", "-m", "first", cwd=source)
     with host.configured('[git]\nallow_private = true\n'), GitServer(tmp_path) as server:
         server.signal(signal.SIGSTOP)
-        host.create(name, external=f"git://127.0.0.1:{server.port}/source")
+        host.create(name, external=f"git://127.0.0.1:{server.port}/source", branch="main")
         deployment = host.call("POST", f"/services/{name}/start", 202).json()
         host.wait_state(deployment["id"], "fetching")
         fetches = lambda: host.code("pgrep", "-f", "git.*fetch.*podkeeper/fetched") == 0

@@ -180,7 +180,8 @@ fn read(unit: &str) -> (BTreeSet<String>, Vec<String>) {
 const KEYS: &str = "[Unit]Description [Unit]StartLimitIntervalSec [Unit]Wants [Unit]SourcePath [Unit]RequiresMountsFor \
     [X-Container]ContainerName [X-Container]Image [X-Container]Pull [X-Container]PublishPort [X-Container]Environment \
     [X-Container]UIDMap [X-Container]GIDMap [X-Container]NoNewPrivileges [X-Container]LogDriver [X-Container]LogOpt \
-    [X-Container]Label [X-Container]Secret [X-Container]Volume [X-Container]Notify [Service]Restart [Service]RestartSec \
+    [X-Container]Label [X-Container]Secret [X-Container]Volume [X-Container]Notify [X-Container]RunInit \
+    [X-Container]StopTimeout [X-Container]StopSignal [Service]Restart [Service]RestartSec \
     [Service]RestartSteps [Service]RestartMaxDelaySec [Service]TimeoutStartSec [Service]TimeoutStartFailureMode \
     [Service]TimeoutStopSec [Service]SuccessExitStatus [Service]MemoryMax [Service]MemorySwapMax [Service]CPUQuota \
     [Service]Environment [Service]KillMode [Service]ExecStop [Service]ExecStopPost [Service]Delegate [Service]Type \
