@@ -130,7 +130,7 @@ def test_a_token_that_can_not_be_is_refused_by_the_command_line(host: Host):
         (["--name", "a b"], "a token's name takes"),
         (["--name", "x", "--scope", "root"], "invalid value"),
         (["--name", "x", "--service", "no-such-service"], "There is no service"),
-        (["--name", "x", "--expires", "soon"], "neither a length of time"),
+        (["--name", "x", "--expires", "soon"], "it takes a length of time"),
         (["--name", "x", "--expires", "2001-01-01"], "ended already"),
     ]:
         output = host.run("podkeeper", "token", "create", *options, check=False)
